@@ -1,0 +1,200 @@
+"""The vocabulary of rows: a line, a reject, and what is known about a part of a dataset."""
+
+import hashlib
+import json
+import struct
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+SPLITS = ("train", "validation", "test")
+FIRST_NUMBERS = {"train": 0, "validation": 700_000_000, "test": 800_000_000}
+"""Where each split's space of line numbers begins; below 1,000,000,000 a `line_id` has nine digits."""
+DIGEST_MODULUS = 2**256
+
+_IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("line_id", pa.string()),
+        ("image", _IMAGE_TYPE),
+        ("text", pa.string()),
+        ("markup", pa.string()),
+        ("source", pa.string()),
+        ("font", pa.string()),
+        ("page_id", pa.string()),
+        ("page_order", pa.int32()),
+        ("width_px", pa.int32()),
+        ("height_px", pa.int32()),
+        ("style", pa.string()),
+    ],
+    # Hugging Face `datasets` decodes the images only if the schema says that they are (datasets#5869).
+    metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
+)
+REJECT_SCHEMA = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("page_id", pa.string()),
+        ("box", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLine:
+    """One line of text and its picture; a row of every dataset."""
+
+    line_id: str
+    image_bytes: bytes
+    text: str
+    """What is printed, NFC."""
+    markup: str
+    """The same with maths in `$…$` LaTeX."""
+    source: str
+    """`words`, `sentence`, `arithmetic`, `mixed`, `page` or `spliced`."""
+    width_px: int
+    """Before the line was resized."""
+    height_px: int
+    font: str | None = None
+    page_id: str | None = None
+    page_order: int | None = None
+    style: str | None = None
+
+    def digest(self) -> bytes:
+        """Return the row digest, 32 bytes.
+
+        The SHA-256 of (line_id, image bytes, text, markup, font, source), each as UTF-8 or raw bytes behind its 8-byte
+        little-endian length, null as length 2**64 - 1.
+        """
+        sha = hashlib.sha256()
+        for value in (self.line_id, self.image_bytes, self.text, self.markup, self.font, self.source):
+            raw = value.encode() if isinstance(value, str) else value
+            sha.update(struct.pack("<Q", 2**64 - 1 if raw is None else len(raw)))
+            sha.update(raw or b"")
+        return sha.digest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reject:
+    """What could not become a line, and why."""
+
+    reason: str
+    """A fixed word that can be counted, such as `missing_glyph`."""
+    detail: str = ""
+    number: int | None = None
+    page_id: str | None = None
+    box: str | None = None
+    """The index of the box in its label, for pages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartSpec:
+    """One part of a dataset that is to be made: items [start, stop) of a split.
+
+    An item is a line number for rendered lines, a page's index for crops.
+    """
+
+    split: str
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def path(self) -> str:
+        """Relative to the dataset; never depends on the run."""
+        return f"{self.split}/part-{self.index:05d}.parquet"
+
+    @property
+    def rejects_path(self) -> str:
+        return f"rejects/{self.split}-part-{self.index:05d}.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartStats:
+    """What is known about a part that was made; kept in its Parquet footer."""
+
+    spec: PartSpec
+    rows: int
+    rows_sha256: str
+    digest_sum: str
+    """The row digests summed modulo 2**256, in hex: equal for any cut of the same rows into parts."""
+    by_source: dict[str, int] = field(default_factory=dict)
+    by_font: dict[str, int] = field(default_factory=dict)
+    rejects: dict[str, int] = field(default_factory=dict)
+    size_bytes: int = 0
+    """Of the Parquet file; known once it is written."""
+
+    @property
+    def num_rejects(self) -> int:
+        return sum(self.rejects.values())
+
+    @classmethod
+    def from_json(cls, text: str) -> "PartStats":
+        values = json.loads(text)
+        return cls(**{**values, "spec": PartSpec(**values["spec"])})
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a complete dataset holds; `manifest.json`, written last."""
+
+    config: dict[str, Any]
+    config_sha256: str
+    created_at: str
+    """UTC, ISO 8601."""
+    versions: dict[str, str]
+    counts: dict[str, Any]
+    rejects: dict[str, int]
+    parts: list[dict[str, Any]]
+
+
+def summarize_rows(spec: PartSpec, lines: Iterable[TextLine], rejects: Iterable[Reject]) -> PartStats:
+    """Return the counts and digests of a part's rows, which must be in their order in the part."""
+    rows_sha, digest_sum = hashlib.sha256(), 0
+    by_source: Counter[str] = Counter()
+    by_font: Counter[str] = Counter()
+    for line in lines:
+        digest = line.digest()
+        rows_sha.update(digest)
+        digest_sum = (digest_sum + int.from_bytes(digest, "big")) % DIGEST_MODULUS
+        by_source[line.source] += 1
+        if line.font is not None:
+            by_font[line.font] += 1
+    return PartStats(
+        spec=spec,
+        rows=by_source.total(),
+        rows_sha256=rows_sha.hexdigest(),
+        digest_sum=f"{digest_sum:064x}",
+        by_source=dict(sorted(by_source.items())),
+        by_font=dict(sorted(by_font.items())),
+        rejects=dict(sorted(Counter(reject.reason for reject in rejects).items())),
+    )
+
+
+def lines_to_table(lines: Iterable[TextLine]) -> pa.Table:
+    """Return the rows as a table of `SCHEMA`."""
+    rows = list(lines)
+    columns = {name: [getattr(row, name) for row in rows] for name in SCHEMA.names if name != "image"}
+    columns["image"] = [{"bytes": row.image_bytes, "path": None} for row in rows]
+    return pa.table({name: columns[name] for name in SCHEMA.names}, schema=SCHEMA)
+
+
+def table_to_lines(table: pa.Table) -> list[TextLine]:
+    """Return the rows of a table of `SCHEMA`; the inverse of `lines_to_table`."""
+    rows = []
+    for values in table.to_pylist():
+        image = values.pop("image")
+        rows.append(TextLine(image_bytes=image["bytes"], **values))
+    return rows
+
+
+def rejects_to_table(rejects: Iterable[Reject]) -> pa.Table:
+    """Return the rejects as a table of `REJECT_SCHEMA`."""
+    return pa.Table.from_pylist([asdict(reject) for reject in rejects], schema=REJECT_SCHEMA)

@@ -1,0 +1,158 @@
+"""Where things are: local paths and `s3://` URIs behind one pyarrow filesystem, for everyone.
+
+`AWS_ENDPOINT_URL` is read here and handed over explicitly, because pyarrow's `S3FileSystem()` ignores it (arrow#49643)
+and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.fs as pafs
+
+from ocr_ray.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A file or folder on a filesystem; `path` has no scheme and no slash at its end."""
+
+    filesystem: pafs.FileSystem
+    path: str
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.filesystem, pafs.LocalFileSystem)
+
+    @property
+    def uri(self) -> str:
+        """The absolute local path, or the `s3://` URI."""
+        return self.path if self.is_local else f"s3://{self.path}"
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[-1]
+
+    def __truediv__(self, name: str) -> "Location":
+        return Location(self.filesystem, f"{self.path}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+
+def locate(uri: str) -> Location:
+    """Return where `uri`, a local path or `s3://bucket/key`, is.
+
+    Raises:
+        InputError: another scheme, or no bucket.
+    """
+    scheme = urlsplit(uri).scheme if "://" in uri else ""
+    if scheme == "s3":
+        path = uri.removeprefix("s3://").strip("/")
+        if not path:
+            raise InputError(f"an s3:// URI must name a bucket, got {uri!r}")
+        return Location(_s3_filesystem(), path)
+    if scheme not in ("", "file") or not uri:
+        raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
+    return Location(pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).expanduser().resolve()))
+
+
+def _s3_filesystem() -> pafs.S3FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    options: dict[str, Any] = {"retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=10)}
+    if endpoint:
+        parts = urlsplit(endpoint)
+        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return pafs.S3FileSystem(**options, **({"region": region} if region else {}))
+
+
+def exists(location: Location) -> bool:
+    """Return whether there is a file, or a folder with something in it."""
+    return bool(location.filesystem.get_file_info(location.path).type != pafs.FileType.NotFound)
+
+
+def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
+    """Return the size in bytes of each file below a folder by its path relative to it, sorted; empty if there is none."""
+    selector = pafs.FileSelector(location.path, recursive=recursive, allow_not_found=True)
+    infos = location.filesystem.get_file_info(selector)
+    prefix = len(location.path) + 1
+    return dict(sorted((info.path[prefix:], info.size) for info in infos if info.type == pafs.FileType.File))
+
+
+def require_folder(uri: str, flag: str) -> Location:
+    """Return where a folder that must exist is.
+
+    Raises:
+        InputError: it does not; the message names `flag` and the place.
+    """
+    location = locate(uri)
+    if location.filesystem.get_file_info(location.path).type != pafs.FileType.Directory:
+        raise InputError(f"{flag} must name an existing folder, got {uri!r} (looked at {location})")
+    return location
+
+
+def read_bytes(location: Location) -> bytes:
+    """Return the content of a file."""
+    with location.filesystem.open_input_file(location.path) as file:
+        return bytes(file.read())
+
+
+def write_bytes(location: Location, content: bytes) -> None:
+    """Write a file whole or not at all: through a rename on a local disk, as one object on S3."""
+    if not location.is_local:
+        with location.filesystem.open_output_stream(location.path) as stream:
+            stream.write(content)
+        return
+    path = Path(location.path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
+
+
+def read_json(location: Location) -> Any:
+    """Return the parsed content of a JSON file.
+
+    Raises:
+        InputError: it is not JSON.
+    """
+    try:
+        return json.loads(read_bytes(location))
+    except ValueError as error:
+        raise InputError(f"{location} must hold JSON: {error}") from error
+
+
+def write_json(location: Location, value: Any) -> None:
+    """Write a value as indented JSON, as `write_bytes` does."""
+    write_bytes(location, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+
+
+def copy_files(source: Location, destination: Location, names: list[str]) -> None:
+    """Copy files of one folder into another, byte for byte, in the order of `names`."""
+    for name in names:
+        write_bytes(destination / name, read_bytes(source / name))
+
+
+@contextmanager
+def local_copy(location: Location) -> Iterator[Path]:
+    """Give a folder as a local path: itself if it is local, else a temporary copy of its files."""
+    if location.is_local:
+        yield Path(location.path)
+        return
+    folder = Path(tempfile.mkdtemp(prefix="ocr_ray-"))
+    try:
+        for name in list_files(location):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(read_bytes(location / name))
+        yield folder
+    finally:
+        shutil.rmtree(folder)
