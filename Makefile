@@ -1,0 +1,36 @@
+# `make demo` and `make test` set up all they need; everything is left in .venv.
+# TORCH_BACKEND=cpu (or cu130, auto, …; see `uv pip install --help`) chooses the build of torch;
+# without it, pip's own choice is taken.
+PYTHON := .venv/bin/python
+CODE := ocr_ray jobs tests benchmarks
+
+.PHONY: demo test soak lint bench setup constraints
+
+demo: setup
+	$(PYTHON) -m jobs.quickstart
+
+test: setup
+	$(PYTHON) -m pytest
+
+soak: setup
+	$(PYTHON) -m pytest -m soak
+
+lint: setup
+	$(PYTHON) -m ruff check $(CODE)
+	$(PYTHON) -m ruff format --check $(CODE)
+	$(PYTHON) -m mypy
+
+bench: setup
+	$(PYTHON) -m benchmarks.render
+
+setup: .venv/installed
+
+.venv/installed: setup.sh pyproject.toml constraints.txt
+	TORCH_BACKEND=$(TORCH_BACKEND) ./setup.sh
+	touch $@
+
+# Pins every package for all platforms; torch stays at the tested release.
+constraints:
+	echo "torch==2.13.0" > .venv/torch.txt
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+		--all-extras --constraints .venv/torch.txt --output-file constraints.txt pyproject.toml

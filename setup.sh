@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Sets up .venv on a fresh Debian or Ubuntu machine; other systems need Python 3.11 or newer and the fonts.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { echo "setup: $*" >&2; }
+
+# Installs Debian packages where this user may; fails otherwise.
+apt_install() {
+    command -v apt-get >/dev/null || return 1
+    local root=()
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 1
+        root=(sudo -n)
+    fi
+    say "installing $*"
+    "${root[@]}" apt-get update -qq >&2 &&
+        "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >&2
+}
+
+is_usable() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+find_python() {
+    for python in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+        if is_usable "$python"; then echo "$python" && return; fi
+    done
+    return 1
+}
+
+if ! python=$(find_python); then
+    apt_install python3 python3-venv || true
+    python=$(find_python) || { apt_install python3.11 python3.11-venv || true; }
+    python=$(find_python) || { say "Python 3.11 or newer with venv must be installed, found none"; exit 1; }
+fi
+
+has_font() { find /usr/share/fonts /usr/local/share/fonts "$HOME/.local/share/fonts" "$HOME/.fonts" \
+    -iname "$1" 2>/dev/null | grep -q .; }
+
+missing=()
+has_font 'batang.tt?' && has_font 'gulim.tt?' || missing+=(fonts-baekmuk)
+has_font 'NanumGothic.ttf' || has_font 'malgun.ttf' || missing+=(fonts-nanum)
+extras=dev
+if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
+    say "WARNING: apt-get may not run here, so these fonts are missing: ${missing[*]}." \
+        "The demo goes on with those that are there, NanumGothic from PyPI among them."
+    extras=dev,fonts
+fi
+
+[ -x .venv/bin/python ] || "$python" -m venv .venv
+.venv/bin/python -m pip install --quiet --constraint constraints.txt uv
+if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
+    say "installing torch (${TORCH_BACKEND:-the build that pip chooses})"
+    if [ -n "${TORCH_BACKEND:-}" ]; then
+        .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint constraints.txt \
+            --torch-backend "$TORCH_BACKEND" torch
+    else
+        .venv/bin/python -m pip install --quiet --constraint constraints.txt torch
+    fi
+fi
+say "installing ocr_ray and what it needs"
+.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable ".[$extras]"
