@@ -44,6 +44,11 @@ REJECT_SCHEMA = pa.schema(
 )
 
 
+def index_in_split(number: int) -> int:
+    """Return how many numbers of its split come before line `number`."""
+    return number - max(first for first in FIRST_NUMBERS.values() if first <= number)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextLine:
     """One line of text and its picture; a row of every dataset."""
@@ -67,8 +72,8 @@ class TextLine:
     def digest(self) -> bytes:
         """Return the row digest, 32 bytes.
 
-        The SHA-256 of (line_id, image bytes, text, markup, font, source), each as UTF-8 or raw bytes behind its 8-byte
-        little-endian length, null as length 2**64 - 1.
+        The SHA-256 of (line_id, image bytes, text, markup, font, source), each as UTF-8 or raw bytes behind
+        its 8-byte little-endian length, null as length 2**64 - 1.
         """
         sha = hashlib.sha256()
         for value in (self.line_id, self.image_bytes, self.text, self.markup, self.font, self.source):

@@ -1,7 +1,7 @@
 """Where things are: local paths and `s3://` URIs behind one pyarrow filesystem, for everyone.
 
-`AWS_ENDPOINT_URL` is read here and handed over explicitly, because pyarrow's `S3FileSystem()` ignores it (arrow#49643)
-and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
+`AWS_ENDPOINT_URL` is read here and handed over explicitly, because pyarrow's `S3FileSystem()` ignores it
+(arrow#49643) and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
 """
 
 import json
@@ -80,7 +80,7 @@ def exists(location: Location) -> bool:
 
 
 def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
-    """Return the size in bytes of each file below a folder by its path relative to it, sorted; empty if there is none."""
+    """Return the size in bytes of each file below a folder by its relative path, sorted."""
     selector = pafs.FileSelector(location.path, recursive=recursive, allow_not_found=True)
     infos = location.filesystem.get_file_info(selector)
     prefix = len(location.path) + 1

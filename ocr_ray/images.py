@@ -1,0 +1,48 @@
+"""How the image of a line is stored, the same for rendered lines and for crops."""
+
+import io
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+SQUARE_SIZE_PX = 384
+JPEG_QUALITY = 90
+PNG_COMPRESS_LEVEL = 3
+"""A 384 px line takes 2 ms and 22 kB; level 9 takes 29 ms and 17 kB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """How images of lines are sized and encoded."""
+
+    size: Literal["384", "native"] = "384"
+    """384: resized to a square of 384 px without keeping the aspect, as TrOCR does; native: as it is."""
+    format: Literal["jpeg", "png"] = "jpeg"
+    """jpeg: quality 90; png: lossless."""
+
+    def __post_init__(self) -> None:
+        if self.size not in ("384", "native"):
+            raise ValueError(f"size must be 384 or native, got {self.size!r}")
+        if self.format not in ("jpeg", "png"):
+            raise ValueError(f"format must be jpeg or png, got {self.format!r}")
+
+
+def encode_image(image: Image.Image, config: ImageConfig) -> bytes:
+    """Return the file of an 8-bit greyscale (`L`) image of at least 1x1 px.
+
+    The same pixels give the same bytes. Metadata such as colour profiles, comments and EXIF is not written.
+    """
+    if image.mode != "L":
+        raise ValueError(f"image must be 8-bit greyscale (mode L), got mode {image.mode}")
+    if config.size == "384":
+        stored = image.resize((SQUARE_SIZE_PX, SQUARE_SIZE_PX), Image.Resampling.BILINEAR)
+    else:
+        stored = image.copy()
+    stored.info = {}  # Pillow would write the profile, comment and transparency that it finds here
+    buffer = io.BytesIO()
+    if config.format == "jpeg":
+        stored.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    else:
+        stored.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)
+    return buffer.getvalue()

@@ -1,0 +1,50 @@
+"""What several tests stand on: fonts of this machine, an S3 server, one Ray session."""
+
+import os
+from collections.abc import Iterator
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts
+
+os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+@pytest.fixture(scope="session")
+def fonts() -> list[Font]:
+    return find_available_fonts(DEFAULT_FONTS)
+
+
+@pytest.fixture(scope="session")
+def s3_environment() -> Iterator[None]:
+    """A real HTTP S3 endpoint; its place and keys are in the environment before Ray starts its workers."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def bucket(s3_environment: None) -> str:
+    boto3.client("s3").create_bucket(Bucket="ocr-ray-test")
+    return "s3://ocr-ray-test"
+
+
+@pytest.fixture(scope="session")
+def ray_session(s3_environment: None) -> Iterator[None]:
+    import ray
+
+    ray.init(address="local", num_cpus=2, log_to_driver=False, include_dashboard=False)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    yield
+    ray.shutdown()

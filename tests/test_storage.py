@@ -1,0 +1,66 @@
+import pytest
+
+from ocr_ray.errors import InputError
+from ocr_ray.storage import (
+    copy_files,
+    exists,
+    list_files,
+    local_copy,
+    locate,
+    read_bytes,
+    read_json,
+    require_folder,
+    write_bytes,
+    write_json,
+)
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request, tmp_path, bucket):
+    return locate(str(tmp_path / "a place") if request.param == "local" else f"{bucket}/storage/a place")
+
+
+def test_what_is_written_is_read_back(place) -> None:
+    write_bytes(place / "b/한글.bin", b"\x00\xff")
+    write_json(place / "a.json", {"글": [1, None]})
+    assert read_bytes(place / "b/한글.bin") == b"\x00\xff"
+    assert read_json(place / "a.json") == {"글": [1, None]}
+    assert list(list_files(place)) == ["a.json", "b/한글.bin"]
+    assert list_files(place)["b/한글.bin"] == 2
+    with local_copy(place) as folder:
+        assert (folder / "b/한글.bin").read_bytes() == b"\x00\xff"
+    copy_files(place, place / "copy", ["a.json"])
+    assert read_json(place / "copy/a.json") == {"글": [1, None]}
+
+
+def test_a_folder_that_is_not_there_is_named(place) -> None:
+    assert not exists(place / "nothing")
+    assert list_files(place / "nothing") == {}
+    with pytest.raises(InputError, match=r"--pages-uri must name an existing folder.*nothing"):
+        require_folder((place / "nothing").uri, "--pages-uri")
+
+
+def test_a_local_uri_becomes_absolute(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate("runs/x/").uri == str(tmp_path / "runs/x")
+    assert locate(f"file://{tmp_path}/y").uri == str(tmp_path / "y")
+
+
+@pytest.mark.parametrize("uri", ["", "gs://bucket/x", "s3://", "http://host/x"])
+def test_another_uri_is_refused(uri: str) -> None:
+    with pytest.raises(InputError, match="URI must"):
+        locate(uri)
+
+
+def test_broken_json_is_named(tmp_path) -> None:
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(InputError, match=r"plan.json must hold JSON"):
+        read_json(locate(str(tmp_path / "plan.json")))
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path) -> None:
+    place = locate(str(tmp_path / "x.bin"))
+    write_bytes(place, b"old")
+    with pytest.raises(TypeError):
+        write_bytes(place, "not bytes")  # type: ignore[arg-type]
+    assert read_bytes(place) == b"old"
