@@ -1,0 +1,21 @@
+"""What is known about Hangul as Unicode writes it."""
+
+import unicodedata
+
+FIRST_SYLLABLE, LAST_SYLLABLE = "가", "힣"
+"""The ends of the 11,172 precomposed syllables, both included."""
+
+
+def nfc(text: str) -> str:
+    """Return `text` composed, so that a syllable is one character and can be compared, counted and drawn."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_hangul_syllable(char: str) -> bool:
+    """Return whether a character is a precomposed syllable; lone jamo are not."""
+    return FIRST_SYLLABLE <= char <= LAST_SYLLABLE
+
+
+def count_hangul(text: str) -> int:
+    """Return the number of precomposed syllables."""
+    return sum(map(is_hangul_syllable, text))
