@@ -1,0 +1,120 @@
+"""Lines drawn by trdg's `GeneratorFromStrings`; the only user of trdg.
+
+trdg 1.8.0 calls a method that Pillow 10 removed, opens the font file again for every image, draws from three
+global random generators, draws missing glyphs as boxes and returns None for an image it does not like. Each
+of these is met here.
+"""
+
+import contextlib
+import io
+import random
+import sys
+from functools import lru_cache
+from importlib.metadata import version
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import PIL
+from PIL import Image, ImageFont, features
+
+from ocr_ray.errors import RenderError
+from ocr_ray.render.fonts import Font
+from ocr_ray.render.style import LineStyle
+
+with contextlib.redirect_stdout(sys.stderr):  # trdg prints when its optional handwriting model is not there.
+    from trdg import computer_text_generator
+    from trdg.generators.from_strings import GeneratorFromStrings
+
+_BACKGROUNDS = {"noise": 0, "white": 1}
+
+
+class _SizedFont(ImageFont.FreeTypeFont):
+    """A font with what trdg asks of one."""
+
+    def getsize(self, text: str) -> tuple[int, int]:
+        """Return right and bottom of the ink, px, as Pillow's method did until version 9."""
+        _, _, right, bottom = self.getbbox(text)
+        return int(right), int(bottom)
+
+    def getlength(self, text: str | bytes, *args: Any, **kwargs: Any) -> float:
+        """Return the advance, px, widened to the ink: trdg makes the image just as wide as the advances."""
+        return max(super().getlength(text, *args, **kwargs), self.getbbox(text)[2])
+
+
+_fonts: dict[str, Font] = {}
+"""By SHA-256: what trdg is given for a path."""
+
+
+@lru_cache(maxsize=256)
+def _open_font(sha256: str, size_px: int) -> _SizedFont:
+    font = _fonts[sha256]
+    return _SizedFont(io.BytesIO(font.content), size_px, font.face, layout_engine=ImageFont.Layout.BASIC)
+
+
+@lru_cache(maxsize=65_536)
+def _starts_inside(sha256: str, size_px: int, character: str) -> bool:
+    """Return whether a glyph's ink begins at or after its origin; trdg would cut off what lies before."""
+    left, top, _, _ = _open_font(sha256, size_px).getbbox(character)
+    return left >= 0 and top >= 0
+
+
+computer_text_generator.ImageFont = SimpleNamespace(truetype=lambda font, size: _open_font(font, size))
+
+
+def draw_line(text: str, font: Font, style: LineStyle) -> Image.Image:
+    """Return the picture of a line: greyscale, `style.height_px` high, as wide as the text; a pure function.
+
+    Raises:
+        RenderError: `missing_glyph`, the font lacks a character; `clipped_glyph`, a glyph reaches over the
+            edge; `no_image`, trdg gave none.
+    """
+    if missing := sorted(set(text) - font.characters()):
+        raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
+    sha256 = font.sha256
+    _fonts.setdefault(sha256, font)
+    if clipped := [c for c in set(text) if not _starts_inside(sha256, style.height_px, c)]:
+        raise RenderError(
+            "clipped_glyph", f"{font.name} at {style.height_px} px: {' '.join(sorted(clipped))}"
+        )
+    _seed_globals(style.trdg_seed)
+    generator = GeneratorFromStrings(
+        [text],
+        count=1,
+        fonts=[sha256],
+        size=style.height_px,
+        skewing_angle=style.skew_deg % 360,  # trdg refuses negative angles
+        blur=style.blur_px,
+        background_type=_BACKGROUNDS[style.background],
+        text_color=f"#{style.ink:02x}{style.ink:02x}{style.ink:02x}",
+        space_width=style.space_width,
+        character_spacing=style.character_spacing_px,
+        margins=style.margins_px,
+        image_mode="L",
+    )
+    image: Image.Image | None = generator.next()[0]
+    if image is None:
+        raise RenderError("no_image", f"trdg drew nothing for {text!r} in {font.name}")
+    return image
+
+
+def _seed_globals(seed: int) -> None:
+    """Seed the generators that trdg draws from, and keep OpenCV to one thread and its own code."""
+    cv2.setNumThreads(0)
+    cv2.ipp.setUseIPP(False)
+    cv2.setRNGSeed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def drawing_versions() -> dict[str, str]:
+    """Return the versions of what decides the pixels on x86-64 with AVX2."""
+    return {
+        "trdg": version("trdg"),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "freetype": str(features.version("freetype2")),
+        "libjpeg_turbo": str(features.version("libjpeg_turbo")),
+    }

@@ -1,0 +1,116 @@
+import hashlib
+import io
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fontTools.ttLib import TTFont
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+from trdg.data_generator import FakeTextDataGenerator
+
+from ocr_ray.errors import RenderError
+from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
+from ocr_ray.render.style import draw_style
+from ocr_ray.render.trdg import draw_line
+from ocr_ray.text.arithmetic import CHARACTERS
+from ocr_ray.text.corpus import read_corpus
+from ocr_ray.text.sampler import TextConfig, TextSampler
+
+FONTS = find_available_fonts(DEFAULT_FONTS)
+WORDS = read_corpus(None).words
+DRAWN = sorted({*CHARACTERS, *"".join(WORDS)} - {" "})
+PLAIN = replace(
+    draw_style(0, 0),
+    blur_px=0.0,
+    skew_deg=0,
+    background="white",
+    ink=0,
+    margins_px=(2, 2, 2, 2),
+    height_px=48,
+    character_spacing_px=0,
+)
+numbers = st.integers(0, 10**8)
+
+
+@pytest.mark.parametrize("font", FONTS, ids=lambda font: font.name)
+def test_no_character_is_drawn_as_notdef(font: Font, tmp_path) -> None:
+    (tmp_path / font.file_name).write_bytes(font.content)
+    path = str(tmp_path / font.file_name)
+    glyph_names = TTFont(path, fontNumber=font.face).getBestCmap()
+    pillow_font = ImageFont.truetype(path, 48, index=font.face)
+    notdef = bytes(pillow_font.getmask("\U0010ffff"))
+    for character in DRAWN:
+        assert glyph_names[ord(character)] != ".notdef"
+        assert bytes(pillow_font.getmask(character)) != notdef, character
+
+
+def measure_ink(image: Image.Image) -> tuple[int, int]:
+    """Return width and height of what is drawn, px."""
+    left, top, right, bottom = image.point(lambda grey: 255 * (grey < 128)).getbbox()
+    return right - left, bottom - top
+
+
+@pytest.mark.parametrize("font", FONTS, ids=lambda font: font.name)
+def test_every_glyph_keeps_its_ink(font: Font) -> None:
+    """A line of one glyph has the ink that Pillow alone draws on a canvas with room on all sides."""
+    pillow_font = ImageFont.truetype(io.BytesIO(font.content), 48, index=font.face)
+    for character in DRAWN[::7]:
+        canvas = Image.new("L", (150, 150), 255)
+        ImageDraw.Draw(canvas).text((50, 50), character, fill=0, font=pillow_font)
+        width_px, height_px = measure_ink(canvas)
+        scale = 44 / pillow_font.getbbox(character)[3]  # trdg fits the glyph between margins of 2 px
+        drawn_width_px, drawn_height_px = measure_ink(draw_line(character, font, PLAIN))
+        assert abs(drawn_width_px - width_px * scale) <= 2 + scale, character
+        assert abs(drawn_height_px - height_px * scale) <= 2 + scale, character
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 100), numbers, st.sampled_from(FONTS))
+def test_the_ink_stays_inside_every_edge(seed: int, number: int, font: Font) -> None:
+    line = TextSampler(WORDS, TextConfig()).draw(seed, number)
+    style = replace(draw_style(seed, number), background="white", ink=0)
+    pixels = np.asarray(draw_line(line.text, font, style))
+    assert pixels.shape[0] == style.height_px
+    assert pixels.min() < 128
+    edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert edges.min() > 200
+
+
+@settings(deadline=None, max_examples=30)
+@given(numbers, st.sampled_from(FONTS), st.sampled_from(["white", "noise"]))
+def test_a_line_is_drawn_the_same_after_other_lines(number: int, font: Font, background: str) -> None:
+    style = replace(draw_style(3, number), background=background)
+    first = draw_line("나눗셈식 3 × 8 = 24", font, style).tobytes()
+    draw_line("다른 줄", font, draw_style(3, number + 1))
+    assert draw_line("나눗셈식 3 × 8 = 24", font, style).tobytes() == first
+
+
+def test_a_line_is_drawn_the_same_in_another_process() -> None:
+    program = (
+        "import hashlib\n"
+        "from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts\n"
+        "from ocr_ray.render.style import draw_style\n"
+        "from ocr_ray.render.trdg import draw_line\n"
+        "font = find_available_fonts(DEFAULT_FONTS)[0]\n"
+        "images = [draw_line('탁자 7개', font, draw_style(7, i)).tobytes() for i in range(20)]\n"
+        "print(hashlib.sha256(b''.join(images)).hexdigest())\n"
+    )
+    other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    images = [draw_line("탁자 7개", FONTS[0], draw_style(7, i)).tobytes() for i in range(20)]
+    assert other.strip() == hashlib.sha256(b"".join(images)).hexdigest()
+
+
+def test_a_missing_glyph_is_refused_by_name() -> None:
+    assert "−" not in shared_characters(FONTS)
+    with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
+        draw_line("3 − 1", FONTS[0], PLAIN)
+
+
+def test_an_image_that_trdg_does_not_give_is_refused(monkeypatch) -> None:
+    monkeypatch.setattr(FakeTextDataGenerator, "generate", lambda *_: None)
+    with pytest.raises(RenderError, match="no_image"):
+        draw_line("가나다", FONTS[0], PLAIN)
