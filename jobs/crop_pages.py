@@ -1,0 +1,13 @@
+"""Cut the labelled text lines out of AI Hub maths pages into Parquet parts, over all CPUs of a cluster."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.pipeline import CropConfig, crop_pages
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(CropConfig, crop_pages, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,13 @@
+"""Render lines of random words and arithmetic into Parquet parts, over all CPUs of a cluster."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.pipeline import RenderConfig, render_lines
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(RenderConfig, render_lines, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

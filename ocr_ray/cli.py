@@ -1,0 +1,46 @@
+"""The frame of every job: flags in, one JSON line out, exit codes that tell the truth."""
+
+import json
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn, TypeVar
+
+import tyro
+
+from ocr_ray.errors import InputError, ProductionError
+
+log = logging.getLogger(__name__)
+Config = TypeVar("Config")
+
+
+def run_job(
+    config_type: type[Config],
+    work: Callable[[Config], Mapping[str, Any]],
+    *,
+    description: str | None,
+    arguments: list[str] | None = None,
+) -> NoReturn:
+    """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
+
+    Exits with 0 when done, 1 when it failed, 2 when a flag or an input is wrong. Logs go to standard error.
+    """
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    try:
+        config = tyro.cli(config_type, args=arguments, description=description)
+        summary = work(config)
+    except InputError as error:
+        log.error("%s", error)
+        sys.exit(2)
+    except ProductionError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    sys.stdout.write(json.dumps(summary, ensure_ascii=False) + "\n")
+    sys.exit(0)

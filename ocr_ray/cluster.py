@@ -1,0 +1,94 @@
+"""Ray started on this machine, or joined where a cluster is."""
+
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ocr_ray.errors import InputError
+from ocr_ray.storage import Location, write_bytes
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def ray_session(*, num_cpus: int | None = None, places: Iterable[Location] = ()) -> Iterator[None]:
+    """Run Ray for a job: the cluster that RAY_ADDRESS names (`ray job submit` sets it), else one on this
+    machine.
+
+    `num_cpus` are the logical CPUs of a Ray on this machine; None: all it has. `places` are the folders
+    that every node must see.
+
+    Raises:
+        InputError: a local folder that another node does not see.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(log_to_driver=False)
+    else:
+        ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        check_places(places)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def check_places(places: Iterable[Location]) -> None:
+    """Check that every node sees the same local folders; S3 is seen by all.
+
+    Raises:
+        InputError: a node does not; the message names both.
+    """
+    nodes = list_nodes()
+    local = [place for place in places if place.is_local]
+    if len(nodes) < 2 or not local:
+        return
+    for place in local:
+        probe = place / f".seen-{uuid.uuid4().hex}"
+        write_bytes(probe, b"")
+        try:
+            for node in nodes:
+                strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                seen = ray.remote(_is_file).options(num_cpus=0, scheduling_strategy=strategy)
+                if not ray.get(seen.remote(probe.path)):
+                    raise InputError(
+                        f"a local folder must be seen by every node of the cluster, {place} is not by "
+                        f"{node['NodeManagerAddress']}; use s3:// or a shared disk"
+                    )
+        finally:
+            Path(probe.path).unlink()
+
+
+def list_nodes() -> list[dict[str, Any]]:
+    """Return what Ray says of each node that is alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
+    """Return how many workers of one CPU, or one GPU, there may be; None: as many as the cluster has now.
+
+    Raises:
+        InputError: a single machine lacks them, so that they would be waited for in vain; a cluster may grow.
+    """
+    kind = "GPU" if use_gpu else "CPU"
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    there = int(resources.get(kind, 0))
+    wanted = wanted or max(1, there)
+    if there < wanted and len(list_nodes()) == 1:
+        raise InputError(f"{wanted} workers need a {kind} each, there are {there}; give fewer --num-workers")
+    return wanted
+
+
+def _is_file(path: str) -> bool:
+    return Path(path).is_file()
