@@ -1,0 +1,13 @@
+"""How many context-free lines to render beside the lines that have context."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.planning import PlanConfig, plan_lines
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(PlanConfig, plan_lines, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

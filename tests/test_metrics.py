@@ -1,0 +1,187 @@
+import itertools
+import math
+import unicodedata
+
+import jiwer
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocr_ray.metrics import ErrorCounts, count_all, count_errors
+
+LINE = st.text(
+    alphabet=st.sampled_from("가나다각한글 0123456789+-×÷=□()㎝,.$\\ \u1100\u1161\u11a8"), max_size=30
+)
+PAIRS = st.lists(st.tuples(LINE, LINE), max_size=12)
+
+# One sentence cut into three boxes, and what a model that had learnt context read.
+BRIEF_PAIRS = [
+    (
+        "학생들이 탁자 $7$개에 똑같이 나누어 앉으려고 합니다. 탁자 한",
+        "학생들이 탁자 $7$ 개에 똑같이 나누어 앉으려고 합니다. 탁자 한 개에",
+    ),
+    (
+        "개에 $6$ 명씩 앉았다면 학생은 모두 몇 명인지 $ㅁ$를 사용하여 나",
+        "$재형$ $6$ 명이와 $7$ 중 직각삼각형 $2$를",
+    ),
+    ("눗셈식으로 나타내고 전체 학생 수를 구해 보세요.", "눗셈식으로 나타내고, $4$를 구해 보세요."),
+]
+
+
+def count_pairs(pairs: list[tuple[str, str]]) -> ErrorCounts:
+    return count_all([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
+
+
+def characters(counts: ErrorCounts) -> tuple[int, int, int, int]:
+    return (
+        counts.character_hits,
+        counts.character_substitutions,
+        counts.character_deletions,
+        counts.character_insertions,
+    )
+
+
+def words(counts: ErrorCounts) -> tuple[int, int, int, int]:
+    return counts.word_hits, counts.word_substitutions, counts.word_deletions, counts.word_insertions
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "character_counts", "word_counts"),
+    [
+        # hits, substitutions, deletions, insertions; worked by hand
+        ("탁자 7개", "탁자 7개", (5, 0, 0, 0), (2, 0, 0, 0)),
+        ("탁자 7개", "탁자7개", (4, 0, 1, 0), (0, 1, 1, 0)),
+        ("탁자 7개", "탁자 1개", (4, 1, 0, 0), (1, 1, 0, 0)),
+        ("3 × 8 = 24", "3 + 8 = 24", (9, 1, 0, 0), (4, 1, 0, 0)),
+        ("12 ÷ □ = 3", "12 ÷ = 3", (8, 0, 2, 0), (4, 0, 1, 0)),
+        ("가나다", "나다", (2, 0, 1, 0), (0, 1, 0, 0)),
+        ("나다", "가나다라", (2, 0, 0, 2), (0, 1, 0, 0)),
+        ("각", "가", (0, 1, 0, 0), (0, 1, 0, 0)),  # a syllable is one character
+        ("가나", "", (0, 0, 2, 0), (0, 0, 1, 0)),
+        ("", "가 나", (0, 0, 0, 3), (0, 0, 0, 2)),
+        ("", "", (0, 0, 0, 0), (0, 0, 0, 0)),
+        ("A4 용지", "a4 용지", (4, 1, 0, 0), (1, 1, 0, 0)),  # case counts
+        ("$7$개", "7개", (2, 0, 2, 0), (0, 1, 0, 0)),  # signs count
+    ],
+)
+def test_a_pair_worked_by_hand_is_counted_as_by_hand(
+    truth: str,
+    prediction: str,
+    character_counts: tuple[int, int, int, int],
+    word_counts: tuple[int, int, int, int],
+) -> None:
+    counts = count_errors(truth, prediction)
+    assert (characters(counts), words(counts)) == (character_counts, word_counts)
+    assert (counts.lines, counts.exact) == (1, int(truth == prediction))
+
+
+def test_the_first_of_the_three_boxes_was_read_with_one_space_and_one_word_too_many() -> None:
+    counts = count_errors(*BRIEF_PAIRS[0])
+    assert characters(counts) == (36, 0, 0, 4)  # a space before 개에, and " 개에" at the end
+    assert words(counts) == (8, 1, 0, 2)  # $7$개에 became two words, 개에 was added
+    assert counts.cer == pytest.approx(4 / 36)
+    assert counts.character_accuracy == 1.0
+
+
+def test_the_invented_boxes_are_mostly_wrong_and_the_read_one_is_not() -> None:
+    first, second, third = (count_errors(*pair) for pair in BRIEF_PAIRS)
+    assert first.cer < 0.12
+    assert second.cer > 0.6
+    assert words(second) == (1, 6, 4, 0)  # only $6$ was read
+    assert words(third) == (3, 2, 2, 0)  # 나타내고, and $4$를 for 나타내고 and one of 전체 학생 수를
+    assert characters(third)[0] == len("눗셈식으로 나타내고 를 구해 보세요.")
+    assert count_pairs(BRIEF_PAIRS) == first + second + third
+    assert count_pairs(BRIEF_PAIRS).exact == 0
+
+
+@settings(deadline=None)
+@given(pairs=PAIRS, cuts=st.lists(st.integers(0, 12), max_size=4))
+def test_counts_over_any_split_add_up_to_jiwer_on_the_whole(
+    pairs: list[tuple[str, str]], cuts: list[int]
+) -> None:
+    edges = [0, *sorted(cuts), len(pairs)]
+    parts = [count_pairs(pairs[start:stop]) for start, stop in itertools.pairwise(edges)]
+    whole = sum(parts, ErrorCounts.zero())
+    assert whole == count_pairs(pairs)
+    assert whole.lines == len(pairs)
+    truths = [unicodedata.normalize("NFC", truth) for truth, _ in pairs]
+    predictions = [unicodedata.normalize("NFC", prediction) for _, prediction in pairs]
+    if pairs:
+        assert whole.cer == pytest.approx(jiwer.cer(truths, predictions))
+        assert whole.wer == pytest.approx(jiwer.wer(truths, predictions))
+
+
+@settings(deadline=None)
+@given(truth=LINE, prediction=LINE)
+def test_the_distance_is_zero_if_and_only_if_the_lines_are_equal(truth: str, prediction: str) -> None:
+    same = unicodedata.normalize("NFC", truth).strip() == unicodedata.normalize("NFC", prediction).strip()
+    counts = count_errors(truth, prediction)
+    assert (counts.cer == 0.0) == same == bool(counts.exact)
+    assert count_errors(truth, truth).exact_match == 1.0
+
+
+@settings(deadline=None)
+@given(truth=LINE, prediction=LINE)
+def test_swapping_truth_and_prediction_swaps_insertions_and_deletions(truth: str, prediction: str) -> None:
+    ahead, back = count_errors(truth, prediction), count_errors(prediction, truth)
+    errors = ahead.character_substitutions + ahead.character_deletions + ahead.character_insertions
+    assert errors == back.character_substitutions + back.character_deletions + back.character_insertions
+    assert ahead.reference_characters == len(unicodedata.normalize("NFC", truth).strip())
+    assert ahead.reference_characters - back.reference_characters == (
+        ahead.character_deletions - ahead.character_insertions
+    )
+
+
+@settings(deadline=None)
+@given(pairs=PAIRS)
+def test_rates_are_finite_and_shares_lie_between_0_and_1(pairs: list[tuple[str, str]]) -> None:
+    counts = count_pairs(pairs)
+    assert all(math.isfinite(rate) and rate >= 0 for rate in (counts.cer, counts.wer))
+    assert all(0 <= share <= 1 for share in (counts.character_accuracy, counts.exact_match))
+
+
+@settings(deadline=None)
+@given(pairs=PAIRS)
+def test_counts_survive_the_list_that_ranks_sum(pairs: list[tuple[str, str]]) -> None:
+    counts = count_pairs(pairs)
+    assert ErrorCounts.from_list(counts.to_list()) == counts
+    assert ErrorCounts.from_list([2 * value for value in counts.to_list()]) == counts + counts
+    assert counts + ErrorCounts.zero() == counts
+
+
+def test_jamo_and_syllables_of_the_same_text_are_equal() -> None:
+    composed = "탁자 7개"
+    decomposed = unicodedata.normalize("NFD", composed)
+    assert len(decomposed) > len(composed)
+    assert count_errors(composed, decomposed) == count_errors(composed, composed)
+    assert count_errors(decomposed, composed) == count_errors(composed, composed)
+
+
+def test_spaces_at_the_ends_are_not_counted_but_a_doubled_space_is() -> None:
+    assert count_errors("탁자 7개", "  탁자 7개 ").exact == 1
+    doubled = count_errors("탁자 7개", "탁자  7개")
+    assert characters(doubled) == (5, 0, 0, 1)
+    assert words(doubled) == (2, 0, 0, 0)
+
+
+def test_without_reference_characters_the_error_rate_is_the_number_of_insertions() -> None:
+    invented = count_errors("", "가나다")
+    assert (invented.cer, invented.wer) == (3.0, 1.0) == (jiwer.cer("", "가나다"), jiwer.wer("", "가나다"))
+    assert (invented.character_accuracy, invented.exact_match) == (0.0, 0.0)
+    nothing = count_errors("", " ")
+    assert (nothing.cer, nothing.wer, nothing.character_accuracy, nothing.exact_match) == (0.0, 0.0, 1.0, 1.0)
+
+
+def test_no_lines_give_zero_and_no_nan() -> None:
+    assert count_all([], []) == ErrorCounts.zero()
+    assert ErrorCounts.zero().cer == 0.0
+
+
+def test_a_truth_without_a_prediction_is_refused() -> None:
+    with pytest.raises(ValueError, match="each truth needs a prediction, got 2 and 1"):
+        count_all(["가", "나"], ["가"])
+
+
+def test_sums_of_another_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        ErrorCounts.from_list([1, 2, 3])
