@@ -4,6 +4,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -32,7 +33,12 @@ def run_job(
         force=True,
     )
     try:
-        config = tyro.cli(config_type, args=arguments, description=description)
+        prog = f"python -m jobs.{Path(sys.argv[0]).stem}"
+        config = tyro.cli(config_type, prog=prog, args=arguments, description=description)
+    except ValueError as error:
+        log.error("%s", error)
+        sys.exit(2)
+    try:
         summary = work(config)
     except InputError as error:
         log.error("%s", error)

@@ -5,10 +5,12 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.errors import InputError
@@ -88,6 +90,33 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     if there < wanted and len(list_nodes()) == 1:
         raise InputError(f"{wanted} workers need a {kind} each, there are {there}; give fewer --num-workers")
     return wanted
+
+
+@contextmanager
+def relayed_logs() -> Iterator[Queue]:
+    """Log here what workers log after `relay_logs` with the queue given; Ray would print all they print."""
+    queue = Queue(actor_options={"num_cpus": 0})
+    listener = QueueListener(queue, _Relay())
+    listener.start()
+    try:
+        yield queue
+    finally:
+        listener.stop()
+        queue.shutdown()
+
+
+def relay_logs(queue: Queue) -> None:
+    """Send what this process logs in the package, from INFO on, to where `relayed_logs` was entered."""
+    logger = logging.getLogger("ocr_ray")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(QueueHandler(queue))
+
+
+class _Relay(logging.Handler):
+    """Hands records on to the logger of their name in this process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger(record.name).handle(record)
 
 
 def _is_file(path: str) -> bool:

@@ -8,7 +8,6 @@ of these is met here.
 import contextlib
 import io
 import random
-import sys
 from functools import lru_cache
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from ocr_ray.errors import RenderError
 from ocr_ray.render.fonts import Font
 from ocr_ray.render.style import LineStyle
 
-with contextlib.redirect_stdout(sys.stderr):  # trdg prints when its optional handwriting model is not there.
+with contextlib.redirect_stdout(io.StringIO()):  # trdg prints that its optional handwriting is not there
     from trdg import computer_text_generator
     from trdg.generators.from_strings import GeneratorFromStrings
 

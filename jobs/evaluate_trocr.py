@@ -1,0 +1,13 @@
+"""Read a split with a model and report its errors, overall and by dataset, source and font."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(EvaluationConfig, evaluate_lines, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

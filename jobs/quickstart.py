@@ -1,0 +1,13 @@
+"""The whole road on a small scale: lines, pages, crops, a trained model, its evaluation."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.quickstart import QuickstartConfig, run_quickstart
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(QuickstartConfig, run_quickstart, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

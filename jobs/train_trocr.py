@@ -1,0 +1,13 @@
+"""Fine-tune a TrOCR over data-parallel workers; run again, it goes on from the last checkpoint."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.training.trainer import TrainJobConfig, train_trocr
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(TrainJobConfig, train_trocr, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What an evaluation reads: the parts of datasets, and the column that a model was trained on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from ocr_ray.errors import InputError
+from ocr_ray.parts import MANIFEST
+from ocr_ray.storage import Location, exists, list_files, locate, read_json
+
+LabelColumn = Literal["text", "markup"]
+LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinesPart:
+    """A part file whose lines are to be read."""
+
+    dataset: str
+    location: Location
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationInputs:
+    """All that an evaluation reads, and where it writes; resolved before any work."""
+
+    model: Location | str
+    """A folder, or a hub id."""
+    label_column: LabelColumn
+    """The column that the model was trained on, which holds the truth."""
+    datasets: dict[str, Location]
+    parts: tuple[LinesPart, ...]
+    """In the order of their predictions' names."""
+    out: Location
+
+    @property
+    def places(self) -> list[Location]:
+        """The folders that every node must see."""
+        models = [] if isinstance(self.model, str) else [self.model]
+        return [*models, *self.datasets.values(), self.out]
+
+
+def name_datasets(places: Sequence[Location]) -> dict[str, Location]:
+    """Return datasets by the names of their folders, numbered where two are the same.
+
+    Raises:
+        InputError: a dataset is named twice.
+    """
+    uris, names = [place.uri for place in places], [place.name for place in places]
+    if twice := [uri for uri in uris if uris.count(uri) > 1]:
+        raise InputError(f"--lines-uri must name each dataset once, got {twice[0]} twice")
+    return {
+        f"{place.name}-{i}" if names.count(place.name) > 1 else place.name: place
+        for i, place in enumerate(places)
+    }
+
+
+def find_parts(dataset: str, place: Location, split: str) -> list[LinesPart]:
+    """Return the part files of a dataset's split, in order.
+
+    Raises:
+        InputError: there are none, or the dataset is not complete.
+    """
+    names = [name for name in list_files(place / split, recursive=False) if name.endswith(".parquet")]
+    if not names:
+        raise InputError(
+            f"--lines-uri must hold a split {split!r}, found no .parquet files in {place / split}"
+        )
+    if not exists(place / MANIFEST):
+        raise InputError(
+            f"--lines-uri must be a complete dataset, {place} has no {MANIFEST}; run its job again"
+        )
+    return [LinesPart(dataset=dataset, location=place / split / name) for name in names]
+
+
+def read_label_column(model_folder: Path) -> LabelColumn:
+    """Return the column that a model was trained on, after its metrics.json; `text` where it has none.
+
+    Raises:
+        InputError: metrics.json names another column.
+    """
+    location = locate(str(model_folder / "metrics.json"))
+    metrics = read_json(location) if exists(location) else {}
+    for label_column in LABEL_COLUMNS:
+        if metrics.get("label_column", "text") == label_column:
+            return label_column
+    raise InputError(
+        f"label_column in {location} must be one of {', '.join(LABEL_COLUMNS)}, "
+        f"got {metrics['label_column']!r}"
+    )

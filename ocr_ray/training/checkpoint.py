@@ -1,0 +1,143 @@
+"""Checkpoints: a Hugging Face folder that also holds all that training needs to go on as if never stopped.
+
+```
+config.json model.safetensors generation_config.json  written by rank 0
+tokenizer.json vocab.json preprocessor_config.json …  copied byte for byte from the first model
+training_state.pt                                     optimizer, scheduler, progress, sizes of these files
+rng-00000.pt rng-00001.pt …                           the generators of each rank, written by it
+```
+"""
+
+import logging
+import pickle
+import random
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import VisionEncoderDecoderModel
+from transformers.utils.logging import disable_progress_bar
+
+from ocr_ray.errors import CheckpointError
+from ocr_ray.training.model import OcrModel, copy_processor_files
+
+log = logging.getLogger(__name__)
+
+STATE_FILE = "training_state.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainState:
+    """How far training is."""
+
+    epoch: int = 0
+    """Epochs done."""
+    global_step: int = 0
+    """Optimizer steps done."""
+    best_validation_loss: float | None = None
+    best_epoch: int | None = None
+    """The epoch, counted from 1, that ended with the best validation loss."""
+    history: list[dict[str, float]] = field(default_factory=list)
+    """The metrics of each epoch."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """What one rank trains with, changed in place."""
+
+    ocr: OcrModel
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau
+    rank: int = 0
+    world_size: int = 1
+
+
+def rng_file(rank: int) -> str:
+    """Return the name of the file that holds the generators of a rank."""
+    return f"rng-{rank:05d}.pt"
+
+
+def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None:
+    """Write this rank's files: model and state by rank 0, its generators by every rank."""
+    folder.mkdir(parents=True, exist_ok=True)
+    torch.save(_pack_generators(), folder / rng_file(training.rank))
+    if training.rank != 0:
+        return
+    disable_progress_bar()
+    training.ocr.network.save_pretrained(folder)
+    copy_processor_files(training.ocr.folder, folder)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+    content = {
+        "optimizer": training.optimizer.state_dict(),
+        "scheduler": training.scheduler.state_dict(),
+        "state": asdict(state),
+        "world_size": training.world_size,
+        "sizes_bytes": sizes,
+    }
+    torch.save(content, folder / STATE_FILE)
+
+
+def load_checkpoint(folder: Path, training: Training) -> TrainState:
+    """Put weights, optimizer, scheduler and generators back as they were; return how far training was.
+
+    A rank beyond those that wrote the checkpoint keeps the generators it has.
+
+    Raises:
+        CheckpointError: a file is missing or half-written; the message names it.
+    """
+    content = _load(folder / STATE_FILE)
+    for name, size_bytes in content["sizes_bytes"].items():
+        path = folder / name
+        if not path.is_file():
+            raise CheckpointError(f"the checkpoint is incomplete: {path} is missing")
+        if path.stat().st_size != size_bytes:
+            raise CheckpointError(
+                f"the checkpoint is half-written: {path} must have {size_bytes} bytes, "
+                f"has {path.stat().st_size}"
+            )
+    generators = None
+    if training.rank < content["world_size"]:
+        generators = _load(folder / rng_file(training.rank))
+    disable_progress_bar()
+    saved = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    training.ocr.network.load_state_dict(saved.state_dict())
+    training.optimizer.load_state_dict(content["optimizer"])
+    training.scheduler.load_state_dict(content["scheduler"])
+    if generators is None:
+        log.info("rank %d is new since the checkpoint: its generators begin afresh", training.rank)
+    else:
+        _unpack_generators(generators)  # last: loading a model draws from them
+    return TrainState(**content["state"])
+
+
+def _load(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"the checkpoint is incomplete: {path} is missing")
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"the checkpoint is half-written: {path} cannot be read: {error}") from error
+    return content
+
+
+def _pack_generators() -> dict[str, Any]:
+    """Return the state of the global generators in types that `torch.load(weights_only=True)` takes."""
+    numpy_state: Any = np.random.get_state()
+    _, keys, position, has_gauss, cached_gaussian = numpy_state
+    return {
+        "python": random.getstate(),
+        "numpy": (keys.tolist(), int(position), int(has_gauss), float(cached_gaussian)),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def _unpack_generators(generators: dict[str, Any]) -> None:
+    keys, position, has_gauss, cached_gaussian = generators["numpy"]
+    random.setstate(generators["python"])
+    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, cached_gaussian))
+    torch.set_rng_state(generators["torch"])
+    if torch.cuda.is_available() and len(generators["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(generators["cuda"])

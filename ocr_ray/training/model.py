@@ -1,0 +1,306 @@
+"""The model that reads a line: any Hugging Face `VisionEncoderDecoder`, such as TrOCR."""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+from safetensors import SafetensorError
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    DeiTConfig,
+    GenerationConfig,
+    RobertaConfig,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
+)
+from transformers.utils.logging import disable_progress_bar
+
+from ocr_ray.errors import InputError
+from ocr_ray.storage import local_copy, locate
+
+log = logging.getLogger(__name__)
+
+PROCESSOR_FILES = (
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
+"""Copied byte for byte: a tokenizer saved again by transformers 5 loses `vocab.json` and `merges.txt`."""
+
+# Their position embeddings begin behind the padding token's: `max_position_embeddings` 514 holds 512 tokens.
+_OFFSET_DECODERS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert"}
+
+TINY_SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+TINY_VOCAB_SIZE = 2000
+TINY_MAX_TOKENS = 128
+TINY_INIT_STD = 0.06
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OcrModel:
+    """A network with what prepares its input and reads its output."""
+
+    network: Any
+    """`VisionEncoderDecoderModel` in float32, its start, pad and end tokens set."""
+    tokenizer: Any
+    image_processor: Any
+    """The model's own, on Pillow: the same pixels whether torchvision is installed or not."""
+    folder: Path
+    """Where the files of tokenizer and processor lie; they are copied from here into every checkpoint."""
+
+    @property
+    def max_target_tokens(self) -> int:
+        """The longest label that the decoder has positions for, special tokens included."""
+        return count_positions(self.network.config.decoder)
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = next(self.network.parameters()).device
+        return device
+
+    def encode_labels(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the tokens of each text with the tokenizer's own special tokens; the end token is last."""
+        eos_token_id = self.network.config.eos_token_id
+        encoded: list[list[int]] = self.tokenizer(list(texts)).input_ids if texts else []
+        return [ids if ids and ids[-1] == eos_token_id else [*ids, eos_token_id] for ids in encoded]
+
+    def decode(self, token_ids: Sequence[Sequence[int]] | torch.Tensor) -> list[str]:
+        """Return the texts of generated tokens, nothing tidied but the spaces at both ends.
+
+        transformers' clean-up would take a space out of `3 , 4`; byte-level tokenizers may add one in front.
+        """
+        texts = self.tokenizer.batch_decode(
+            token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return [text.strip() for text in texts]
+
+
+@contextmanager
+def model_files(source: str) -> Iterator[Path]:
+    """Give the files of a model as a local folder: a local folder, an `s3://` folder, or a hub id.
+
+    Raises:
+        InputError: it is none of these, or the hub does not give it.
+    """
+    location = locate(source)
+    if "://" in source or Path(location.path).is_dir():
+        with local_copy(location) as folder:
+            if not (folder / "config.json").is_file():
+                raise InputError(
+                    f"a model must be a Hugging Face folder with config.json, {location} has none"
+                )
+            yield folder
+        return
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source):
+        raise InputError(f"a model must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
+    yield _download(source)
+
+
+def _download(hub_id: str) -> Path:
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
+    try:
+        folder = Path(snapshot_download(hub_id, allow_patterns=patterns))
+        if not any(folder.glob("*.safetensors")):
+            folder = Path(snapshot_download(hub_id, allow_patterns=[*patterns, "pytorch_model*.bin"]))
+    except (OSError, HfHubHTTPError) as error:
+        raise InputError(
+            f"{hub_id!r} is neither an existing folder nor a model that the hub gives here: {error}"
+        ) from error
+    return folder
+
+
+def load_model(folder: Path) -> OcrModel:
+    """Return the model of a local Hugging Face folder, ready to be trained or to generate.
+
+    Start, pad and end tokens are the checkpoint's: those of its config, else of its generation config, its
+    decoder's config, its tokenizer (start = cls, pad = pad, end = eos). `no_repeat_ngram_size` becomes 0,
+    because it forbids `000`.
+
+    Raises:
+        InputError: a file is missing or unreadable, or a needed token is set nowhere.
+    """
+    disable_progress_bar()
+    try:
+        network = VisionEncoderDecoderModel.from_pretrained(
+            folder, dtype=torch.float32, local_files_only=True
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(
+            f"{folder} must be a complete VisionEncoderDecoder with tokenizer and processor: {error}"
+        ) from error
+    if len(tokenizer) > network.config.decoder.vocab_size:
+        raise InputError(
+            f"the tokenizer of {folder} has {len(tokenizer)} tokens, "
+            f"its decoder only {network.config.decoder.vocab_size}"
+        )
+    _settle_tokens(network, tokenizer, folder)
+    _settle_generation(network)
+    network.eval()
+    return OcrModel(network=network, tokenizer=tokenizer, image_processor=image_processor, folder=folder)
+
+
+def _settle_tokens(network: Any, tokenizer: Any, folder: Path) -> None:
+    own = {
+        "decoder_start_token_id": tokenizer.cls_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
+    for name, from_tokenizer in own.items():
+        places = (network.config, network.generation_config, network.config.decoder)
+        found = [value for place in places if (value := getattr(place, name, None)) is not None]
+        value = found[0] if found else from_tokenizer
+        if isinstance(value, list):  # a generation config may end at several tokens
+            value = value[0]
+        if value is None:
+            raise InputError(
+                f"{folder}: neither config.json, generation_config.json nor the tokenizer sets {name}"
+            )
+        setattr(network.config, name, value)
+        if getattr(network.generation_config, name, None) is None:
+            setattr(network.generation_config, name, value)
+
+
+def _settle_generation(network: Any) -> None:
+    generation = network.generation_config
+    if generation.no_repeat_ngram_size:
+        log.warning(
+            "the model's no_repeat_ngram_size of %d is set to 0: it would forbid repeated digits",
+            generation.no_repeat_ngram_size,
+        )
+    generation.no_repeat_ngram_size = 0
+    generation.max_new_tokens = None
+    limit = count_positions(network.config.decoder)
+    generation.max_length = min(generation.max_length or limit, limit)
+
+
+def count_positions(decoder_config: Any) -> int:
+    """Return how many tokens a decoder has positions for."""
+    positions = int(decoder_config.max_position_embeddings)
+    if decoder_config.model_type in _OFFSET_DECODERS:
+        return positions - int(decoder_config.pad_token_id) - 1
+    return positions
+
+
+def copy_processor_files(source: Path, target: Path) -> list[str]:
+    """Copy the files of tokenizer and processor byte for byte; return their names."""
+    names = [name for name in PROCESSOR_FILES if (source / name).is_file()]
+    target.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (target / name).write_bytes((source / name).read_bytes())
+    return names
+
+
+def write_tiny_model(folder: Path, texts: Iterable[str], seed: int) -> None:
+    """Write a small model of random weights with the files of `team-lucid/trocr-small-korean`.
+
+    DeiT encoder with patch 32 at 384x384, RoBERTa decoder, byte-level BPE trained on `texts`; about
+    1.8 million parameters. The same texts and seed give the same files.
+    """
+    disable_progress_bar()
+    folder.mkdir(parents=True, exist_ok=True)
+    vocab_size = _write_tokenizer(folder, texts)
+    _write_json(
+        folder / "preprocessor_config.json",
+        {
+            "do_normalize": True,
+            "do_rescale": True,
+            "do_resize": True,
+            "image_mean": [0.5, 0.5, 0.5],
+            "image_processor_type": "ViTImageProcessor",
+            "image_std": [0.5, 0.5, 0.5],
+            "resample": 2,
+            "rescale_factor": 1 / 255,
+            "size": {"height": 384, "width": 384},
+        },
+    )
+    tokens = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = VisionEncoderDecoderModel(config=_tiny_config(vocab_size, tokens))
+    network.generation_config = GenerationConfig(**tokens, max_length=TINY_MAX_TOKENS, no_repeat_ngram_size=0)
+    network.save_pretrained(folder)
+
+
+def _tiny_config(vocab_size: int, tokens: dict[str, int]) -> Any:
+    size = {
+        "hidden_size": 128,
+        "num_attention_heads": 4,
+        "intermediate_size": 512,
+        # The usual 0.02 is meant for layers 768 wide; these would take twice as many steps to learn a line.
+        "initializer_range": TINY_INIT_STD,
+    }
+    encoder = DeiTConfig(**size, num_hidden_layers=3, image_size=384, patch_size=32)
+    decoder = RobertaConfig(
+        **size,
+        num_hidden_layers=2,
+        vocab_size=vocab_size,
+        max_position_embeddings=TINY_MAX_TOKENS + tokens["pad_token_id"] + 1,
+        type_vocab_size=1,
+        is_decoder=True,
+        add_cross_attention=True,
+        bos_token_id=tokens["bos_token_id"],
+        pad_token_id=tokens["pad_token_id"],
+        eos_token_id=tokens["eos_token_id"],
+    )
+    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder, **tokens)
+
+
+def _write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
+    """Write the files of a RoBERTa tokenizer; return the size of its vocabulary."""
+    start, pad, end, unknown, mask = TINY_SPECIAL_TOKENS
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=TINY_VOCAB_SIZE,
+        special_tokens=list(TINY_SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(
+        (end, 2), (start, 0), trim_offsets=True, add_prefix_space=False
+    )
+    tokenizer.save(str(folder / "tokenizer.json"))
+    tokenizer.model.save(str(folder))  # vocab.json and merges.txt
+    special = {
+        "bos_token": start,
+        "cls_token": start,
+        "eos_token": end,
+        "mask_token": mask,
+        "pad_token": pad,
+        "sep_token": end,
+        "unk_token": unknown,
+    }
+    _write_json(folder / "special_tokens_map.json", special)
+    options = {"add_prefix_space": False, "errors": "replace", "trim_offsets": True}
+    _write_json(
+        folder / "tokenizer_config.json",
+        {**special, **options, "model_max_length": TINY_MAX_TOKENS, "tokenizer_class": "RobertaTokenizer"},
+    )
+    return int(tokenizer.get_vocab_size())
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,271 @@
+"""Fine-tuning over data-parallel workers with Ray Train: one run, found again by its name."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import pyarrow.parquet as pq
+import ray
+import ray.train
+import ray.train.torch
+import torch
+import tyro
+from ray.train.torch import TorchTrainer
+
+from ocr_ray.cards import model_card
+from ocr_ray.cluster import count_workers, ray_session, relay_logs, relayed_logs
+from ocr_ray.errors import InputError
+from ocr_ray.parts import MANIFEST, PLAN, check_claim
+from ocr_ray.storage import (
+    Location,
+    copy_files,
+    exists,
+    list_files,
+    locate,
+    read_json,
+    require_folder,
+    write_bytes,
+    write_json,
+)
+from ocr_ray.training.checkpoint import STATE_FILE
+from ocr_ray.training.feed import LineDataset
+from ocr_ray.training.loop import TrainConfig, train
+from ocr_ray.training.model import load_model, model_files, write_tiny_model
+
+log = logging.getLogger(__name__)
+
+TINY = "tiny"
+SNAPSHOT = "checkpoint_manager_snapshot.json"
+"""Where Ray Train lists a run's checkpoints."""
+SCORE = "validation_loss"
+METRICS = "metrics.json"
+TOKENIZER_LINES = 20_000
+"""Texts that the tiny model's tokenizer is trained on, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJobConfig:
+    """Fine-tune a TrOCR on lines, data-parallel, with a checkpoint after every epoch.
+
+    Run again with the same --run-name it goes on from the last checkpoint.
+    """
+
+    lines_uri: tuple[str, ...]
+    """Datasets of lines, as render_lines and crop_pages make them; every line of their train splits is read
+    once an epoch."""
+    models_uri: str
+    """Where best_ocr/ and trained_ocr/ go."""
+    run_name: str
+    """The run that is begun, or gone on with."""
+    model: str = "team-lucid/trocr-small-korean"
+    """A hub id, a folder or s3:// folder of any Hugging Face VisionEncoderDecoder, such as an earlier run's
+    best_ocr; tiny: a small one of random weights, to try things out."""
+    runs_uri: str = "runs"
+    """Where runs keep their checkpoints, each in a folder of its name."""
+    num_workers: int = 2
+    """Data-parallel workers; the global batch is --batch-size times this."""
+    use_gpu: bool = False
+    """Each worker takes a GPU."""
+    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if not self.lines_uri:
+            raise ValueError("lines_uri must name at least one dataset")
+        if not self.run_name or "/" in self.run_name:
+            raise ValueError(f"run_name must be a folder's name, got {self.run_name!r}")
+        if self.num_workers < 1:
+            raise ValueError(f"num_workers must be at least 1, got {self.num_workers}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInputs:
+    """What every worker is given."""
+
+    datasets: tuple[tuple[str, Location], ...]
+    model: str
+    config: TrainConfig
+
+
+def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
+    """Run, or go on with, a training run; export its best and its last model; return a summary.
+
+    Raises:
+        InputError: a dataset is missing or incomplete, the run or the models' place belongs to another
+            configuration; found before any work.
+    """
+    datasets = [_require_dataset(uri) for uri in config.lines_uri]
+    run, models = locate(config.runs_uri) / config.run_name, locate(config.models_uri)
+    plan = _describe_run(config, datasets)
+    check_claim(run, plan, growing="epochs", flag="--run-name")
+    check_claim(models, {"run": run.uri}, flag="--models-uri")
+    model = _check_model(config, run)
+    write_json(run / PLAN, {"config": plan})
+    write_json(models / PLAN, {"config": {"run": run.uri}})
+    if config.model == TINY:
+        _make_tiny_model(config, locate(model), datasets)
+    log.info(
+        "global batch %d = batch size %d x %d workers",
+        config.train.batch_size * config.num_workers,
+        config.train.batch_size,
+        config.num_workers,
+    )
+    finished = _is_finished(run, config.train.epochs)
+    if finished:
+        log.info("run %s has finished its %d epochs: nothing is trained", run, config.train.epochs)
+    else:
+        names = _name_datasets(datasets)
+        inputs = WorkerInputs(
+            datasets=tuple(zip(names, datasets, strict=True)), model=model, config=config.train
+        )
+        with ray_session(num_cpus=max(config.num_workers, torch.get_num_threads()), places=[run, *datasets]):
+            count_workers(config.num_workers, use_gpu=config.use_gpu)
+            _fit(config, run, inputs)
+    return {"run": run.uri, "trained": not finished, **_export(config, run, models)}
+
+
+def _require_dataset(uri: str) -> Location:
+    place = require_folder(uri, "--lines-uri")
+    if not exists(place / MANIFEST):
+        raise InputError(
+            f"--lines-uri must be a complete dataset, {place} has no {MANIFEST}; run its job again"
+        )
+    return place
+
+
+def _describe_run(config: TrainJobConfig, datasets: Sequence[Location]) -> dict[str, Any]:
+    """Return what makes a run itself; of the datasets their content, not their place."""
+    manifests = [read_json(place / MANIFEST) for place in datasets]
+    return {
+        "job": "train_trocr",
+        "lines": [manifest["counts"]["digest_by_split"] for manifest in manifests],
+        "model": config.model,
+        "num_workers": config.num_workers,
+        **asdict(config.train),
+    }
+
+
+def _name_datasets(datasets: Sequence[Location]) -> list[str]:
+    """Return the datasets' folder names, numbered where two are the same."""
+    names = [place.name for place in datasets]
+    return [f"{name}-{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+
+
+def _check_model(config: TrainJobConfig, run: Location) -> str:
+    """Return where workers load the model from: a URI or a hub id; it is loaded here once, to be sure."""
+    if config.model == TINY:
+        return (run / "tiny_model").uri
+    with model_files(config.model) as folder:
+        load_model(folder)
+    place = locate(config.model)
+    return place.uri if exists(place) else config.model
+
+
+def _make_tiny_model(config: TrainJobConfig, place: Location, datasets: Sequence[Location]) -> None:
+    """Write the tiny model of a run, if it is not yet whole: config.json is copied last."""
+    if exists(place / "config.json"):
+        return
+    texts = _read_texts(datasets, config.train.label_column)
+    with tempfile.TemporaryDirectory() as folder:
+        write_tiny_model(Path(folder), texts, config.train.seed)
+        names = [path.name for path in Path(folder).iterdir()]
+        copy_files(locate(folder), place, sorted(names, key="config.json".__eq__))
+
+
+def _read_texts(datasets: Sequence[Location], label_column: str) -> list[str]:
+    texts: list[str] = []
+    for place in datasets:
+        for name in list_files(place / "train"):
+            if len(texts) < TOKENIZER_LINES and name.endswith(".parquet"):
+                with place.filesystem.open_input_file((place / "train" / name).path) as file:
+                    texts += pq.read_table(file, columns=[label_column])[label_column].to_pylist()
+    return texts[:TOKENIZER_LINES]
+
+
+def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
+    resources = {"CPU": 1, "GPU": 1} if config.use_gpu else {"CPU": 1}
+    with relayed_logs() as logs:
+        trainer = TorchTrainer(
+            _train_worker,
+            train_loop_config={"inputs": inputs, "logs": logs},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
+            ),
+            run_config=ray.train.RunConfig(
+                name=config.run_name,
+                storage_path=run.path.rsplit("/", 1)[0],
+                storage_filesystem=run.filesystem,
+                # Keeps the best and, whatever its score, the latest; every report has the score.
+                checkpoint_config=ray.train.CheckpointConfig(
+                    num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"
+                ),
+            ),
+        )
+        trainer.fit()
+
+
+def _train_worker(settings: dict[str, Any]) -> None:
+    """Train on one rank; the body of every Ray Train worker."""
+    inputs: WorkerInputs = settings["inputs"]
+    if ray.train.get_context().get_world_rank() == 0:
+        relay_logs(settings["logs"])
+
+    def report(metrics: dict[str, float], folder: Path) -> None:
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
+
+    datasets = [LineDataset(name=name, place=place) for name, place in inputs.datasets]
+    with model_files(inputs.model) as model_folder:
+        ocr = load_model(model_folder)
+        ocr.network.to(ray.train.torch.get_device())
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            train(ocr, datasets, inputs.config, report=report)
+        else:
+            with checkpoint.as_directory() as folder:
+                train(ocr, datasets, inputs.config, report=report, resume_from=Path(folder))
+
+
+def _read_checkpoints(run: Location) -> list[tuple[Location, dict[str, Any]]]:
+    """Return the checkpoints that Ray Train keeps of a run with their metrics, the latest last."""
+    if not exists(run / SNAPSHOT):
+        return []
+    result = ray.train.Result.from_path(run.path, storage_filesystem=run.filesystem)
+    kept = [(Location(run.filesystem, c.path), metrics) for c, metrics in result.best_checkpoints or []]
+    return sorted(kept, key=lambda item: item[1]["epoch"])
+
+
+def _is_finished(run: Location, epochs: int) -> bool:
+    checkpoints = _read_checkpoints(run)
+    return bool(checkpoints) and checkpoints[-1][1]["epoch"] >= epochs
+
+
+def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str, Any]:
+    """Copy the best and the last checkpoint's model to where users find them, if not yet there."""
+    checkpoints = _read_checkpoints(run)
+    chosen = {
+        "best_ocr": min(checkpoints, key=lambda item: (item[1][SCORE], -item[1]["epoch"])),
+        "trained_ocr": checkpoints[-1],
+    }
+    for name, (folder, metrics) in chosen.items():
+        facts = {
+            "run": run.uri,
+            "base_model": config.model,
+            "label_column": config.train.label_column,
+            "lines": list(config.lines_uri),
+            "metrics": metrics,
+        }
+        target = models / name
+        if exists(target / METRICS) and read_json(target / METRICS) == facts:
+            continue
+        log.info("%s: the weights of epoch %d", target, metrics["epoch"])
+        if exists(target / METRICS):
+            target.filesystem.delete_file((target / METRICS).path)
+        files = [file for file in list_files(folder) if file != STATE_FILE and not file.startswith("rng-")]
+        copy_files(folder, target, files)
+        card = {**facts, **metrics}
+        card.pop("metrics")
+        write_bytes(target / "README.md", model_card(name, card).encode())
+        write_json(target / METRICS, facts)
+    return {name: {"uri": (models / name).uri, **metrics} for name, (_, metrics) in chosen.items()}

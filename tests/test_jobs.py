@@ -1,0 +1,136 @@
+"""Every job as a user meets it: its help, a wrong flag, a wrong input, its last line."""
+
+import importlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOBS = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
+SMALL_JOBS = {
+    "render_lines": ["--out-uri", "OUT"],
+    "crop_pages": ["--pages-uri", "IN", "--out-uri", "OUT"],
+    "train_trocr": ["--lines-uri", "IN", "--models-uri", "OUT", "--run-name", "x", "--runs-uri", "OUT"],
+    "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
+}
+
+
+def run(monkeypatch, job: str, *arguments: str) -> int:
+    """Run a job in this process, as `python -m jobs.<job>` would; return its exit code."""
+    monkeypatch.setattr(sys, "argv", [f"jobs/{job}.py", *arguments])
+    with pytest.raises(SystemExit) as exit_info:
+        importlib.import_module(f"jobs.{job}").main()
+    return int(exit_info.value.code or 0)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, job, "--help") == 0
+    shown = capsys.readouterr().out
+    for line in shown.splitlines():
+        # tyro puts the explanation beside a short flag and below a long one
+        assert not line.rstrip(" │").endswith(("STR", "INT", "FLOAT")) or "--" in line
+    assert f"usage: python -m jobs.{job}" in shown
+    assert "(default:" in shown
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -> None:
+    known = {"plan_dataset": "--fonts", "train_trocr": "--epochs"}.get(job, "--out-uri")
+    wrong = known + "s"
+    assert run(monkeypatch, job, *SMALL_JOBS.get(job, []), wrong, "1") == 2
+    shown = capsys.readouterr()
+    assert wrong in shown.err + shown.out
+    assert known in (shown.err + shown.out).replace(wrong, "")
+
+
+@pytest.mark.parametrize("job", sorted(SMALL_JOBS.keys() - {"render_lines"}))
+def test_a_missing_input_folder_exits_2_with_its_name(job: str, monkeypatch, capsys, tmp_path) -> None:
+    words = {"IN": str(tmp_path / "missing"), "OUT": str(tmp_path / "out")}
+    assert run(monkeypatch, job, *(words.get(word, word) for word in SMALL_JOBS[job])) == 2
+    assert str(tmp_path / "missing") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tmp_path) -> None:
+    corpus = tmp_path / "corpus"
+    flags = ["--out-uri", str(tmp_path / "out"), "--corpus-uri", str(corpus), "--fonts", "맑은 고딕"]
+    assert run(monkeypatch, "render_lines", *flags) == 2
+    assert str(corpus) in capsys.readouterr().err
+    corpus.mkdir()
+    (corpus / "notes.md").write_text("가나다")
+    assert run(monkeypatch, "render_lines", *flags) == 2
+    assert str(corpus) in capsys.readouterr().err
+    (corpus / "empty.txt").write_text(" \n")
+    assert run(monkeypatch, "render_lines", *flags) == 2
+    assert str(corpus) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--num-lines", "0"], "num_lines must be from 1"),
+        (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
+        (["--arithmetic.grades", "7"], "grades must be some of 1 to 6"),
+        (["--fonts", "궁서"], "font '궁서' must be installed"),
+        (["--out-uri", "gs://bucket/x"], "a URI must be a local path or s3"),
+        (["--seed", "-1"], "seed must be from 0"),
+    ],
+)
+def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
+    flags: list[str], message: str, monkeypatch, capsys, tmp_path
+) -> None:
+    place = [] if "--out-uri" in flags else ["--out-uri", str(tmp_path / "out")]
+    assert run(monkeypatch, "render_lines", *place, *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_plan_gives_the_numbers_of_the_brief(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "plan_dataset") == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert "6015224" in json.dumps(summary)
+    assert {"1804567", "3007612"} <= set(json.dumps(summary).replace(",", "").replace("}", "").split())
+
+
+@pytest.mark.slow
+def test_the_summary_is_the_last_line_even_when_a_worker_prints() -> None:
+    program = """
+import ray
+from dataclasses import dataclass
+from ocr_ray.cli import run_job
+from ocr_ray.cluster import ray_session
+
+@dataclass(frozen=True)
+class Config:
+    number: int = 7
+
+def work(config):
+    print("the driver talks")
+    with ray_session(num_cpus=1):
+        assert ray.get(ray.remote(lambda: print("a worker talks", flush=True) or 1).remote()) == 1
+    return {"number": config.number, "text": "글"}
+
+run_job(Config, work, description="x")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.splitlines()[-1]) == {"number": 7, "text": "글"}
+    assert "a worker talks" not in result.stdout
+
+
+def test_a_failed_job_exits_1(tmp_path) -> None:
+    program = (
+        "from dataclasses import dataclass\n"
+        "from ocr_ray.cli import run_job\n"
+        "from ocr_ray.errors import ProductionError\n"
+        "@dataclass(frozen=True)\n"
+        "class Config:\n    pass\n"
+        "def work(config):\n    raise ProductionError('rejects must be at most 1 %')\n"
+        "run_job(Config, work, description=None)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "rejects must be at most 1 %" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,217 @@
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.inputs import EvaluationInputs
+from ocr_ray.evaluation.predict import (
+    EvaluationConfig,
+    evaluate_lines,
+    mean_before_end,
+    part_name,
+    predict_lines,
+    read_images,
+    read_part,
+    resolve_inputs,
+)
+from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA, read_predictions, write_report
+from ocr_ray.lines import TextLine, lines_to_table
+from ocr_ray.storage import copy_files, list_files, locate, read_json, write_bytes, write_json
+from ocr_ray.training.feed import make_pixel_values
+from ocr_ray.training.model import OcrModel, load_model, write_tiny_model
+
+
+def make_line(number: int, *, page_id: str | None = None) -> TextLine:
+    pixels = np.random.default_rng(number).integers(0, 256, (64, 384), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return TextLine(
+        line_id=f"{number:09d}",
+        image_bytes=sink.getvalue(),
+        text=f"탁자 {number}개",
+        markup=f"탁자 ${number}$개",
+        source="page" if page_id else "words",
+        font=None if page_id else "바탕",
+        page_id=page_id,
+        page_order=3 if page_id else None,
+        width_px=384,
+        height_px=64,
+    )
+
+
+def write_lines(uri: str, parts: list[list[TextLine]]) -> None:
+    for index, lines in enumerate(parts):
+        sink = io.BytesIO()
+        pq.write_table(lines_to_table(lines), sink)
+        write_bytes(locate(uri) / f"validation/part-{index:05d}.parquet", sink.getvalue())
+    write_json(locate(uri) / "manifest.json", {})
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "best_ocr"
+    write_tiny_model(folder, [f"탁자 {number}개" for number in range(50)], seed=1)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**generation, "max_length": 12}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: Path) -> OcrModel:
+    return load_model(model_folder)
+
+
+@pytest.fixture
+def lines_uris(tmp_path: Path) -> tuple[str, str]:
+    rendered, cropped = str(tmp_path / "lines"), str(tmp_path / "crops")
+    write_lines(rendered, [[make_line(number) for number in range(5)], []])
+    write_lines(cropped, [[make_line(90, page_id="p1"), make_line(91, page_id="p2")]])
+    return rendered, cropped
+
+
+def resolve(
+    model_uri: Path | str, lines_uris: tuple[str, ...], out_uri: Path | str
+) -> tuple[EvaluationInputs, EvaluationConfig]:
+    config = EvaluationConfig(
+        model_uri=str(model_uri), lines_uri=lines_uris, out_uri=str(out_uri), batch_size=2, num_workers=2
+    )
+    return resolve_inputs(config), config
+
+
+def test_a_part_is_read_line_by_line_in_its_order(
+    model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
+    assert [part.dataset for part in inputs.parts] == ["lines", "lines", "crops"]
+    table = read_part(model, inputs.parts[0], "text", batch_size=2)
+    assert table.schema == PREDICTIONS_SCHEMA
+    assert table["line_id"].to_pylist() == [f"{number:09d}" for number in range(5)]
+    assert table["text"].to_pylist() == [f"탁자 {number}개" for number in range(5)]
+    assert read_part(model, inputs.parts[1], "text", batch_size=2).num_rows == 0
+    crops = read_part(model, inputs.parts[2], "markup", batch_size=2)
+    assert crops["text"].to_pylist() == ["탁자 $90$개", "탁자 $91$개"]
+    assert crops["page_id"].to_pylist() == ["p1", "p2"]
+    assert crops["page_order"].to_pylist() == [3, 3]
+    assert crops["font"].to_pylist() == [None, None]
+
+
+def test_predictions_do_not_depend_on_the_batch_size(
+    model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
+    one, all_at_once = (read_part(model, inputs.parts[0], "text", batch_size=size) for size in (1, 5))
+    assert one["prediction"].to_pylist() == all_at_once["prediction"].to_pylist()
+    assert one["confidence"].to_pylist() == pytest.approx(all_at_once["confidence"].to_pylist(), rel=1e-4)
+
+
+def test_the_confidence_is_the_mean_probability_that_the_model_gives_its_own_tokens(model: OcrModel) -> None:
+    image = make_line(7).image_bytes
+    _, (confidence,) = read_images(model, [image])
+    network = model.network
+    with torch.inference_mode():
+        pixel_values = make_pixel_values(model, [image])
+        sequence = network.generate(pixel_values, do_sample=False, num_beams=1)
+        logits = network(pixel_values=pixel_values, decoder_input_ids=sequence[:, :-1]).logits
+    probabilities = logits.softmax(-1).gather(-1, sequence[:, 1:, None])
+    assert confidence == pytest.approx(probabilities.mean().item(), rel=1e-3)
+
+
+def test_tokens_after_the_end_do_not_count() -> None:
+    values = torch.tensor([[0.2, 0.4, 0.9, 0.9], [0.1, 0.2, 0.3, 0.4], [0.5, 0.0, 0.0, 0.0]])
+    tokens = torch.tensor([[7, 2, 1, 1], [7, 7, 7, 7], [2, 2, 2, 2]])
+    assert mean_before_end(values, tokens, 2).tolist() == pytest.approx([0.3, 0.25, 0.5])
+    assert mean_before_end(values, tokens, [2, 1]).tolist() == pytest.approx([0.3, 0.25, 0.5])
+
+
+@pytest.mark.slow
+def test_every_line_is_predicted_once_through_ray_and_the_report_counts_them(
+    ray_session: None, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    _, config = resolve(model_folder, lines_uris, tmp_path / "out")
+    summary = evaluate_lines(config)
+    out = locate(str(tmp_path / "out"))
+    paths = [f"predictions/part-{index:05d}.parquet" for index in range(3)]
+    assert list(list_files(out)) == [*paths, "report.json"]
+    assert [table.num_rows for table in read_predictions(out, paths)] == [5, 0, 2]
+    report = read_json(out / "report.json")
+    assert {name: entry["lines"] for name, entry in report["by_dataset"].items()} == {"crops": 2, "lines": 5}
+    assert report["config"]["model_uri"] == str(model_folder)
+    assert (summary["lines"], summary["overall"]["cer"]) == (7, report["overall"]["cer"])
+    assert summary["report"] == f"{out}/report.json"
+
+
+@pytest.mark.slow
+def test_model_lines_and_predictions_may_all_lie_on_s3(
+    ray_session: None, bucket: str, model_folder: Path, tmp_path: Path
+) -> None:
+    lines_uri, model_uri, out_uri = (f"{bucket}/predict/{name}" for name in ("lines", "best_ocr", "out"))
+    write_lines(lines_uri, [[make_line(number) for number in range(3)]])
+    folder = locate(str(model_folder))
+    copy_files(folder, locate(model_uri), list(list_files(folder)))
+    inputs, config = resolve(model_uri, (lines_uri,), out_uri)
+    write_report(inputs.out, {"of": "an earlier run"})
+    (part,) = predict_lines(inputs, config)
+    assert list(list_files(inputs.out)) == [part.path]  # an earlier report is taken away
+    (table,) = read_predictions(inputs.out, [part.path])
+    local_uri = str(tmp_path / "lines")
+    write_lines(local_uri, [[make_line(number) for number in range(3)]])
+    local, _ = resolve(model_folder, (local_uri,), tmp_path / "out")
+    expected = read_part(load_model(model_folder), local.parts[0], "text", config.batch_size)
+    assert table["prediction"].to_pylist() == expected["prediction"].to_pylist()
+
+
+def test_a_missing_input_is_named_before_any_work(
+    model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"--lines-uri must name an existing folder, got .*nowhere"):
+        resolve(model_folder, (str(tmp_path / "nowhere"),), tmp_path / "out")
+    shutil.rmtree(Path(lines_uris[0]) / "validation")
+    with pytest.raises(
+        InputError, match=r"must hold a split 'validation', found no \.parquet files in .*lines/val"
+    ):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+    with pytest.raises(InputError, match="no-such/model/folder"):
+        resolve("no-such/model/folder", lines_uris[1:], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"config\.json, .*empty has none"):
+        resolve(tmp_path / "empty", lines_uris[1:], tmp_path / "out")
+
+
+def test_predictions_of_another_evaluation_are_not_mixed_in(
+    model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "out/predictions").mkdir(parents=True)
+    (tmp_path / "out/predictions" / part_name(3)).touch()
+    with pytest.raises(
+        InputError, match=r"another evaluation \(part-00003.parquet\); choose another --out-uri"
+    ):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+
+
+def test_an_unfinished_dataset_is_refused(
+    model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    (Path(lines_uris[1]) / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"must be a complete dataset, .*crops has no manifest\.json"):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"split": "valid"}, "split must be one of train, validation, test, got 'valid'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
+        ({"lines_uri": ()}, "lines_uri must name at least one dataset"),
+    ],
+)
+def test_a_flag_out_of_range_is_refused_by_its_name(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationConfig(**{"model_uri": "m", "lines_uri": ("l",), "out_uri": "o", **flags})  # type: ignore[arg-type]

@@ -1,0 +1,164 @@
+"""Training over two workers: interrupted, resumed, grown, on a disk and on S3, with the same weights."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, VisionEncoderDecoderModel
+
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
+from ocr_ray.pages.maker import write_pages
+from ocr_ray.pipeline import CropConfig, RenderConfig, crop_pages, render_lines
+from ocr_ray.storage import list_files, local_copy, locate, read_bytes, read_json
+from ocr_ray.training.loop import TrainConfig
+from ocr_ray.training.trainer import TrainJobConfig, train_trocr
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+EPOCHS = 3
+
+
+def make_lines(place: str, fonts) -> tuple[str, str]:
+    """Render and crop a little of both kinds; the same wherever `place` is."""
+    names = tuple(font.name for font in fonts)
+    render_lines(RenderConfig(out_uri=f"{place}/lines", num_lines=45, fonts=names, validation_share=0.2))
+    write_pages(locate(f"{place}/pages"), num_pages=8, seed=1, font_bytes=fonts[0].content)
+    crop_pages(CropConfig(pages_uri=f"{place}/pages", out_uri=f"{place}/crops", validation_share=0.4))
+    return f"{place}/lines", f"{place}/crops"
+
+
+def plan(place: str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
+    return TrainJobConfig(
+        lines_uri=lines_uri,
+        model="tiny",
+        run_name="run",
+        runs_uri=f"{place}/runs",
+        models_uri=f"{place}/models",
+        train=TrainConfig(epochs=EPOCHS, batch_size=8, lr=5e-4),
+    )
+
+
+@pytest.fixture(scope="module")
+def lines_uri(fonts, tmp_path_factory) -> tuple[str, str]:
+    return make_lines(str(tmp_path_factory.mktemp("data")), fonts)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lines_uri, tmp_path_factory) -> TrainJobConfig:
+    """A run that nothing interrupts."""
+    config = plan(str(tmp_path_factory.mktemp("undisturbed")), lines_uri)
+    summary = train_trocr(config)
+    assert summary["trained"]
+    return config
+
+
+def read_weights(models_uri: str, name: str = "trained_ocr") -> dict[str, torch.Tensor]:
+    with local_copy(locate(models_uri) / name) as folder:
+        return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(models_uri: str, other_uri: str) -> None:
+    for name in ("best_ocr", "trained_ocr"):
+        own, other = read_weights(models_uri, name), read_weights(other_uri, name)
+        assert own.keys() == other.keys()
+        assert all(torch.equal(own[key], other[key]) for key in own)
+
+
+def test_the_models_load_and_say_how_they_were_made(undisturbed) -> None:
+    for name in ("best_ocr", "trained_ocr"):
+        folder = Path(undisturbed.models_uri) / name
+        model = VisionEncoderDecoderModel.from_pretrained(folder)
+        assert model.generation_config.no_repeat_ngram_size == 0
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        text = "□ × 7 = 1000, 3㎝"
+        assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert (metrics["base_model"], metrics["label_column"]) == ("tiny", "text")
+        assert {"lines/validation_cer", "crops/validation_wer", "validation_loss_page"} <= metrics[
+            "metrics"
+        ].keys()
+        source = Path(undisturbed.runs_uri) / "run/tiny_model"
+        for file in ("tokenizer.json", "preprocessor_config.json", "vocab.json", "merges.txt"):
+            assert (folder / file).read_bytes() == (source / file).read_bytes()
+
+
+def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
+    run = Path(undisturbed.runs_uri) / "run"
+    best = json.loads((Path(undisturbed.models_uri) / "best_ocr/metrics.json").read_text())["metrics"]
+    assert best["validation_loss"] == best["best_validation_loss"]
+    assert len(list(run.glob("checkpoint_*-*-*"))) == (1 if best["epoch"] == EPOCHS else 2)
+
+
+def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed) -> None:
+    lost = Path(undisturbed.models_uri) / "trained_ocr/metrics.json"
+    before = lost.read_bytes()
+    lost.unlink()
+    assert train_trocr(undisturbed)["trained"] is False
+    assert lost.read_bytes() == before
+
+
+def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"lr: 0.0005 there, 0.1 now.*choose another --run-name"):
+        train_trocr(replace(undisturbed, train=replace(undisturbed.train, lr=0.1)))
+    with pytest.raises(InputError, match=r"run: .* choose another --models-uri"):
+        train_trocr(replace(undisturbed, runs_uri=str(tmp_path / "runs")))
+    with pytest.raises(InputError, match=r"must be a complete dataset.*has no manifest.json"):
+        train_trocr(replace(undisturbed, lines_uri=(str(tmp_path),)))
+    no_model = replace(undisturbed, model=str(tmp_path), run_name="other", models_uri=str(tmp_path / "m"))
+    with pytest.raises(InputError, match=r"must be a Hugging Face folder"):
+        train_trocr(no_model)
+
+
+def test_a_killed_run_goes_on_to_the_same_weights(undisturbed, lines_uri, tmp_path) -> None:
+    config = plan(str(tmp_path), lines_uri)
+    flags = {
+        "--model": config.model,
+        "--run-name": config.run_name,
+        "--runs-uri": config.runs_uri,
+        "--models-uri": config.models_uri,
+        "--epochs": EPOCHS,
+        "--batch-size": config.train.batch_size,
+        "--lr": config.train.lr,
+    }
+    command = [sys.executable, "-m", "jobs.train_trocr", "--lines-uri", *lines_uri]
+    command += [str(word) for flag in flags.items() for word in flag]
+    with (tmp_path / "log").open("w") as log:
+        driver = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"RAY_ADDRESS": ""})
+        snapshot = tmp_path / "runs/run/checkpoint_manager_snapshot.json"
+        while not (snapshot.exists() and '"checkpoint_' in snapshot.read_text()):
+            assert driver.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        for process in [*psutil.Process(driver.pid).children(recursive=True), driver]:
+            process.kill()
+        driver.wait()
+    assert not (tmp_path / "models/trained_ocr").exists()
+    assert len(list((tmp_path / "runs/run").glob("checkpoint_*-*-*"))) < EPOCHS
+    summary = train_trocr(config)
+    assert summary["trained"]
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+
+
+def test_the_whole_road_on_s3_ends_with_the_same_weights(undisturbed, fonts, bucket) -> None:
+    place = f"{bucket}/road"
+    config = plan(place, make_lines(place, fonts))
+    first = train_trocr(replace(config, train=replace(config.train, epochs=1)))
+    assert first["trained_ocr"]["epoch"] == 1
+    resumed = train_trocr(config)
+    assert resumed["trained_ocr"]["epoch"] == EPOCHS
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+    evaluation = EvaluationConfig(
+        model_uri=f"{config.models_uri}/best_ocr", lines_uri=config.lines_uri, out_uri=f"{place}/evaluation"
+    )
+    summary = evaluate_lines(evaluation)
+    report = read_json(locate(summary["report"]))
+    assert report["overall"]["lines"] == sum(entry["lines"] for entry in report["by_source"].values()) > 9
+    assert list_files(locate(f"{place}/evaluation/predictions"))
+    assert read_bytes(locate(f"{config.models_uri}/best_ocr/README.md"))
