@@ -1,3 +1,4 @@
+import json
 import random
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from ocr_ray.errors import CheckpointError
 from ocr_ray.training.checkpoint import (
+    HISTORY_FILE,
     STATE_FILE,
     Training,
     TrainState,
+    is_model_file,
     load_checkpoint,
     rng_file,
     save_checkpoint,
@@ -76,8 +79,13 @@ def test_a_checkpoint_is_a_hugging_face_folder_with_the_files_of_its_model(
 ) -> None:
     assert {path.name for path in folder.iterdir()} == {path.name for path in model_folder.iterdir()} | {
         STATE_FILE,
+        HISTORY_FILE,
         rng_file(0),
     }
+    assert {path.name for path in folder.iterdir() if is_model_file(path.name)} == {
+        path.name for path in model_folder.iterdir()
+    }
+    assert json.loads((folder / HISTORY_FILE).read_text()) == STATE.history
     for name in PROCESSOR_FILES:
         if (model_folder / name).exists():
             assert (folder / name).read_bytes() == (model_folder / name).read_bytes()

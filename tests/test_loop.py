@@ -174,33 +174,26 @@ def test_the_loop_overfits_32_lines(tmp_path: Path) -> None:
     assert keeper.metrics[-1]["validation_exact_match"] > 0.9
 
 
-@pytest.mark.parametrize("batch_size", [19, 6])
+@pytest.mark.slow
 def test_37_lines_on_two_ranks_give_the_gradients_of_one(
-    tmp_path: Path, dataset: LineDataset, model_folder: Path, batch_size: int
+    tmp_path: Path, dataset: LineDataset, model_folder: Path
 ) -> None:
-    """19: the ranks have 19 and 18 lines; 6: after three steps the second rank has none left."""
-    script = Path(__file__).with_name("gradients_of_rank.py")
-    command = [
-        sys.executable,
-        str(script),
-        str(model_folder),
-        str(dataset.place),
-        str(tmp_path),
-        str(batch_size),
-    ]
-    ranks = [subprocess.Popen([*command, str(rank)]) for rank in range(2)]
+    """Batch size 19: the ranks have 19 and 18 lines; 6: after three steps the second rank has none left."""
+    script = str(Path(__file__).with_name("gradients_of_rank.py"))
+    places = [str(model_folder), str(dataset.place), str(tmp_path)]
+    command = [sys.executable, script, *places]
+    ranks = [subprocess.Popen([*command, str(rank), "19", "6"]) for rank in range(2)]
     assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
     ocr = make_tiny_model(model_folder)
     split = open_split("lines", dataset.place / "train")
-    batches = list(Feed(splits=(split,), ocr=ocr, batch_size=2 * batch_size).batches(0))
-    for step, batch in enumerate(batches):
-        if step not in (0, len(batches) - 1):
-            continue
-        compute_gradients(ocr.network, batch)
-        gradients = torch.load(tmp_path / f"gradients-{step}.pt", weights_only=True)
-        for name, parameter in ocr.network.named_parameters():
-            if parameter.grad is not None:
-                torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+    for batch_size in (19, 6):
+        batches = list(Feed(splits=(split,), ocr=ocr, batch_size=2 * batch_size).batches(0))
+        for step in {0, len(batches) - 1}:
+            compute_gradients(ocr.network, batches[step])
+            gradients = torch.load(tmp_path / f"gradients-{batch_size}-{step}.pt", weights_only=True)
+            for name, parameter in ocr.network.named_parameters():
+                if parameter.grad is not None:
+                    torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
 def test_the_generated_lines_are_evenly_spaced_and_always_the_same() -> None:

@@ -16,14 +16,13 @@ from ocr_ray.evaluation.predict import (
     evaluate_lines,
     mean_before_end,
     part_name,
-    predict_lines,
     read_images,
     read_part,
     resolve_inputs,
 )
-from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA, read_predictions, write_report
+from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA, read_predictions
 from ocr_ray.lines import TextLine, lines_to_table
-from ocr_ray.storage import copy_files, list_files, locate, read_json, write_bytes, write_json
+from ocr_ray.storage import list_files, locate, read_json, write_bytes, write_json
 from ocr_ray.training.feed import make_pixel_values
 from ocr_ray.training.model import OcrModel, load_model, write_tiny_model
 
@@ -145,26 +144,6 @@ def test_every_line_is_predicted_once_through_ray_and_the_report_counts_them(
     assert report["config"]["model_uri"] == str(model_folder)
     assert (summary["lines"], summary["overall"]["cer"]) == (7, report["overall"]["cer"])
     assert summary["report"] == f"{out}/report.json"
-
-
-@pytest.mark.slow
-def test_model_lines_and_predictions_may_all_lie_on_s3(
-    ray_session: None, bucket: str, model_folder: Path, tmp_path: Path
-) -> None:
-    lines_uri, model_uri, out_uri = (f"{bucket}/predict/{name}" for name in ("lines", "best_ocr", "out"))
-    write_lines(lines_uri, [[make_line(number) for number in range(3)]])
-    folder = locate(str(model_folder))
-    copy_files(folder, locate(model_uri), list(list_files(folder)))
-    inputs, config = resolve(model_uri, (lines_uri,), out_uri)
-    write_report(inputs.out, {"of": "an earlier run"})
-    (part,) = predict_lines(inputs, config)
-    assert list(list_files(inputs.out)) == [part.path]  # an earlier report is taken away
-    (table,) = read_predictions(inputs.out, [part.path])
-    local_uri = str(tmp_path / "lines")
-    write_lines(local_uri, [[make_line(number) for number in range(3)]])
-    local, _ = resolve(model_folder, (local_uri,), tmp_path / "out")
-    expected = read_part(load_model(model_folder), local.parts[0], "text", config.batch_size)
-    assert table["prediction"].to_pylist() == expected["prediction"].to_pylist()
 
 
 def test_a_missing_input_is_named_before_any_work(

@@ -3,11 +3,13 @@
 ```
 config.json model.safetensors generation_config.json  written by rank 0
 tokenizer.json vocab.json preprocessor_config.json …  copied byte for byte from the first model
+history.json                                          the metrics of each epoch so far
 training_state.pt                                     optimizer, scheduler, progress, sizes of these files
 rng-00000.pt rng-00001.pt …                           the generators of each rank, written by it
 ```
 """
 
+import json
 import logging
 import pickle
 import random
@@ -26,6 +28,7 @@ from ocr_ray.training.model import OcrModel, copy_processor_files
 log = logging.getLogger(__name__)
 
 STATE_FILE = "training_state.pt"
+HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,11 @@ def rng_file(rank: int) -> str:
     return f"rng-{rank:05d}.pt"
 
 
+def is_model_file(name: str) -> bool:
+    """Return whether a file of a checkpoint belongs to its model, not to its training."""
+    return name not in (STATE_FILE, HISTORY_FILE) and not name.startswith("rng-")
+
+
 def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None:
     """Write this rank's files: model and state by rank 0, its generators by every rank."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -68,6 +76,7 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
     disable_progress_bar()
     training.ocr.network.save_pretrained(folder)
     copy_processor_files(training.ocr.folder, folder)
+    (folder / HISTORY_FILE).write_text(json.dumps(state.history), encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     content = {
         "optimizer": training.optimizer.state_dict(),

@@ -94,10 +94,10 @@ def train(
         ProductionError: a loss is not finite.
     """
     rank, world_size = _find_rank()
-    train_splits, validation_splits = _open_splits(datasets)
+    train_splits, validation_splits = open_splits(datasets)
     _seed_generators(config.seed, rank)
-    blank = _make_blank_batch(ocr)
-    _freeze_unused(ocr, blank)
+    blank = make_blank_batch(ocr)
+    freeze_unused(ocr, blank)
     optimizer = torch.optim.Adam(
         [parameter for parameter in ocr.network.parameters() if parameter.requires_grad], lr=config.lr
     )
@@ -122,7 +122,12 @@ def train(
     return state
 
 
-def _open_splits(datasets: Sequence[LineDataset]) -> tuple[list[Split], list[Split]]:
+def open_splits(datasets: Sequence[LineDataset]) -> tuple[list[Split], list[Split]]:
+    """Return the train and the validation splits.
+
+    Raises:
+        InputError: all the train or all the validation splits are empty, or two datasets share a name.
+    """
     names = [dataset.name for dataset in datasets]
     if len(set(names)) < len(names):
         raise InputError(f"datasets must have different names, got {', '.join(names)}")
@@ -163,7 +168,7 @@ def _make_feed(training: Training, config: TrainConfig, splits: Sequence[Split])
     )
 
 
-def _make_blank_batch(ocr: OcrModel) -> Batch:
+def make_blank_batch(ocr: OcrModel) -> Batch:
     """Return one empty white line, for a rank that the last lines did not reach."""
     buffer = io.BytesIO()
     Image.new("L", (64, 64), 255).save(buffer, "PNG")
@@ -177,7 +182,7 @@ def _make_blank_batch(ocr: OcrModel) -> Batch:
     )
 
 
-def _freeze_unused(ocr: OcrModel, blank: Batch) -> None:
+def freeze_unused(ocr: OcrModel, blank: Batch) -> None:
     """Freeze the parameters that no loss reaches, such as an encoder's pooler: DDP would wait for them."""
     ocr.network.eval()
     losses = line_losses(ocr.network, blank.pixel_values.to(ocr.device), blank.labels.to(ocr.device))

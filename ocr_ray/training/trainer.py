@@ -1,6 +1,7 @@
 """Fine-tuning over data-parallel workers with Ray Train: one run, found again by its name."""
 
 import logging
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -11,7 +12,6 @@ import pyarrow.parquet as pq
 import ray
 import ray.train
 import ray.train.torch
-import torch
 import tyro
 from ray.train.torch import TorchTrainer
 
@@ -30,9 +30,9 @@ from ocr_ray.storage import (
     write_bytes,
     write_json,
 )
-from ocr_ray.training.checkpoint import STATE_FILE
-from ocr_ray.training.feed import LineDataset
-from ocr_ray.training.loop import TrainConfig, train
+from ocr_ray.training.checkpoint import HISTORY_FILE, is_model_file
+from ocr_ray.training.feed import LabelColumn, LineDataset, check_labels
+from ocr_ray.training.loop import TrainConfig, open_splits, train
 from ocr_ray.training.model import load_model, model_files, write_tiny_model
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class TrainJobConfig:
 class WorkerInputs:
     """What every worker is given."""
 
-    datasets: tuple[tuple[str, Location], ...]
+    datasets: tuple[LineDataset, ...]
     model: str
     config: TrainConfig
 
@@ -96,33 +96,28 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
         InputError: a dataset is missing or incomplete, the run or the models' place belongs to another
             configuration; found before any work.
     """
-    datasets = [_require_dataset(uri) for uri in config.lines_uri]
+    places = [_require_dataset(uri) for uri in config.lines_uri]
+    names = _name_datasets(places)
+    datasets = tuple(LineDataset(name=name, place=place) for name, place in zip(names, places, strict=True))
     run, models = locate(config.runs_uri) / config.run_name, locate(config.models_uri)
-    plan = _describe_run(config, datasets)
+    plan = _describe_run(config, places)
     check_claim(run, plan, growing="epochs", flag="--run-name")
     check_claim(models, {"run": run.uri}, flag="--models-uri")
     model = _check_model(config, run)
     write_json(run / PLAN, {"config": plan})
     write_json(models / PLAN, {"config": {"run": run.uri}})
     if config.model == TINY:
-        _make_tiny_model(config, locate(model), datasets)
-    log.info(
-        "global batch %d = batch size %d x %d workers",
-        config.train.batch_size * config.num_workers,
-        config.train.batch_size,
-        config.num_workers,
-    )
-    finished = _is_finished(run, config.train.epochs)
+        _make_tiny_model(config, locate(model), places)
+    checkpoints = _read_checkpoints(run)
+    finished = bool(checkpoints) and checkpoints[-1][1]["epoch"] >= config.train.epochs
     if finished:
         log.info("run %s has finished its %d epochs: nothing is trained", run, config.train.epochs)
     else:
-        names = _name_datasets(datasets)
-        inputs = WorkerInputs(
-            datasets=tuple(zip(names, datasets, strict=True)), model=model, config=config.train
-        )
-        with ray_session(num_cpus=max(config.num_workers, torch.get_num_threads()), places=[run, *datasets]):
+        if not checkpoints:
+            _check_labels(model, datasets, config.train.label_column)
+        with ray_session(num_cpus=max(config.num_workers, os.cpu_count() or 1), places=[run, *places]):
             count_workers(config.num_workers, use_gpu=config.use_gpu)
-            _fit(config, run, inputs)
+            _fit(config, run, WorkerInputs(datasets=datasets, model=model, config=config.train))
     return {"run": run.uri, "trained": not finished, **_export(config, run, models)}
 
 
@@ -174,6 +169,15 @@ def _make_tiny_model(config: TrainJobConfig, place: Location, datasets: Sequence
         copy_files(locate(folder), place, sorted(names, key="config.json".__eq__))
 
 
+def _check_labels(model: str, datasets: Sequence[LineDataset], label_column: LabelColumn) -> None:
+    """Refuse labels that the decoder has no room for, before hours of training meet one."""
+    with model_files(model) as folder:
+        ocr = load_model(folder)
+        for splits in open_splits(datasets):
+            for split in splits:
+                check_labels(ocr, split, label_column)
+
+
 def _read_texts(datasets: Sequence[Location], label_column: str) -> list[str]:
     texts: list[str] = []
     for place in datasets:
@@ -185,6 +189,12 @@ def _read_texts(datasets: Sequence[Location], label_column: str) -> list[str]:
 
 
 def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
+    log.info(
+        "global batch %d = batch size %d x %d workers",
+        config.train.batch_size * config.num_workers,
+        config.train.batch_size,
+        config.num_workers,
+    )
     resources = {"CPU": 1, "GPU": 1} if config.use_gpu else {"CPU": 1}
     with relayed_logs() as logs:
         trainer = TorchTrainer(
@@ -215,16 +225,15 @@ def _train_worker(settings: dict[str, Any]) -> None:
     def report(metrics: dict[str, float], folder: Path) -> None:
         ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
 
-    datasets = [LineDataset(name=name, place=place) for name, place in inputs.datasets]
     with model_files(inputs.model) as model_folder:
         ocr = load_model(model_folder)
         ocr.network.to(ray.train.torch.get_device())
         checkpoint = ray.train.get_checkpoint()
         if checkpoint is None:
-            train(ocr, datasets, inputs.config, report=report)
+            train(ocr, inputs.datasets, inputs.config, report=report)
         else:
             with checkpoint.as_directory() as folder:
-                train(ocr, datasets, inputs.config, report=report, resume_from=Path(folder))
+                train(ocr, inputs.datasets, inputs.config, report=report, resume_from=Path(folder))
 
 
 def _read_checkpoints(run: Location) -> list[tuple[Location, dict[str, Any]]]:
@@ -234,11 +243,6 @@ def _read_checkpoints(run: Location) -> list[tuple[Location, dict[str, Any]]]:
     result = ray.train.Result.from_path(run.path, storage_filesystem=run.filesystem)
     kept = [(Location(run.filesystem, c.path), metrics) for c, metrics in result.best_checkpoints or []]
     return sorted(kept, key=lambda item: item[1]["epoch"])
-
-
-def _is_finished(run: Location, epochs: int) -> bool:
-    checkpoints = _read_checkpoints(run)
-    return bool(checkpoints) and checkpoints[-1][1]["epoch"] >= epochs
 
 
 def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str, Any]:
@@ -255,6 +259,7 @@ def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str
             "label_column": config.train.label_column,
             "lines": list(config.lines_uri),
             "metrics": metrics,
+            "history": read_json(folder / HISTORY_FILE),
         }
         target = models / name
         if exists(target / METRICS) and read_json(target / METRICS) == facts:
@@ -262,10 +267,9 @@ def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str
         log.info("%s: the weights of epoch %d", target, metrics["epoch"])
         if exists(target / METRICS):
             target.filesystem.delete_file((target / METRICS).path)
-        files = [file for file in list_files(folder) if file != STATE_FILE and not file.startswith("rng-")]
-        copy_files(folder, target, files)
-        card = {**facts, **metrics}
-        card.pop("metrics")
-        write_bytes(target / "README.md", model_card(name, card).encode())
+        copy_files(folder, target, list(filter(is_model_file, list_files(folder))))
+        figures = {key: value for key, value in metrics.items() if "/" not in key}
+        about = {"run": run.uri, "base model": config.model, "lines": ", ".join(config.lines_uri)}
+        write_bytes(target / "README.md", model_card(name, {**about, **figures}).encode())
         write_json(target / METRICS, facts)
     return {name: {"uri": (models / name).uri, **metrics} for name, (_, metrics) in chosen.items()}
