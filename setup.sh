@@ -33,8 +33,10 @@ if ! python=$(find_python); then
     python=$(find_python) || { say "Python 3.11 or newer with venv must be installed, found none"; exit 1; }
 fi
 
-has_font() { find /usr/share/fonts /usr/local/share/fonts "$HOME/.local/share/fonts" "$HOME/.fonts" \
-    -iname "$1" 2>/dev/null | grep -q .; }
+has_font() {
+    [ -n "$(find /usr/share/fonts /usr/local/share/fonts "$HOME/.local/share/fonts" "$HOME/.fonts" \
+        -iname "$1" -print -quit 2>/dev/null || true)" ]
+}
 
 missing=()
 has_font 'batang.tt?' && has_font 'gulim.tt?' || missing+=(fonts-baekmuk)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.errors import CheckpointError, InputError, ProductionError
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -43,7 +43,7 @@ def run_job(
     except InputError as error:
         log.error("%s", error)
         sys.exit(2)
-    except ProductionError as error:
+    except (ProductionError, CheckpointError) as error:
         log.error("%s", error)
         sys.exit(1)
     sys.stdout.flush()

@@ -20,12 +20,13 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def ray_session(*, num_cpus: int | None = None, places: Iterable[Location] = ()) -> Iterator[None]:
-    """Run Ray for a job: the cluster that RAY_ADDRESS names (`ray job submit` sets it), else one on this
-    machine.
+def ray_session(
+    *, num_cpus: int | None = None, reads: Iterable[Location] = (), writes: Iterable[Location] = ()
+) -> Iterator[None]:
+    """Run Ray for a job: join the cluster that RAY_ADDRESS names (`ray job submit` sets it), else start one.
 
-    `num_cpus` are the logical CPUs of a Ray on this machine; None: all it has. `places` are the folders
-    that every node must see.
+    `num_cpus` are the logical CPUs of a Ray on this machine; None: all it has. `reads` and `writes` are the
+    folders that every node must see.
 
     Raises:
         InputError: a local folder that another node does not see.
@@ -33,42 +34,54 @@ def ray_session(*, num_cpus: int | None = None, places: Iterable[Location] = ())
     if ray.is_initialized():
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
+    if is_joined():
         ray.init(log_to_driver=False)
     else:
         ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
-        check_places(places)
+        check_places(reads=reads, writes=writes)
         yield
     finally:
         ray.shutdown()
 
 
-def check_places(places: Iterable[Location]) -> None:
+def is_joined() -> bool:
+    """Return whether jobs join a cluster, to which nodes may still come, instead of starting a Ray."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def check_places(*, reads: Iterable[Location], writes: Iterable[Location]) -> None:
     """Check that every node sees the same local folders; S3 is seen by all.
 
     Raises:
         InputError: a node does not; the message names both.
     """
     nodes = list_nodes()
-    local = [place for place in places if place.is_local]
-    if len(nodes) < 2 or not local:
+    if len(nodes) < 2:
         return
-    for place in local:
-        probe = place / f".seen-{uuid.uuid4().hex}"
-        write_bytes(probe, b"")
-        try:
-            for node in nodes:
-                strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                seen = ray.remote(_is_file).options(num_cpus=0, scheduling_strategy=strategy)
-                if not ray.get(seen.remote(probe.path)):
-                    raise InputError(
-                        f"a local folder must be seen by every node of the cluster, {place} is not by "
-                        f"{node['NodeManagerAddress']}; use s3:// or a shared disk"
-                    )
-        finally:
-            Path(probe.path).unlink()
+    for place in reads:
+        if place.is_local:
+            _check_seen(place, place.path, nodes)
+    for place in writes:
+        if place.is_local:
+            probe = place / f".seen-{uuid.uuid4().hex}"
+            write_bytes(probe, b"")
+            try:
+                _check_seen(place, probe.path, nodes)
+            finally:
+                Path(probe.path).unlink()
+
+
+def _check_seen(place: Location, path: str, nodes: list[dict[str, Any]]) -> None:
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        seen = ray.remote(_is_there).options(num_cpus=0, scheduling_strategy=strategy)
+        if not ray.get(seen.remote(path)):
+            raise InputError(
+                f"a local folder must be seen by every node of the cluster, {place} is not by "
+                f"{node['NodeManagerAddress']}; use s3:// or a shared disk"
+            )
 
 
 def list_nodes() -> list[dict[str, Any]]:
@@ -81,13 +94,13 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     """Return how many workers of one CPU, or one GPU, there may be; None: as many as the cluster has now.
 
     Raises:
-        InputError: a single machine lacks them, so that they would be waited for in vain; a cluster may grow.
+        InputError: this machine lacks them, so that they would be waited for in vain; a cluster may grow.
     """
     kind = "GPU" if use_gpu else "CPU"
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     there = int(resources.get(kind, 0))
     wanted = wanted or max(1, there)
-    if there < wanted and len(list_nodes()) == 1:
+    if there < wanted and not is_joined():
         raise InputError(f"{wanted} workers need a {kind} each, there are {there}; give fewer --num-workers")
     return wanted
 
@@ -119,5 +132,5 @@ class _Relay(logging.Handler):
         logging.getLogger(record.name).handle(record)
 
 
-def _is_file(path: str) -> bool:
-    return Path(path).is_file()
+def _is_there(path: str) -> bool:
+    return Path(path).exists()

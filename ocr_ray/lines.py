@@ -6,11 +6,13 @@ import struct
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
+LabelColumn = Literal["text", "markup"]
+"""The column that a model learns to read."""
 FIRST_NUMBERS = {"train": 0, "validation": 700_000_000, "test": 800_000_000}
 """Where each split's space of line numbers begins; below 1,000,000,000 a `line_id` has nine digits."""
 DIGEST_MODULUS = 2**256

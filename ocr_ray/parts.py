@@ -7,7 +7,7 @@ rejects.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -30,10 +30,22 @@ from ocr_ray.lines import (
     summarize_rows,
     table_to_lines,
 )
-from ocr_ray.storage import Location, exists, list_files, read_bytes, read_json, write_bytes, write_json
+from ocr_ray.storage import (
+    Location,
+    check_reachable,
+    exists,
+    list_files,
+    read_bytes,
+    read_json,
+    require_folder,
+    write_bytes,
+    write_json,
+)
 
 ROWS_PER_GROUP = 256
 PLAN, MANIFEST, CARD = "plan.json", "manifest.json", "README.md"
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
+"""What reading a damaged Parquet file or its footer raises."""
 GROWING_FIELD = "num_lines"
 """The one field of a plan that may change, upwards: more lines leave the earlier ones as they are."""
 
@@ -74,21 +86,25 @@ def check_claim(
     """Check that a configuration may be made at `out`: nothing is there, or an earlier run of the same.
 
     Raises:
-        InputError: there are files but no plan, or the plan differs; the message names the fields.
+        InputError: the place cannot be reached, there are files but no plan, or the plan differs; the message
+            names the fields.
     """
+    check_reachable(out, flag)
     if not exists(out / PLAN):
         if found := list(list_files(out))[:3]:
             raise InputError(
-                f"{out} must be empty or hold an earlier run of this job, found "
-                f"{', '.join(found)} and no {PLAN}; "
-                f"choose another {flag}"
+                f"{flag} must be empty or hold an earlier run of this job, {out} holds "
+                f"{', '.join(found)} and no {PLAN}; choose another"
             )
         return
-    old, new = flatten(read_json(out / PLAN)["config"]), flatten(json.loads(json.dumps(config)))
+    plan = read_json(out / PLAN)
+    if not isinstance(plan, dict) or "config" not in plan:
+        raise InputError(f"{flag} must hold an earlier run of this job, {out / PLAN} is no plan of one")
+    old, new = flatten(plan["config"]), flatten(json.loads(json.dumps(config)))
     if (shrunk := old.get(growing)) is not None and growing in new and new[growing] < shrunk:
         raise InputError(f"{growing} of {out} may only grow: it is {shrunk}, got {new[growing]}")
     differing = [
-        f"{name}: {old.get(name, 'none')} there, {new.get(name, 'none')} now"
+        f"{name}: {_shorten(old.get(name))} there, {_shorten(new.get(name))} now"
         for name in sorted(old.keys() | new.keys())
         if name != growing and old.get(name) != new.get(name)
     ]
@@ -96,6 +112,11 @@ def check_claim(
         raise InputError(
             f"{out} was made with another configuration ({'; '.join(differing)}); choose another {flag}"
         )
+
+
+def _shorten(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) < 64 else f"{text[:12]}…"
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -128,12 +149,12 @@ def read_part_stats(out: Location, spec: PartSpec, config_sha256: str) -> PartSt
     try:
         with out.filesystem.open_input_file((out / spec.path).path) as file:
             size_bytes, footer = file.size(), pq.read_metadata(file)
-    except (FileNotFoundError, pa.ArrowInvalid):
+        values = footer.metadata or {}
+        if values.get(b"config_sha256") != config_sha256.encode():
+            return None
+        stats = PartStats.from_json(values[b"part_stats"].decode())
+    except DAMAGE:
         return None
-    values = footer.metadata or {}
-    if values.get(b"config_sha256") != config_sha256.encode() or b"part_stats" not in values:
-        return None
-    stats = PartStats.from_json(values[b"part_stats"].decode())
     if stats.spec != spec or stats.rows != footer.num_rows:
         return None
     return replace(stats, size_bytes=size_bytes)
@@ -172,12 +193,39 @@ def write_part(
 
 def rows_verify(out: Location, stats: PartStats) -> bool:
     """Return whether the rows of a part still have the digest that its footer states."""
+    content = read_bytes(out / stats.spec.path)
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(out / stats.spec.path)))
-        lines = table_to_lines(table)
-    except (OSError, pa.ArrowInvalid):
+        lines = table_to_lines(pq.read_table(pa.BufferReader(content)))
+        return summarize_rows(stats.spec, lines, []).rows_sha256 == stats.rows_sha256
+    except DAMAGE:
         return False
-    return summarize_rows(stats.spec, lines, []).rows_sha256 == stats.rows_sha256
+
+
+def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str, Location]:
+    """Return complete datasets by the names of their folders, numbered where names are the same.
+
+    Raises:
+        InputError: one is missing, has no manifest, or is named twice.
+    """
+    datasets: dict[str, Location] = {}
+    for uri in uris:
+        place = require_folder(uri, flag)
+        if not exists(place / MANIFEST):
+            raise InputError(
+                f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
+            )
+        if place in datasets.values():
+            raise InputError(f"{flag} must name each dataset once, got {uri} twice")
+        names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(uris) + 2)))
+        datasets[next(name for name in names if name not in datasets)] = place
+    return datasets
+
+
+def read_digests(datasets: Mapping[str, Location]) -> dict[str, dict[str, str]]:
+    """Return the digests of the splits of each dataset: their content, wherever they lie."""
+    return {
+        name: read_json(place / MANIFEST)["counts"]["digest_by_split"] for name, place in datasets.items()
+    }
 
 
 def build_manifest(plan: Plan, parts: Iterable[PartStats], versions: Mapping[str, str]) -> Manifest:

@@ -1,6 +1,7 @@
 """The producers wired up: flags and inputs into a plan, the plan into a dataset."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -76,8 +77,8 @@ class CropConfig:
     seed: int = 0
     """Decides the split."""
     image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
-    lines_per_part: int = 1024
-    """Pages, not lines, whose crops share one Parquet file, which is one task."""
+    pages_per_part: int = 1024
+    """Pages whose lines share one Parquet file, which is one task."""
     num_cpus: int | None = None
     """The most CPUs used; None: all of this machine or cluster."""
     max_reject_fraction: float = 0.05
@@ -96,8 +97,8 @@ def check_production(config: RenderConfig | CropConfig) -> None:
     for name in ("validation_share", "max_reject_fraction"):
         if not 0 <= (share := getattr(config, name)) <= 1:
             raise ValueError(f"{name} must be from 0 to 1, got {share}")
-    for name in ("lines_per_part", "num_cpus"):
-        if (number := getattr(config, name)) is not None and number < 1:
+    for name in ("lines_per_part", "pages_per_part", "num_cpus"):
+        if (number := getattr(config, name, None)) is not None and number < 1:
             raise ValueError(f"{name} must be at least 1, got {number}")
 
 
@@ -125,7 +126,7 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     TextSampler(corpus.words, config.text)  # refuses a corpus that no line can be built from
     plan = plan_lines_dataset(config, fonts, corpus.sha256_by_file)
     check_claim(out, plan.config)
-    with ray_session(num_cpus=config.num_cpus, places=[out]):
+    with ray_session(num_cpus=config.num_cpus, writes=[out]):
         return produce(out, plan, render_part, inputs, _engine(config))
 
 
@@ -140,7 +141,11 @@ def plan_lines_dataset(config: RenderConfig, fonts: Sequence[Font], corpus_sha25
             "seed": config.seed,
             "validation_share": config.validation_share,
             "lines_per_part": config.lines_per_part,
-            "fonts": {font.name: font.sha256 for font in fonts},
+            # Their order counts: it decides which line is set in which.
+            "fonts": {
+                font.name: {"order": order, "sha256": font.sha256, "face": font.face}
+                for order, font in enumerate(fonts)
+            },
             "corpus": corpus_sha256,
             "text": asdict(config.text),
             "image": asdict(config.image),
@@ -215,10 +220,16 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
         InputError: there are no pages, or the output place is wrong; found before any page is cropped.
     """
     pages, out = require_folder(config.pages_uri, "--pages-uri"), locate(config.out_uri)
-    files, unpaired = pair_pages(list_files(pages))
+    sizes = list_files(pages)
+    files, unpaired = pair_pages(sizes)
     if not files:
-        raise InputError(f"--pages-uri must hold images and labels of the same names, found none in {pages}")
-    labels_sha256, splits = _read_splits(pages, files, config)
+        raise InputError(
+            "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names, not in zips; "
+            f"found no pair among the {len(sizes)} files of {pages}"
+        )
+    labels, splits = _read_labels(pages, files, config)
+    images = [(file.image_path, sizes[file.image_path]) for file in files]
+    content = (labels, images, [(reject.reason, reject.detail) for reject in unpaired])
     files_by_split = {
         split: [file for file, its_split in zip(files, splits, strict=True) if its_split == split]
         for split in ("train", "validation")
@@ -227,42 +238,42 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
         config={
             "job": "crop_pages",
             "num_pages": len(files),
-            "labels_sha256": labels_sha256,
+            "pages_sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
             "seed": config.seed,
             "validation_share": config.validation_share,
-            "lines_per_part": config.lines_per_part,
+            "pages_per_part": config.pages_per_part,
             "image": asdict(config.image),
             "versions": drawing_versions(),
         },
         parts=tuple(
             part
             for split, its_files in files_by_split.items()
-            for part in cut_parts(split, 0, len(its_files), config.lines_per_part)
+            for part in cut_parts(split, 0, len(its_files), config.pages_per_part)
         ),
     )
     check_claim(out, plan.config)
     inputs = CropInputs(pages=pages, files_by_split=files_by_split, unpaired=unpaired, image=config.image)
-    with ray_session(num_cpus=config.num_cpus, places=[out, pages]):
+    with ray_session(num_cpus=config.num_cpus, reads=[pages], writes=[out]):
         return produce(out, plan, crop_part, inputs, _engine(config))
 
 
-def _read_splits(pages: Location, files: list[PageFile], config: CropConfig) -> tuple[str, list[str]]:
-    """Return the SHA-256 over all labels, and the split of each page."""
+def _read_labels(
+    pages: Location, files: list[PageFile], config: CropConfig
+) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the path and SHA-256 of each page's label, and the split of each page."""
 
-    def read_split(file: PageFile) -> tuple[bytes, str]:
+    def read_split(file: PageFile) -> tuple[str, str]:
         content = read_bytes(pages / file.label_path)
         try:
             problem = read_label(content, file.page_id).problem_markup
         except LabelError:  # counted where the page is cropped
             problem = file.page_id
-        return hashlib.sha256(content).digest(), split_of_problem(
-            problem, config.seed, config.validation_share
-        )
+        split = split_of_problem(problem, config.seed, config.validation_share)
+        return hashlib.sha256(content).hexdigest(), split
 
     with ThreadPoolExecutor(32) as pool:
         digests, splits = zip(*pool.map(read_split, files), strict=True)
-    names = "\n".join(file.page_id for file in files)
-    return hashlib.sha256(names.encode() + b"".join(digests)).hexdigest(), list(splits)
+    return list(zip((file.label_path for file in files), digests, strict=True)), list(splits)
 
 
 def crop_part(inputs: CropInputs, spec: PartSpec) -> tuple[list[TextLine], list[Reject]]:

@@ -2,15 +2,16 @@
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ocr_ray.cluster import ray_session
 from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
 from ocr_ray.pages.maker import write_pages
+from ocr_ray.parts import PLAN, check_claim
 from ocr_ray.pipeline import CropConfig, RenderConfig, crop_pages, render_lines
 from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts
-from ocr_ray.storage import locate
+from ocr_ray.storage import locate, write_json
 from ocr_ray.training.loop import TrainConfig
 from ocr_ray.training.trainer import TINY, TrainJobConfig, train_trocr
 
@@ -40,12 +41,21 @@ class QuickstartConfig:
     seed: int = 0
     """Decides every line, page and weight."""
 
+    def __post_init__(self) -> None:
+        if self.num_pages < 1:
+            raise ValueError(f"num_pages must be at least 1, got {self.num_pages}")
+        plan_lines(self, "", [])  # checks the other flags
+        plan_training(self, "")
+
 
 def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     """Make everything below `out_uri`; return what was made and where."""
     out = locate(config.out_uri)
     fonts = find_available_fonts(DEFAULT_FONTS)
-    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers), places=[out]):
+    plan = {**asdict(config), "out_uri": "", "fonts": [font.name for font in fonts]}
+    check_claim(out, plan, growing="")
+    write_json(out / PLAN, {"config": plan})
+    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers), writes=[out]):
         log.info("1 of 5: rendering %d lines", config.num_lines)
         lines = render_lines(plan_lines(config, out.uri, fonts))
         log.info("2 of 5: drawing %d pages", config.num_pages)

@@ -7,6 +7,7 @@ object store.
 
 import json
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ import ray
 import ray.data
 
 from ocr_ray.cards import dataset_card
-from ocr_ray.errors import ProductionError
+from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.lines import PartSpec, PartStats, Reject, TextLine
 from ocr_ray.parts import (
     CARD,
@@ -26,7 +27,6 @@ from ocr_ray.parts import (
     PLAN,
     Plan,
     build_manifest,
-    check_claim,
     find_done,
     read_part_stats,
     rows_verify,
@@ -56,14 +56,13 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
     """Make the parts of a dataset that are missing or do not verify, then its card and manifest; return a
     summary.
 
-    `shared` reaches each worker once, through Ray's object store. Ray must be running.
+    `shared` reaches each worker once, through Ray's object store. Ray must be running, and the plan's claim
+    to `out` have been checked.
 
     Raises:
         ProductionError: more rejects than `engine.max_reject_fraction`; the parts stay, no manifest is
         written.
     """
-    check_claim(out, plan.config)
-    sha256 = plan.config_sha256
     kept = find_done(out, plan)
     pending = [part for part in plan.parts if part not in kept or engine.verify == "rows"]
     changed = not exists(out / PLAN) or read_json(out / PLAN)["config"] != json.loads(json.dumps(plan.config))
@@ -72,7 +71,15 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
     stats = dict(kept)
     made = 0
     if pending:
-        for part_stats, was_made in _run_parts(out, sha256, pending, make, shared, engine):
+        make_row = partial(
+            _make_row,
+            out=out,
+            config_sha256=plan.config_sha256,
+            make=make,
+            shared=ray.put(shared),
+            kept=frozenset(kept),
+        )
+        for part_stats, was_made in _run_parts(out, pending, make_row, engine):
             stats[part_stats.spec] = part_stats
             made += was_made
     _check_rejects(stats.values(), engine.max_reject_fraction)
@@ -95,21 +102,12 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
 
 
 def _run_parts(
-    out: Location, config_sha256: str, parts: list[PartSpec], make: PartMaker, shared: Any, engine: Engine
+    out: Location, parts: list[PartSpec], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
 ) -> Iterator[tuple[PartStats, bool]]:
     """Yield the stats of each part as it is done, and whether it was made."""
     rows = [{"spec": json.dumps(asdict(part))} for part in parts]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        partial(
-            _make_row,
-            out=out,
-            config_sha256=config_sha256,
-            make=make,
-            shared=ray.put(shared),
-            verify=engine.verify,
-        ),
-        compute=ray.data.TaskPoolStrategy(size=engine.num_cpus),
-        num_cpus=1,
+        make, compute=ray.data.TaskPoolStrategy(size=engine.num_cpus), num_cpus=1
     )
     started, lines = time.monotonic(), 0
     for done, row in enumerate(dataset.iter_rows(), start=1):
@@ -127,10 +125,16 @@ def _make_row(
     config_sha256: str,
     make: PartMaker,
     shared: "ray.ObjectRef[Any]",
-    verify: Verification,
+    kept: frozenset[PartSpec],
 ) -> dict[str, Any]:
+    """Make a part, unless it is among those `kept` and its rows verify."""
+    if not exists(out / PLAN):
+        raise InputError(
+            f"a local folder must be seen by every node of the cluster, {out} is not seen by "
+            f"{socket.gethostname()}; use s3:// or a shared disk"
+        )
     spec = PartSpec(**json.loads(row["spec"]))
-    stats = read_part_stats(out, spec, config_sha256) if verify == "rows" else None
+    stats = read_part_stats(out, spec, config_sha256) if spec in kept else None
     made = stats is None or not rows_verify(out, stats)
     if made:
         lines, rejects = make(_fetch_shared(shared), spec)
@@ -156,6 +160,8 @@ def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> No
     for part in parts:
         lines += part.rows
         rejects.update(part.rejects)
+    if not lines:
+        raise ProductionError(f"a dataset must have at least one line, got none; rejects: {dict(rejects)}")
     if rejects.total() > max_reject_fraction * (lines + rejects.total()):
         raise ProductionError(
             f"rejects must be at most {max_reject_fraction:.2%} of all, got {rejects.total()} beside "

@@ -56,8 +56,8 @@ def locate(uri: str) -> Location:
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme == "s3":
         path = uri.removeprefix("s3://").strip("/")
-        if not path:
-            raise InputError(f"an s3:// URI must name a bucket, got {uri!r}")
+        if not path or "//" in path:
+            raise InputError(f"an s3:// URI must be s3://bucket/key without empty names, got {uri!r}")
         return Location(_s3_filesystem(), path)
     if scheme not in ("", "file") or not uri:
         raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
@@ -69,6 +69,8 @@ def _s3_filesystem() -> pafs.S3FileSystem:
     options: dict[str, Any] = {"retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=10)}
     if endpoint:
         parts = urlsplit(endpoint)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     return pafs.S3FileSystem(**options, **({"region": region} if region else {}))
@@ -87,6 +89,24 @@ def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
     return dict(sorted((info.path[prefix:], info.size) for info in infos if info.type == pafs.FileType.File))
 
 
+def check_reachable(location: Location, flag: str) -> None:
+    """Check that a place can be asked for and that its bucket is there.
+
+    Raises:
+        InputError: it cannot, the bucket is missing, or a file stands where a folder must be.
+    """
+    try:
+        if not location.is_local:
+            bucket = location.path.split("/", 1)[0]
+            if location.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
+                raise InputError(f"{flag} must lie in a bucket that exists, there is no s3://{bucket}")
+        is_file = location.filesystem.get_file_info(location.path).type == pafs.FileType.File
+    except OSError as error:
+        raise InputError(f"{flag} must be a place that can be read, {location} cannot: {error}") from error
+    if is_file:
+        raise InputError(f"{flag} must be a folder, {location} is a file")
+
+
 def require_folder(uri: str, flag: str) -> Location:
     """Return where a folder that must exist is.
 
@@ -94,6 +114,7 @@ def require_folder(uri: str, flag: str) -> Location:
         InputError: it does not; the message names `flag` and the place.
     """
     location = locate(uri)
+    check_reachable(location, flag)
     if location.filesystem.get_file_info(location.path).type != pafs.FileType.Directory:
         raise InputError(f"{flag} must name an existing folder, got {uri!r} (looked at {location})")
     return location

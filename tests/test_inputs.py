@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ocr_ray.errors import InputError
-from ocr_ray.evaluation.inputs import find_parts, name_datasets, read_label_column
+from ocr_ray.evaluation.inputs import find_parts, read_label_column
 from ocr_ray.storage import locate
 
 
@@ -11,7 +11,6 @@ def test_parts_are_the_parquet_files_of_the_split_in_order(tmp_path: Path) -> No
     for name in ("validation/part-00001.parquet", "validation/part-00000.parquet", "validation/notes.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "manifest.json").touch()
     parts = find_parts("lines", locate(str(tmp_path)), "validation")
     assert [part.location.name for part in parts] == ["part-00000.parquet", "part-00001.parquet"]
     assert {part.dataset for part in parts} == {"lines"}
@@ -26,10 +25,3 @@ def test_the_label_column_is_the_one_that_the_model_was_trained_on(tmp_path: Pat
     (tmp_path / "metrics.json").write_text('{"label_column": "font"}')
     with pytest.raises(InputError, match="must be one of text, markup, got 'font'"):
         read_label_column(tmp_path)
-
-
-def test_datasets_of_one_name_are_told_apart_and_one_given_twice_is_refused() -> None:
-    places = [locate(uri) for uri in ("/a/lines", "/b/lines", "/a/crops")]
-    assert list(name_datasets(places)) == ["lines-0", "lines-1", "crops"]
-    with pytest.raises(InputError, match="must name each dataset once, got /a/crops twice"):
-        name_datasets([places[2], places[2]])

@@ -1,9 +1,16 @@
 """Every job as a user meets it: its help, a wrong flag, a wrong input, its last line."""
 
+import ast
+import dataclasses
 import importlib
+import inspect
 import json
+import re
 import subprocess
 import sys
+import textwrap
+import typing
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -25,15 +32,34 @@ def run(monkeypatch, job: str, *arguments: str) -> int:
     return int(exit_info.value.code or 0)
 
 
+def read_docstrings(config: type) -> dict[str, str]:
+    """Return the string under each field of a dataclass and of those in it, as its source has them."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+    assert isinstance(body, ast.ClassDef)
+    hints, found = typing.get_type_hints(config), {}
+    for field, below in pairwise([*body.body, None]):
+        if isinstance(field, ast.AnnAssign):
+            name = field.target.id
+            if dataclasses.is_dataclass(hints[name]):
+                found |= read_docstrings(hints[name])
+            else:
+                found[name] = below.value.value if isinstance(below, ast.Expr) else ""
+    return found
+
+
 @pytest.mark.parametrize("job", JOBS)
 def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
     assert run(monkeypatch, job, "--help") == 0
-    shown = capsys.readouterr().out
-    for line in shown.splitlines():
-        # tyro puts the explanation beside a short flag and below a long one
-        assert not line.rstrip(" │").endswith(("STR", "INT", "FLOAT")) or "--" in line
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert f"usage: python -m jobs.{job}" in shown
-    assert "(default:" in shown
+    module = importlib.import_module(f"jobs.{job}")
+    (config,) = [value for name, value in vars(module).items() if name.endswith("Config")]
+    docstrings = read_docstrings(config)
+    assert len(docstrings) > 3
+    for name, docstring in docstrings.items():
+        assert f"{name.replace('_', '-')}" in shown
+        assert len(docstring.split()) > 1, name
+        assert " ".join(docstring.split()) in shown, name
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -134,3 +160,21 @@ def test_a_failed_job_exits_1(tmp_path) -> None:
     assert (result.returncode, result.stdout) == (1, "")
     assert "rejects must be at most 1 %" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+def test_a_real_job_ends_with_its_summary_and_refuses_another_seed(
+    ray_session, fonts, monkeypatch, capsys, tmp_path
+) -> None:
+    flags = ["--out-uri", str(tmp_path / "out"), "--num-lines", "6", "--fonts", fonts[0].name]
+    assert run(monkeypatch, "render_lines", *flags) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["lines"] == 6
+    assert run(monkeypatch, "render_lines", *flags, "--seed", "8") == 2
+    assert "seed: 0 there, 8 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--num-lines", "--num-pages", "--epochs", "--num-workers"])
+def test_quickstart_refuses_a_zero_before_any_work(flag: str, monkeypatch, capsys, tmp_path) -> None:
+    assert run(monkeypatch, "quickstart", "--out-uri", str(tmp_path / "out"), flag, "0") == 2
+    assert f"{flag[2:].replace('-', '_')} must be" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

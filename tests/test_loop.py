@@ -15,8 +15,9 @@ from ocr_ray.storage import locate
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.feed import Feed, LineDataset
 from ocr_ray.training.loop import Metrics, TrainConfig, compute_gradients, train
-from ocr_ray.training.model import OcrModel, load_model, write_tiny_model
+from ocr_ray.training.model import OcrModel, load_model
 from ocr_ray.training.splits import open_split
+from ocr_ray.training.tiny import write_tiny_model
 from ocr_ray.training.validation import choose_generated, line_losses, validate
 
 torch.set_num_threads(1)

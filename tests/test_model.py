@@ -14,9 +14,10 @@ from ocr_ray.training.model import (
     OcrModel,
     copy_processor_files,
     load_model,
+    locate_model,
     model_files,
-    write_tiny_model,
 )
+from ocr_ray.training.tiny import write_tiny_model
 
 torch.set_num_threads(1)
 
@@ -148,19 +149,22 @@ def test_processor_files_are_copied_byte_for_byte(tmp_path: Path, ocr: OcrModel)
 
 
 def test_a_local_folder_is_used_in_place(ocr: OcrModel) -> None:
-    with model_files(str(ocr.folder)) as folder:
+    with model_files(locate_model(str(ocr.folder))) as folder:
         assert folder == ocr.folder
 
 
 def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"with config\.json, .* has none"), model_files(str(tmp_path)):
+    with (
+        pytest.raises(InputError, match=r"with config\.json, .* has none"),
+        model_files(locate(str(tmp_path))),
+    ):
         pass
 
 
 @pytest.mark.parametrize("source", ["./nowhere/model", "/nowhere/model", "a/b/c"])
 def test_a_folder_that_is_not_there_is_no_hub_id(source: str) -> None:
-    with pytest.raises(InputError, match="existing folder, s3://bucket/key or a hub id"), model_files(source):
-        pass
+    with pytest.raises(InputError, match="existing folder, s3://bucket/key or a hub id"):
+        locate_model(source)
 
 
 def test_a_hub_model_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -172,7 +176,7 @@ def test_a_hub_model_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPat
 
 def test_a_model_is_fetched_from_s3(ocr: OcrModel, bucket: str) -> None:
     copy_files(locate(str(ocr.folder)), locate(f"{bucket}/models/tiny"), sorted(TROCR_FILES))
-    with model_files(f"{bucket}/models/tiny") as folder:
+    with model_files(locate_model(f"{bucket}/models/tiny")) as folder:
         loaded = load_model(folder)
         assert list_files(locate(str(folder))) == list_files(locate(str(ocr.folder)))
     state = loaded.network.state_dict()

@@ -15,7 +15,6 @@ from ocr_ray.evaluation.predict import (
     EvaluationConfig,
     evaluate_lines,
     mean_before_end,
-    part_name,
     read_images,
     read_part,
     resolve_inputs,
@@ -24,7 +23,8 @@ from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA, read_predictions
 from ocr_ray.lines import TextLine, lines_to_table
 from ocr_ray.storage import list_files, locate, read_json, write_bytes, write_json
 from ocr_ray.training.feed import make_pixel_values
-from ocr_ray.training.model import OcrModel, load_model, write_tiny_model
+from ocr_ray.training.model import OcrModel, load_model
+from ocr_ray.training.tiny import write_tiny_model
 
 
 def make_line(number: int, *, page_id: str | None = None) -> TextLine:
@@ -50,7 +50,8 @@ def write_lines(uri: str, parts: list[list[TextLine]]) -> None:
         sink = io.BytesIO()
         pq.write_table(lines_to_table(lines), sink)
         write_bytes(locate(uri) / f"validation/part-{index:05d}.parquet", sink.getvalue())
-    write_json(locate(uri) / "manifest.json", {})
+    digests = {"digest_by_split": {"validation": f"{len(parts):064x}"}}
+    write_json(locate(uri) / "manifest.json", {"counts": digests})
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_every_line_is_predicted_once_through_ray_and_the_report_counts_them(
     summary = evaluate_lines(config)
     out = locate(str(tmp_path / "out"))
     paths = [f"predictions/part-{index:05d}.parquet" for index in range(3)]
-    assert list(list_files(out)) == [*paths, "report.json"]
+    assert list(list_files(out)) == ["plan.json", *paths, "report.json"]
     assert [table.num_rows for table in read_predictions(out, paths)] == [5, 0, 2]
     report = read_json(out / "report.json")
     assert {name: entry["lines"] for name, entry in report["by_dataset"].items()} == {"crops": 2, "lines": 5}
@@ -163,15 +164,18 @@ def test_a_missing_input_is_named_before_any_work(
         resolve(tmp_path / "empty", lines_uris[1:], tmp_path / "out")
 
 
-def test_predictions_of_another_evaluation_are_not_mixed_in(
+def test_another_evaluation_is_not_replaced(
     model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
-    (tmp_path / "out/predictions").mkdir(parents=True)
-    (tmp_path / "out/predictions" / part_name(3)).touch()
-    with pytest.raises(
-        InputError, match=r"another evaluation \(part-00003.parquet\); choose another --out-uri"
-    ):
-        resolve(model_folder, lines_uris, tmp_path / "out")
+    inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
+    write_json(inputs.out / "plan.json", {"config": inputs.plan})
+    resolve(model_folder, lines_uris, tmp_path / "out")
+    with pytest.raises(InputError, match=r"lines.crops.validation: .* there, nothing now.*--out-uri"):
+        resolve(model_folder, lines_uris[:1], tmp_path / "out")
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    write_tiny_model(other, ["다른 글"], seed=2)
+    with pytest.raises(InputError, match=r"model_sha256: \w{12}… there, \w{12}… now"):
+        resolve(other, lines_uris, tmp_path / "out")
 
 
 def test_an_unfinished_dataset_is_refused(

@@ -46,10 +46,16 @@ def test_a_local_uri_becomes_absolute(tmp_path, monkeypatch) -> None:
     assert locate(f"file://{tmp_path}/y").uri == str(tmp_path / "y")
 
 
-@pytest.mark.parametrize("uri", ["", "gs://bucket/x", "s3://", "http://host/x"])
+@pytest.mark.parametrize("uri", ["", "gs://bucket/x", "s3://", "http://host/x", "s3://bucket//x"])
 def test_another_uri_is_refused(uri: str) -> None:
     with pytest.raises(InputError, match="URI must"):
         locate(uri)
+
+
+def test_an_endpoint_without_a_scheme_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(InputError, match="AWS_ENDPOINT_URL must be http"):
+        locate("s3://bucket/x")
 
 
 def test_broken_json_is_named(tmp_path) -> None:

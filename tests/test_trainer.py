@@ -101,11 +101,12 @@ def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
 
 
 def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed) -> None:
-    lost = Path(undisturbed.models_uri) / "trained_ocr/metrics.json"
-    before = lost.read_bytes()
-    lost.unlink()
-    assert train_trocr(undisturbed)["trained"] is False
-    assert lost.read_bytes() == before
+    for name in ("metrics.json", "model.safetensors"):
+        lost = Path(undisturbed.models_uri) / "trained_ocr" / name
+        before = lost.read_bytes()
+        lost.unlink()
+        assert train_trocr(undisturbed)["trained"] is False
+        assert lost.read_bytes() == before
 
 
 def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
@@ -113,8 +114,8 @@ def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
         train_trocr(replace(undisturbed, train=replace(undisturbed.train, lr=0.1)))
     with pytest.raises(InputError, match=r"run: .* choose another --models-uri"):
         train_trocr(replace(undisturbed, runs_uri=str(tmp_path / "runs")))
-    with pytest.raises(InputError, match=r"must be a complete dataset.*has no manifest.json"):
-        train_trocr(replace(undisturbed, lines_uri=(str(tmp_path),)))
+    with pytest.raises(InputError, match=r"lines.crops.train: \w{12}… there, nothing now"):
+        train_trocr(replace(undisturbed, lines_uri=undisturbed.lines_uri[:1]))
     no_model = replace(undisturbed, model=str(tmp_path), run_name="other", models_uri=str(tmp_path / "m"))
     with pytest.raises(InputError, match=r"must be a Hugging Face folder"):
         train_trocr(no_model)

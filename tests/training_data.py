@@ -11,7 +11,8 @@ from ocr_ray.images import ImageConfig, encode_image
 from ocr_ray.lines import TextLine, lines_to_table
 from ocr_ray.storage import locate
 from ocr_ray.training.feed import LineDataset
-from ocr_ray.training.model import OcrModel, load_model, write_tiny_model
+from ocr_ray.training.model import OcrModel, load_model
+from ocr_ray.training.tiny import write_tiny_model
 
 
 def make_texts(count: int, *, seed: int = 0) -> list[str]:

@@ -1,15 +1,13 @@
 """What an evaluation reads: the parts of datasets, and the column that a model was trained on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, get_args
 
 from ocr_ray.errors import InputError
-from ocr_ray.parts import MANIFEST
+from ocr_ray.lines import LabelColumn
 from ocr_ray.storage import Location, exists, list_files, locate, read_json
 
-LabelColumn = Literal["text", "markup"]
 LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 
 
@@ -33,43 +31,26 @@ class EvaluationInputs:
     parts: tuple[LinesPart, ...]
     """In the order of their predictions' names."""
     out: Location
+    plan: dict[str, Any]
+    """What makes this evaluation itself."""
 
     @property
-    def places(self) -> list[Location]:
-        """The folders that every node must see."""
+    def reads(self) -> list[Location]:
+        """The folders that every node must see to read from."""
         models = [] if isinstance(self.model, str) else [self.model]
-        return [*models, *self.datasets.values(), self.out]
-
-
-def name_datasets(places: Sequence[Location]) -> dict[str, Location]:
-    """Return datasets by the names of their folders, numbered where two are the same.
-
-    Raises:
-        InputError: a dataset is named twice.
-    """
-    uris, names = [place.uri for place in places], [place.name for place in places]
-    if twice := [uri for uri in uris if uris.count(uri) > 1]:
-        raise InputError(f"--lines-uri must name each dataset once, got {twice[0]} twice")
-    return {
-        f"{place.name}-{i}" if names.count(place.name) > 1 else place.name: place
-        for i, place in enumerate(places)
-    }
+        return [*models, *self.datasets.values()]
 
 
 def find_parts(dataset: str, place: Location, split: str) -> list[LinesPart]:
     """Return the part files of a dataset's split, in order.
 
     Raises:
-        InputError: there are none, or the dataset is not complete.
+        InputError: there are none.
     """
     names = [name for name in list_files(place / split, recursive=False) if name.endswith(".parquet")]
     if not names:
         raise InputError(
             f"--lines-uri must hold a split {split!r}, found no .parquet files in {place / split}"
-        )
-    if not exists(place / MANIFEST):
-        raise InputError(
-            f"--lines-uri must be a complete dataset, {place} has no {MANIFEST}; run its job again"
         )
     return [LinesPart(dataset=dataset, location=place / split / name) for name in names]
 

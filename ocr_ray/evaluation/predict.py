@@ -4,6 +4,7 @@ Rows of the Ray dataset are part files to read. An actor writes the predictions 
 its name and number of rows, so that neither pixels nor predictions pass through the object store.
 """
 
+import hashlib
 import logging
 import unicodedata
 from collections.abc import Sequence
@@ -20,10 +21,8 @@ from ocr_ray.cluster import count_workers, ray_session
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.inputs import (
     EvaluationInputs,
-    LabelColumn,
     LinesPart,
     find_parts,
-    name_datasets,
     read_label_column,
 )
 from ocr_ray.evaluation.report import (
@@ -34,17 +33,11 @@ from ocr_ray.evaluation.report import (
     read_predictions,
     write_report,
 )
-from ocr_ray.lines import SPLITS
-from ocr_ray.storage import (
-    exists,
-    list_files,
-    local_copy,
-    locate,
-    require_folder,
-    write_bytes,
-)
+from ocr_ray.lines import SPLITS, LabelColumn
+from ocr_ray.parts import PLAN, check_claim, read_digests, require_datasets
+from ocr_ray.storage import exists, locate, write_bytes, write_json
 from ocr_ray.training.feed import make_pixel_values
-from ocr_ray.training.model import OcrModel, load_model, model_files
+from ocr_ray.training.model import OcrModel, load_model, locate_model, model_files
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +91,7 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
         InputError: the model, a dataset or the output place is wrong; found before any line is read.
     """
     inputs = resolve_inputs(config)
-    with ray_session(places=inputs.places):
+    with ray_session(reads=inputs.reads, writes=[inputs.out]):
         parts = predict_lines(inputs, config)
     lines_uris = {name: place.uri for name, place in inputs.datasets.items()}
     model_uri = inputs.model if isinstance(inputs.model, str) else inputs.model.uri
@@ -127,26 +120,28 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
 
     Raises:
         InputError: the model cannot be loaded, a dataset lacks the split, or the output place holds
-            predictions that this evaluation would not replace.
+            another evaluation.
     """
-    datasets = name_datasets([require_folder(uri, "--lines-uri") for uri in config.lines_uri])
+    datasets = require_datasets(config.lines_uri)
     parts = [part for name, place in datasets.items() for part in find_parts(name, place, config.split)]
-    out = locate(config.out_uri)
-    if foreign := sorted(set(list_files(out / PREDICTIONS)) - {part_name(i) for i in range(len(parts))}):
-        raise InputError(
-            f"{out / PREDICTIONS} holds predictions of another evaluation ({foreign[0]}); "
-            "choose another --out-uri"
-        )
-    with model_files(config.model_uri) as folder:
+    out, model = locate(config.out_uri), locate_model(config.model_uri)
+    with model_files(model) as folder:
         load_model(folder)  # names what is missing, before a worker would
         label_column = read_label_column(folder)
-    place = locate(config.model_uri)
+        weights = hashlib.sha256()
+        for path in sorted(folder.glob("*.safetensors")):
+            weights.update(path.read_bytes())
+    plan = {
+        "job": "evaluate_trocr",
+        "model_sha256": weights.hexdigest(),
+        "lines": read_digests(datasets),
+        "num_parts": len(parts),
+        "split": config.split,
+        "label_column": label_column,
+    }
+    check_claim(out, plan, growing="")
     return EvaluationInputs(
-        model=place if exists(place) else config.model_uri,
-        label_column=label_column,
-        datasets=datasets,
-        parts=tuple(parts),
-        out=out,
+        model=model, label_column=label_column, datasets=datasets, parts=tuple(parts), out=out, plan=plan
     )
 
 
@@ -165,6 +160,7 @@ def predict_lines(inputs: EvaluationInputs, config: EvaluationConfig) -> list[Pr
         InputError: there are fewer CPUs or GPUs than workers.
     """
     num_workers = min(count_workers(config.num_workers, use_gpu=config.use_gpu), len(inputs.parts))
+    write_json(inputs.out / PLAN, {"config": inputs.plan})
     if exists(inputs.out / REPORT):
         inputs.out.filesystem.delete_file((inputs.out / REPORT).path)
     rows = [{"index": index} for index in range(len(inputs.parts))]
@@ -188,8 +184,11 @@ class PartReader:
 
     def __init__(self, inputs: EvaluationInputs, config: EvaluationConfig) -> None:
         self.inputs, self.batch_size = inputs, config.batch_size
-        files = model_files(inputs.model) if isinstance(inputs.model, str) else local_copy(inputs.model)
-        with files as folder:
+        if not exists(inputs.out / PLAN):
+            raise InputError(
+                f"a local folder must be seen by every node of the cluster, {inputs.out} is not; use s3://"
+            )
+        with model_files(inputs.model) as folder:
             self.model = load_model(folder)
         self.model.network.to("cuda" if config.use_gpu else "cpu")
 

@@ -74,12 +74,15 @@ def crop_line(page: Image.Image, box: Box) -> Image.Image:
 def crop_page(
     label: PageLabel, page: Image.Image, config: ImageConfig
 ) -> tuple[list[TextLine], list[Reject]]:
-    """Return a line for every box of the label, or the reason why there is none.
+    """Return a line for every box of the label, or the reason why there is none; likewise for a page without.
 
     `page` is greyscale, as `open_page` returns it. `page_order` is the rank among the
     label's line boxes, so that a rejected box leaves a gap.
     """
     lines, rejects = [], []
+    if not label.boxes:
+        found = f"its label has {label.out_of_scope or 'no boxes'}"
+        rejects.append(Reject(reason="no_line_boxes", detail=found, page_id=label.page_id))
     for order, box in enumerate(label.boxes):
         try:
             lines.append(_make_line(label, page, config, order))

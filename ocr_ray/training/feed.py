@@ -16,19 +16,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from PIL import Image
 
 from ocr_ray.errors import InputError
+from ocr_ray.lines import LabelColumn
 from ocr_ray.storage import Location
 from ocr_ray.training.model import OcrModel
 from ocr_ray.training.splits import RowGroup, Split, iter_windows, read_columns
 
 T = TypeVar("T")
-LabelColumn = Literal["text", "markup"]
 
 READ_THREADS = 4
 BATCHES_AHEAD = 4

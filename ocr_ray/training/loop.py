@@ -19,9 +19,10 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.lines import LabelColumn
 from ocr_ray.randomness import MAX_SEED, keyed_generator
 from ocr_ray.training.checkpoint import Training, TrainState, load_checkpoint, save_checkpoint
-from ocr_ray.training.feed import Batch, Feed, LabelColumn, LineDataset, make_pixel_values
+from ocr_ray.training.feed import Batch, Feed, LineDataset, make_pixel_values
 from ocr_ray.training.model import OcrModel
 from ocr_ray.training.splits import Split, open_split
 from ocr_ray.training.validation import ValidationSums, line_losses, reduce_sums, validate
@@ -256,7 +257,7 @@ def _advance(state: TrainState, metrics: Metrics, *, num_steps: int) -> TrainSta
     """Return the state after an epoch."""
     loss = float(metrics["validation_loss"])
     best_so_far = math.inf if state.best_validation_loss is None else state.best_validation_loss
-    is_best = loss < best_so_far
+    is_best = loss <= best_so_far  # of equals the newer, as Ray Train keeps them
     global_step = state.global_step + num_steps
     best_loss = min(loss, best_so_far)
     metrics |= {"is_best": int(is_best), "best_validation_loss": best_loss, "global_step": global_step}

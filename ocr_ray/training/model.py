@@ -1,9 +1,8 @@
 """The model that reads a line: any Hugging Face `VisionEncoderDecoder`, such as TrOCR."""
 
-import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,20 +12,15 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 from safetensors import SafetensorError
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
-    DeiTConfig,
-    GenerationConfig,
-    RobertaConfig,
-    VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
 )
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import InputError
-from ocr_ray.storage import local_copy, locate
+from ocr_ray.storage import Location, check_reachable, local_copy, locate
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +42,6 @@ PROCESSOR_FILES = (
 
 # Their position embeddings begin behind the padding token's: `max_position_embeddings` 514 holds 512 tokens.
 _OFFSET_DECODERS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert"}
-
-TINY_SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
-TINY_VOCAB_SIZE = 2000
-TINY_MAX_TOKENS = 128
-TINY_INIT_STD = 0.06
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,25 +83,35 @@ class OcrModel:
         return [text.strip() for text in texts]
 
 
-@contextmanager
-def model_files(source: str) -> Iterator[Path]:
-    """Give the files of a model as a local folder: a local folder, an `s3://` folder, or a hub id.
+def locate_model(source: str) -> Location | str:
+    """Return where a model is: its folder, local or on S3, or the hub id itself.
 
     Raises:
-        InputError: it is none of these, or the hub does not give it.
+        InputError: it is none of these.
     """
-    location = locate(source)
-    if "://" in source or Path(location.path).is_dir():
-        with local_copy(location) as folder:
-            if not (folder / "config.json").is_file():
-                raise InputError(
-                    f"a model must be a Hugging Face folder with config.json, {location} has none"
-                )
-            yield folder
-        return
+    place = locate(source)
+    if "://" in source or Path(place.path).is_dir():
+        return place
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source):
         raise InputError(f"a model must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
-    yield _download(source)
+    return source
+
+
+@contextmanager
+def model_files(source: Location | str) -> Iterator[Path]:
+    """Give the files of a model as a local folder; `source` is as `locate_model` returns it.
+
+    Raises:
+        InputError: there is no model in the folder, or the hub does not give it.
+    """
+    if isinstance(source, str):
+        yield _download(source)
+        return
+    check_reachable(source, "--model")
+    with local_copy(source) as folder:
+        if not (folder / "config.json").is_file():
+            raise InputError(f"a model must be a Hugging Face folder with config.json, {source} has none")
+        yield folder
 
 
 def _download(hub_id: str) -> Path:
@@ -209,98 +208,3 @@ def copy_processor_files(source: Path, target: Path) -> list[str]:
     for name in names:
         (target / name).write_bytes((source / name).read_bytes())
     return names
-
-
-def write_tiny_model(folder: Path, texts: Iterable[str], seed: int) -> None:
-    """Write a small model of random weights with the files of `team-lucid/trocr-small-korean`.
-
-    DeiT encoder with patch 32 at 384x384, RoBERTa decoder, byte-level BPE trained on `texts`; about
-    1.8 million parameters. The same texts and seed give the same files.
-    """
-    disable_progress_bar()
-    folder.mkdir(parents=True, exist_ok=True)
-    vocab_size = _write_tokenizer(folder, texts)
-    _write_json(
-        folder / "preprocessor_config.json",
-        {
-            "do_normalize": True,
-            "do_rescale": True,
-            "do_resize": True,
-            "image_mean": [0.5, 0.5, 0.5],
-            "image_processor_type": "ViTImageProcessor",
-            "image_std": [0.5, 0.5, 0.5],
-            "resample": 2,
-            "rescale_factor": 1 / 255,
-            "size": {"height": 384, "width": 384},
-        },
-    )
-    tokens = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 0}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = VisionEncoderDecoderModel(config=_tiny_config(vocab_size, tokens))
-    network.generation_config = GenerationConfig(**tokens, max_length=TINY_MAX_TOKENS, no_repeat_ngram_size=0)
-    network.save_pretrained(folder)
-
-
-def _tiny_config(vocab_size: int, tokens: dict[str, int]) -> Any:
-    size = {
-        "hidden_size": 128,
-        "num_attention_heads": 4,
-        "intermediate_size": 512,
-        # The usual 0.02 is meant for layers 768 wide; these would take twice as many steps to learn a line.
-        "initializer_range": TINY_INIT_STD,
-    }
-    encoder = DeiTConfig(**size, num_hidden_layers=3, image_size=384, patch_size=32)
-    decoder = RobertaConfig(
-        **size,
-        num_hidden_layers=2,
-        vocab_size=vocab_size,
-        max_position_embeddings=TINY_MAX_TOKENS + tokens["pad_token_id"] + 1,
-        type_vocab_size=1,
-        is_decoder=True,
-        add_cross_attention=True,
-        bos_token_id=tokens["bos_token_id"],
-        pad_token_id=tokens["pad_token_id"],
-        eos_token_id=tokens["eos_token_id"],
-    )
-    return VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder, **tokens)
-
-
-def _write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
-    """Write the files of a RoBERTa tokenizer; return the size of its vocabulary."""
-    start, pad, end, unknown, mask = TINY_SPECIAL_TOKENS
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=TINY_VOCAB_SIZE,
-        special_tokens=list(TINY_SPECIAL_TOKENS),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.RobertaProcessing(
-        (end, 2), (start, 0), trim_offsets=True, add_prefix_space=False
-    )
-    tokenizer.save(str(folder / "tokenizer.json"))
-    tokenizer.model.save(str(folder))  # vocab.json and merges.txt
-    special = {
-        "bos_token": start,
-        "cls_token": start,
-        "eos_token": end,
-        "mask_token": mask,
-        "pad_token": pad,
-        "sep_token": end,
-        "unk_token": unknown,
-    }
-    _write_json(folder / "special_tokens_map.json", special)
-    options = {"add_prefix_space": False, "errors": "replace", "trim_offsets": True}
-    _write_json(
-        folder / "tokenizer_config.json",
-        {**special, **options, "model_max_length": TINY_MAX_TOKENS, "tokenizer_class": "RobertaTokenizer"},
-    )
-    return int(tokenizer.get_vocab_size())
-
-
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

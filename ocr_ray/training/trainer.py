@@ -3,7 +3,8 @@
 import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,8 +18,8 @@ from ray.train.torch import TorchTrainer
 
 from ocr_ray.cards import model_card
 from ocr_ray.cluster import count_workers, ray_session, relay_logs, relayed_logs
-from ocr_ray.errors import InputError
-from ocr_ray.parts import MANIFEST, PLAN, check_claim
+from ocr_ray.lines import LabelColumn
+from ocr_ray.parts import PLAN, check_claim, read_digests, require_datasets
 from ocr_ray.storage import (
     Location,
     copy_files,
@@ -26,14 +27,14 @@ from ocr_ray.storage import (
     list_files,
     locate,
     read_json,
-    require_folder,
     write_bytes,
     write_json,
 )
 from ocr_ray.training.checkpoint import HISTORY_FILE, is_model_file
-from ocr_ray.training.feed import LabelColumn, LineDataset, check_labels
+from ocr_ray.training.feed import LineDataset, check_labels
 from ocr_ray.training.loop import TrainConfig, open_splits, train
-from ocr_ray.training.model import load_model, model_files, write_tiny_model
+from ocr_ray.training.model import load_model, locate_model, model_files
+from ocr_ray.training.tiny import write_tiny_model
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class WorkerInputs:
     """What every worker is given."""
 
     datasets: tuple[LineDataset, ...]
-    model: str
+    model: Location | str
+    """A folder, or a hub id."""
     config: TrainConfig
 
 
@@ -93,94 +95,79 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
     """Run, or go on with, a training run; export its best and its last model; return a summary.
 
     Raises:
-        InputError: a dataset is missing or incomplete, the run or the models' place belongs to another
-            configuration; found before any work.
+        InputError: a dataset or the model is missing or does not fit, the run or the models' place belongs to
+            another configuration; found before any work.
     """
-    places = [_require_dataset(uri) for uri in config.lines_uri]
-    names = _name_datasets(places)
-    datasets = tuple(LineDataset(name=name, place=place) for name, place in zip(names, places, strict=True))
+    places = require_datasets(config.lines_uri)
     run, models = locate(config.runs_uri) / config.run_name, locate(config.models_uri)
     plan = _describe_run(config, places)
     check_claim(run, plan, growing="epochs", flag="--run-name")
-    check_claim(models, {"run": run.uri}, flag="--models-uri")
-    model = _check_model(config, run)
-    write_json(run / PLAN, {"config": plan})
-    write_json(models / PLAN, {"config": {"run": run.uri}})
-    if config.model == TINY:
-        _make_tiny_model(config, locate(model), places)
+    check_claim(models, {"run": run.uri}, growing="", flag="--models-uri")
     checkpoints = _read_checkpoints(run)
     finished = bool(checkpoints) and checkpoints[-1][1]["epoch"] >= config.train.epochs
     if finished:
         log.info("run %s has finished its %d epochs: nothing is trained", run, config.train.epochs)
     else:
-        if not checkpoints:
-            _check_labels(model, datasets, config.train.label_column)
-        with ray_session(num_cpus=max(config.num_workers, os.cpu_count() or 1), places=[run, *places]):
-            count_workers(config.num_workers, use_gpu=config.use_gpu)
-            _fit(config, run, WorkerInputs(datasets=datasets, model=model, config=config.train))
+        datasets = tuple(LineDataset(name=name, place=place) for name, place in places.items())
+        with _first_model(config, run, places) as (folder, model):
+            if not checkpoints:
+                _check_fit(folder, datasets, config.train.label_column)
+            reads = [*places.values()]
+            if isinstance(model, Location) and config.model != TINY:
+                reads.append(model)
+            num_cpus = max(config.num_workers, os.cpu_count() or 1)
+            with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
+                count_workers(config.num_workers, use_gpu=config.use_gpu)
+                write_json(run / PLAN, {"config": plan})
+                write_json(models / PLAN, {"config": {"run": run.uri}})
+                if isinstance(model, Location) and not exists(model / "config.json"):
+                    names = [path.name for path in folder.iterdir()]
+                    copy_files(locate(str(folder)), model, sorted(names, key="config.json".__eq__))
+                _fit(config, run, WorkerInputs(datasets=datasets, model=model, config=config.train))
     return {"run": run.uri, "trained": not finished, **_export(config, run, models)}
 
 
-def _require_dataset(uri: str) -> Location:
-    place = require_folder(uri, "--lines-uri")
-    if not exists(place / MANIFEST):
-        raise InputError(
-            f"--lines-uri must be a complete dataset, {place} has no {MANIFEST}; run its job again"
-        )
-    return place
-
-
-def _describe_run(config: TrainJobConfig, datasets: Sequence[Location]) -> dict[str, Any]:
+def _describe_run(config: TrainJobConfig, places: Mapping[str, Location]) -> dict[str, Any]:
     """Return what makes a run itself; of the datasets their content, not their place."""
-    manifests = [read_json(place / MANIFEST) for place in datasets]
     return {
         "job": "train_trocr",
-        "lines": [manifest["counts"]["digest_by_split"] for manifest in manifests],
+        "lines": read_digests(places),
         "model": config.model,
         "num_workers": config.num_workers,
         **asdict(config.train),
     }
 
 
-def _name_datasets(datasets: Sequence[Location]) -> list[str]:
-    """Return the datasets' folder names, numbered where two are the same."""
-    names = [place.name for place in datasets]
-    return [f"{name}-{i}" if names.count(name) > 1 else name for i, name in enumerate(names)]
+@contextmanager
+def _first_model(
+    config: TrainJobConfig, run: Location, places: Mapping[str, Location]
+) -> Iterator[tuple[Path, Location | str]]:
+    """Give the model that training begins with as a local folder, and where workers will find it.
 
-
-def _check_model(config: TrainJobConfig, run: Location) -> str:
-    """Return where workers load the model from: a URI or a hub id; it is loaded here once, to be sure."""
-    if config.model == TINY:
-        return (run / "tiny_model").uri
-    with model_files(config.model) as folder:
-        load_model(folder)
-    place = locate(config.model)
-    return place.uri if exists(place) else config.model
-
-
-def _make_tiny_model(config: TrainJobConfig, place: Location, datasets: Sequence[Location]) -> None:
-    """Write the tiny model of a run, if it is not yet whole: config.json is copied last."""
-    if exists(place / "config.json"):
+    A tiny one is made from the texts; it comes to lie in the run's folder when training starts.
+    """
+    tiny = run / "tiny_model"
+    if config.model == TINY and not exists(tiny / "config.json"):
+        with tempfile.TemporaryDirectory() as folder:
+            write_tiny_model(Path(folder), _read_texts(places, config.train.label_column), config.train.seed)
+            yield Path(folder), tiny
         return
-    texts = _read_texts(datasets, config.train.label_column)
-    with tempfile.TemporaryDirectory() as folder:
-        write_tiny_model(Path(folder), texts, config.train.seed)
-        names = [path.name for path in Path(folder).iterdir()]
-        copy_files(locate(folder), place, sorted(names, key="config.json".__eq__))
-
-
-def _check_labels(model: str, datasets: Sequence[LineDataset], label_column: LabelColumn) -> None:
-    """Refuse labels that the decoder has no room for, before hours of training meet one."""
+    model = tiny if config.model == TINY else locate_model(config.model)
     with model_files(model) as folder:
-        ocr = load_model(folder)
-        for splits in open_splits(datasets):
-            for split in splits:
-                check_labels(ocr, split, label_column)
+        yield folder, model
 
 
-def _read_texts(datasets: Sequence[Location], label_column: str) -> list[str]:
+def _check_fit(folder: Path, datasets: Sequence[LineDataset], label_column: LabelColumn) -> None:
+    """Refuse a model that does not load, or has no room for a label, before hours of training meet it."""
+    ocr = load_model(folder)
+    for splits in open_splits(datasets):
+        for split in splits:
+            check_labels(ocr, split, label_column)
+
+
+def _read_texts(places: Mapping[str, Location], label_column: LabelColumn) -> list[str]:
     texts: list[str] = []
-    for place in datasets:
+    for place in places.values():
         for name in list_files(place / "train"):
             if len(texts) < TOKENIZER_LINES and name.endswith(".parquet"):
                 with place.filesystem.open_input_file((place / "train" / name).path) as file:
@@ -213,11 +200,14 @@ def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
                 ),
             ),
         )
-        trainer.fit()
+        try:
+            trainer.fit()
+        except ray.train.WorkerGroupError as error:
+            raise next(iter(error.worker_failures.values()), error) from error
 
 
 def _train_worker(settings: dict[str, Any]) -> None:
-    """Train on one rank; the body of every Ray Train worker."""
+    """Train on one rank: the body of every Ray Train worker."""
     inputs: WorkerInputs = settings["inputs"]
     if ray.train.get_context().get_world_rank() == 0:
         relay_logs(settings["logs"])
@@ -262,12 +252,14 @@ def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str
             "history": read_json(folder / HISTORY_FILE),
         }
         target = models / name
-        if exists(target / METRICS) and read_json(target / METRICS) == facts:
+        files = {file: size for file, size in list_files(folder).items() if is_model_file(file)}
+        there = list_files(target)
+        if METRICS in there and files.items() <= there.items() and read_json(target / METRICS) == facts:
             continue
         log.info("%s: the weights of epoch %d", target, metrics["epoch"])
         if exists(target / METRICS):
             target.filesystem.delete_file((target / METRICS).path)
-        copy_files(folder, target, list(filter(is_model_file, list_files(folder))))
+        copy_files(folder, target, list(files))
         figures = {key: value for key, value in metrics.items() if "/" not in key}
         about = {"run": run.uri, "base model": config.model, "lines": ", ".join(config.lines_uri)}
         write_bytes(target / "README.md", model_card(name, {**about, **figures}).encode())
