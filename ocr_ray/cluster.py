@@ -115,7 +115,7 @@ def relayed_logs() -> Iterator[Queue]:
         yield queue
     finally:
         listener.stop()
-        queue.shutdown()
+        queue.shutdown(force=True)
 
 
 def relay_logs(queue: Queue) -> None:

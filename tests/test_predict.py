@@ -13,15 +13,14 @@ from ocr_ray.errors import InputError
 from ocr_ray.evaluation.inputs import EvaluationInputs
 from ocr_ray.evaluation.predict import (
     EvaluationConfig,
-    evaluate_lines,
     mean_before_end,
     read_images,
     read_part,
     resolve_inputs,
 )
-from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA, read_predictions
+from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA
 from ocr_ray.lines import TextLine, lines_to_table
-from ocr_ray.storage import list_files, locate, read_json, write_bytes, write_json
+from ocr_ray.storage import locate, write_bytes, write_json
 from ocr_ray.training.feed import make_pixel_values
 from ocr_ray.training.model import OcrModel, load_model
 from ocr_ray.training.tiny import write_tiny_model
@@ -128,23 +127,6 @@ def test_tokens_after_the_end_do_not_count() -> None:
     tokens = torch.tensor([[7, 2, 1, 1], [7, 7, 7, 7], [2, 2, 2, 2]])
     assert mean_before_end(values, tokens, 2).tolist() == pytest.approx([0.3, 0.25, 0.5])
     assert mean_before_end(values, tokens, [2, 1]).tolist() == pytest.approx([0.3, 0.25, 0.5])
-
-
-@pytest.mark.slow
-def test_every_line_is_predicted_once_through_ray_and_the_report_counts_them(
-    ray_session: None, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
-) -> None:
-    _, config = resolve(model_folder, lines_uris, tmp_path / "out")
-    summary = evaluate_lines(config)
-    out = locate(str(tmp_path / "out"))
-    paths = [f"predictions/part-{index:05d}.parquet" for index in range(3)]
-    assert list(list_files(out)) == ["plan.json", *paths, "report.json"]
-    assert [table.num_rows for table in read_predictions(out, paths)] == [5, 0, 2]
-    report = read_json(out / "report.json")
-    assert {name: entry["lines"] for name, entry in report["by_dataset"].items()} == {"crops": 2, "lines": 5}
-    assert report["config"]["model_uri"] == str(model_folder)
-    assert (summary["lines"], summary["overall"]["cer"]) == (7, report["overall"]["cer"])
-    assert summary["report"] == f"{out}/report.json"
 
 
 def test_a_missing_input_is_named_before_any_work(

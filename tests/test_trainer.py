@@ -16,9 +16,10 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
+from ocr_ray.evaluation.report import read_predictions
 from ocr_ray.pages.maker import write_pages
 from ocr_ray.pipeline import CropConfig, RenderConfig, crop_pages, render_lines
-from ocr_ray.storage import exists, local_copy, locate, read_bytes, read_json
+from ocr_ray.storage import exists, list_files, local_copy, locate, read_bytes, read_json
 from ocr_ray.training.loop import TrainConfig
 from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, train_trocr
 
@@ -163,7 +164,12 @@ def test_a_run_on_s3_that_was_killed_goes_on_to_the_same_weights(
         )
     )
     report = read_json(locate(summary["report"]))
-    assert report["overall"]["lines"] == sum(entry["lines"] for entry in report["by_source"].values()) > 9
+    out = locate(f"{place}/evaluation")
+    parts = list(list_files(out / "predictions"))
+    assert parts == ["part-00000.parquet", "part-00001.parquet"]
+    rows = [table.num_rows for table in read_predictions(out, [f"predictions/{part}" for part in parts])]
+    assert rows == [report["by_dataset"][name]["lines"] for name in ("lines", "crops")]
+    assert summary["lines"] == sum(rows) == sum(entry["lines"] for entry in report["by_source"].values()) > 9
     best = read_json(locate(config.models_uri) / "best_ocr/metrics.json")["metrics"]
     # Validation cuts what runs on at twice the label's tokens, evaluation at the model's own limit.
     assert report["overall"]["cer"] >= best["validation_cer"]
