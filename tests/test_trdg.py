@@ -3,9 +3,12 @@ import io
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from fontTools.ttLib import TTFont
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from trdg.data_generator import FakeTextDataGenerator
 
 from ocr_ray.errors import RenderError
-from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
+from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts, find_fonts, shared_characters
 from ocr_ray.render.style import draw_style
 from ocr_ray.render.trdg import draw_line
 from ocr_ray.text.arithmetic import CHARACTERS
@@ -108,6 +111,37 @@ def test_a_missing_glyph_is_refused_by_name() -> None:
     assert "−" not in shared_characters(FONTS)
     with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
         draw_line("3 − 1", FONTS[0], PLAIN)
+
+
+def build_font(place: Path, boxes: dict[str, tuple[int, int, int, int]]) -> Font:
+    """Write a font of rectangles, 1,000 units to the em; return it as found by its file."""
+    glyphs = {".notdef": TTGlyphPen(None).glyph()}
+    for character, (x0, y0, x1, y1) in boxes.items():
+        pen = TTGlyphPen(None)
+        for index, corner in enumerate([(x0, y0), (x0, y1), (x1, y1), (x1, y0)]):
+            (pen.lineTo if index else pen.moveTo)(corner)
+        pen.closePath()
+        glyphs[f"g{ord(character)}"] = pen.glyph()
+    builder = FontBuilder(1000)
+    builder.setupGlyphOrder(list(glyphs))
+    builder.setupCharacterMap({ord(character): f"g{ord(character)}" for character in boxes})
+    builder.setupGlyf(glyphs)
+    builder.setupHorizontalMetrics({name: (500, getattr(glyph, "xMin", 0)) for name, glyph in glyphs.items()})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Boxes", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    builder.save(place / "boxes.ttf")
+    return find_fonts([str(place / "boxes.ttf")])[0]
+
+
+def test_a_glyph_that_would_lose_ink_is_refused_only_where_it_would(tmp_path) -> None:
+    font = build_font(tmp_path, {"i": (50, 0, 450, 700), "l": (-200, 0, 300, 700), "t": (50, 0, 450, 950)})
+    draw_line("il", font, PLAIN)
+    with pytest.raises(RenderError, match="clipped_glyph: boxes at 48 px: l"):
+        draw_line("li", font, PLAIN)
+    with pytest.raises(RenderError, match="clipped_glyph: boxes at 48 px: t"):
+        draw_line("iti", font, PLAIN)
 
 
 def test_an_image_that_trdg_does_not_give_is_refused(monkeypatch) -> None:

@@ -53,10 +53,16 @@ def _open_font(sha256: str, size_px: int) -> _SizedFont:
 
 
 @lru_cache(maxsize=65_536)
-def _starts_inside(sha256: str, size_px: int, character: str) -> bool:
-    """Return whether a glyph's ink begins at or after its origin; trdg would cut off what lies before."""
+def _find_start(sha256: str, size_px: int, character: str) -> tuple[float, float]:
+    """Return where a glyph's ink begins, px from its origin to the right and from the ascender down."""
     left, top, _, _ = _open_font(sha256, size_px).getbbox(character)
-    return left >= 0 and top >= 0
+    return left, top
+
+
+def _find_clipped(sha256: str, size_px: int, text: str) -> list[str]:
+    """Return the characters that trdg would cut off at the left end of the line or at its top."""
+    starts = {character: _find_start(sha256, size_px, character) for character in text}
+    return sorted(c for c, (left, top) in starts.items() if top < 0 or (left < 0 and c == text[0]))
 
 
 computer_text_generator.ImageFont = SimpleNamespace(truetype=lambda font, size: _open_font(font, size))
@@ -73,10 +79,8 @@ def draw_line(text: str, font: Font, style: LineStyle) -> Image.Image:
         raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
     sha256 = font.sha256
     _fonts.setdefault(sha256, font)
-    if clipped := [c for c in set(text) if not _starts_inside(sha256, style.height_px, c)]:
-        raise RenderError(
-            "clipped_glyph", f"{font.name} at {style.height_px} px: {' '.join(sorted(clipped))}"
-        )
+    if clipped := _find_clipped(sha256, style.height_px, text):
+        raise RenderError("clipped_glyph", f"{font.name} at {style.height_px} px: {' '.join(clipped)}")
     _seed_globals(style.trdg_seed)
     generator = GeneratorFromStrings(
         [text],
