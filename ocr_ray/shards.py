@@ -53,15 +53,14 @@ class Engine:
 
 
 def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Engine) -> dict[str, Any]:
-    """Make the parts of a dataset that are missing or do not verify, then its card and manifest; return a
-    summary.
+    """Make the parts that are missing or do not verify, then card and manifest; return a summary.
 
     `shared` reaches each worker once, through Ray's object store. Ray must be running, and the plan's claim
     to `out` have been checked.
 
     Raises:
-        ProductionError: more rejects than `engine.max_reject_fraction`; the parts stay, no manifest is
-        written.
+        ProductionError: no lines, or more rejects than `engine.max_reject_fraction`; the parts stay, no
+            manifest is written.
     """
     kept = find_done(out, plan)
     pending = [part for part in plan.parts if part not in kept or engine.verify == "rows"]

@@ -101,7 +101,11 @@ def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
     assert len(list(run.glob("checkpoint_*-*-*"))) == (1 if best["epoch"] == EPOCHS else 2)
 
 
-def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed) -> None:
+def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed, tmp_path) -> None:
+    elsewhere = replace(undisturbed, models_uri=str(tmp_path / "models"))
+    for _ in range(2):
+        assert train_trocr(elsewhere)["trained"] is False
+        assert_same_weights(elsewhere.models_uri, undisturbed.models_uri)
     for name in ("metrics.json", "model.safetensors"):
         lost = Path(undisturbed.models_uri) / "trained_ocr" / name
         before = lost.read_bytes()

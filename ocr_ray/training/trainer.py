@@ -119,7 +119,7 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
                 count_workers(config.num_workers, use_gpu=config.use_gpu)
                 write_json(run / PLAN, {"config": plan})
-                write_json(models / PLAN, {"config": {"run": run.uri}})
+                _claim_models(models, run)
                 if isinstance(model, Location) and not exists(model / "config.json"):
                     names = [path.name for path in folder.iterdir()]
                     copy_files(locate(str(folder)), model, sorted(names, key="config.json".__eq__))
@@ -235,8 +235,13 @@ def _read_checkpoints(run: Location) -> list[tuple[Location, dict[str, Any]]]:
     return sorted(kept, key=lambda item: item[1]["epoch"])
 
 
+def _claim_models(models: Location, run: Location) -> None:
+    write_json(models / PLAN, {"config": {"run": run.uri}})
+
+
 def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str, Any]:
     """Copy the best and the last checkpoint's model to where users find them, if not yet there."""
+    _claim_models(models, run)
     checkpoints = _read_checkpoints(run)
     chosen = {
         "best_ocr": min(checkpoints, key=lambda item: (item[1][SCORE], -item[1]["epoch"])),
