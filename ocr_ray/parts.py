@@ -20,6 +20,7 @@ from ocr_ray.errors import InputError
 from ocr_ray.lines import (
     DIGEST_MODULUS,
     SCHEMA,
+    SPLITS,
     Manifest,
     PartSpec,
     PartStats,
@@ -205,7 +206,7 @@ def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str
     """Return complete datasets by the names of their folders, numbered where names are the same.
 
     Raises:
-        InputError: one is missing, has no manifest, or is named twice.
+        InputError: one is missing, has no manifest, holds other parts than it says, or is named twice.
     """
     datasets: dict[str, Location] = {}
     for uri in uris:
@@ -214,11 +215,27 @@ def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str
             raise InputError(
                 f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
             )
+        _check_parts(place, flag)
         if place in datasets.values():
             raise InputError(f"{flag} must name each dataset once, got {uri} twice")
         names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(uris) + 2)))
         datasets[next(name for name in names if name not in datasets)] = place
     return datasets
+
+
+def _check_parts(place: Location, flag: str) -> None:
+    """Refuse a dataset that lost or gained a part since its manifest: its lines would be others."""
+    owned = {(part["path"], part["bytes"]) for part in read_json(place / MANIFEST)["parts"]}
+    found = {
+        (path, size_bytes)
+        for path, size_bytes in list_files(place).items()
+        if path.endswith(".parquet") and path.split("/")[0] in SPLITS
+    }
+    if differing := sorted({path for path, _ in owned ^ found}):
+        raise InputError(
+            f"{flag} must hold the parts of its {MANIFEST}, whole and no others, {place} differs in "
+            f"{', '.join(differing[:3])}; run its job again, and move away what it does not own"
+        )
 
 
 def read_digests(datasets: Mapping[str, Location]) -> dict[str, dict[str, str]]:

@@ -1,6 +1,7 @@
 """The producers over one Ray session: what they make, make again, grow and refuse."""
 
 import io
+import shutil
 from dataclasses import replace
 
 import duckdb
@@ -213,10 +214,26 @@ def test_a_plan_is_compared_after_json(tmp_path) -> None:
         check_claim(out, {})
 
 
+def test_a_dataset_that_lost_or_gained_a_part_is_not_read(config, summary, tmp_path) -> None:
+    out = locate(shutil.copytree(config.out_uri, tmp_path / "lines").as_posix())
+    assert list(require_datasets([out.uri])) == ["lines"]
+    write_bytes(out / "train/stranger.parquet", b"")
+    with pytest.raises(InputError, match=r"--lines-uri must hold the parts .* differs in train/stranger"):
+        require_datasets([out.uri])
+    out.filesystem.delete_file((out / "train/stranger.parquet").path)
+    part = out / "train/part-00001.parquet"
+    write_bytes(part, read_bytes(part)[:-1])
+    with pytest.raises(InputError, match=r"differs in train/part-00001.parquet; run its job again"):
+        require_datasets([out.uri])
+    out.filesystem.delete_file(part.path)
+    with pytest.raises(InputError, match=r"differs in train/part-00001.parquet"):
+        require_datasets([out.uri])
+
+
 def test_datasets_of_one_name_are_told_apart(tmp_path) -> None:
     uris = [str(tmp_path / name) for name in ("a/lines", "b/lines", "lines-2")]
     for uri in uris:
-        write_bytes(locate(uri) / "manifest.json", b"{}")
+        write_bytes(locate(uri) / "manifest.json", b'{"parts": []}')
     datasets = require_datasets(uris)
     assert [place.uri for place in datasets.values()] == uris
     assert list(datasets) == ["lines", "lines-2", "lines-2-2"]

@@ -20,7 +20,7 @@ from ocr_ray.evaluation.predict import (
 )
 from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA
 from ocr_ray.lines import TextLine, lines_to_table
-from ocr_ray.storage import locate, write_bytes, write_json
+from ocr_ray.storage import list_files, locate, write_bytes, write_json
 from ocr_ray.training.feed import make_pixel_values
 from ocr_ray.training.model import OcrModel, load_model
 from ocr_ray.training.tiny import write_tiny_model
@@ -50,7 +50,11 @@ def write_lines(uri: str, parts: list[list[TextLine]]) -> None:
         pq.write_table(lines_to_table(lines), sink)
         write_bytes(locate(uri) / f"validation/part-{index:05d}.parquet", sink.getvalue())
     digests = {"digest_by_split": {"validation": f"{len(parts):064x}"}}
-    write_json(locate(uri) / "manifest.json", {"counts": digests})
+    owned = [
+        {"path": f"validation/{name}", "bytes": size_bytes}
+        for name, size_bytes in list_files(locate(uri) / "validation").items()
+    ]
+    write_json(locate(uri) / "manifest.json", {"counts": digests, "parts": owned})
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +139,9 @@ def test_a_missing_input_is_named_before_any_work(
     with pytest.raises(InputError, match=r"--lines-uri must name an existing folder, got .*nowhere"):
         resolve(model_folder, (str(tmp_path / "nowhere"),), tmp_path / "out")
     shutil.rmtree(Path(lines_uris[0]) / "validation")
+    with pytest.raises(InputError, match=r"must hold the parts of its manifest.json.*validation/part-00000"):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+    write_lines(lines_uris[0], [])
     with pytest.raises(
         InputError, match=r"must hold a split 'validation', found no \.parquet files in .*lines/val"
     ):

@@ -129,7 +129,7 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
         load_model(folder)  # names what is missing, before a worker would
         label_column = read_label_column(folder)
         weights = hashlib.sha256()
-        for path in sorted(folder.glob("*.safetensors")):
+        for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
             weights.update(path.read_bytes())
     plan = {
         "job": "evaluate_trocr",
