@@ -1,12 +1,12 @@
-"""How many context-free lines to render beside the lines that have context."""
+"""How many context-free lines to render beside the lines that have context, and what that takes."""
 
 from ocr_ray.cli import run_job
-from ocr_ray.planning import PlanConfig, plan_lines
+from ocr_ray.planning import PlanConfig, plan_dataset
 
 
 def main() -> None:
     """Run the job."""
-    run_job(PlanConfig, plan_lines, description=__doc__)
+    run_job(PlanConfig, plan_dataset, description=__doc__)
 
 
 if __name__ == "__main__":

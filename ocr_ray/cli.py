@@ -24,7 +24,8 @@ def run_job(
 ) -> NoReturn:
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
-    Exits with 0 when done, 1 when it failed, 2 when a flag or an input is wrong. Logs go to standard error.
+    Exits with 0 when done, 1 when it failed, 2 when a flag or an input is wrong; a failure that knows what it
+    found prints its summary too. Logs go to standard error.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -45,8 +46,14 @@ def run_job(
         sys.exit(2)
     except (ProductionError, CheckpointError) as error:
         log.error("%s", error)
+        if isinstance(error, ProductionError) and error.summary is not None:
+            _print_summary(error.summary)
         sys.exit(1)
+    _print_summary(summary)
+    sys.exit(0)
+
+
+def _print_summary(summary: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     sys.stdout.write(json.dumps(summary, ensure_ascii=False) + "\n")
-    sys.exit(0)

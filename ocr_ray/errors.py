@@ -10,6 +10,9 @@ CheckpointError       a checkpoint that is missing or half-written
 ProductionError       the job ran, but what it made may not be used: exit code 1
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class InputError(ValueError):
     """A flag, file or folder is wrong; the message says what must hold, what was got and what to do."""
@@ -47,4 +50,11 @@ class CheckpointError(Exception):
 
 
 class ProductionError(Exception):
-    """A dataset was made but breaks a promise, such as the largest share of rejects."""
+    """A dataset was made but breaks a promise, such as the largest share of rejects.
+
+    `summary` is what the job prints all the same.
+    """
+
+    def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.summary = summary

@@ -18,14 +18,16 @@ class ImageConfig:
 
     size: Literal["384", "native"] = "384"
     """384: resized to a square of 384 px without keeping the aspect, as TrOCR does; native: as it is."""
-    format: Literal["jpeg", "png"] = "jpeg"
-    """jpeg: quality 90; png: lossless."""
+    format: Literal["jpeg", "png"] | None = None
+    """jpeg: quality 90; png: lossless; None: png for native images, else jpeg."""
 
     def __post_init__(self) -> None:
         if self.size not in ("384", "native"):
             raise ValueError(f"size must be 384 or native, got {self.size!r}")
-        if self.format not in ("jpeg", "png"):
+        if self.format not in ("jpeg", "png", None):
             raise ValueError(f"format must be jpeg or png, got {self.format!r}")
+        if self.format is None:
+            object.__setattr__(self, "format", "png" if self.size == "native" else "jpeg")
 
 
 def encode_image(image: Image.Image, config: ImageConfig) -> bytes:

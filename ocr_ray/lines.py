@@ -70,6 +70,8 @@ class TextLine:
     page_id: str | None = None
     page_order: int | None = None
     style: str | None = None
+    grades: tuple[int, ...] = ()
+    """The school grades of its arithmetic; counted in the balance, neither stored nor in the digest."""
 
     def digest(self) -> bytes:
         """Return the row digest, 32 bytes.
@@ -148,6 +150,41 @@ class PartStats:
         return json.dumps(asdict(self), ensure_ascii=False)
 
 
+class RowSummary:
+    """The counts and digests of a part's rows, added one by one in their order in the part."""
+
+    def __init__(self) -> None:
+        self._rows_sha = hashlib.sha256()
+        self._digest_sum = 0
+        self._by_source: Counter[str] = Counter()
+        self._by_font: Counter[str] = Counter()
+        self._rejects: Counter[str] = Counter()
+
+    def add(self, row: TextLine | Reject) -> None:
+        """Count a line, or a reject by its reason."""
+        if isinstance(row, Reject):
+            self._rejects[row.reason] += 1
+            return
+        digest = row.digest()
+        self._rows_sha.update(digest)
+        self._digest_sum = (self._digest_sum + int.from_bytes(digest, "big")) % DIGEST_MODULUS
+        self._by_source[row.source] += 1
+        if row.font is not None:
+            self._by_font[row.font] += 1
+
+    def to_stats(self, spec: PartSpec) -> PartStats:
+        """Return what is known of the rows so far."""
+        return PartStats(
+            spec=spec,
+            rows=self._by_source.total(),
+            rows_sha256=self._rows_sha.hexdigest(),
+            digest_sum=f"{self._digest_sum:064x}",
+            by_source=dict(sorted(self._by_source.items())),
+            by_font=dict(sorted(self._by_font.items())),
+            rejects=dict(sorted(self._rejects.items())),
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
     """What a complete dataset holds; `manifest.json`, written last."""
@@ -158,31 +195,14 @@ class Manifest:
     """UTC, ISO 8601."""
     versions: dict[str, str]
     counts: dict[str, Any]
+    balance: dict[str, Any]
+    """What its texts are made of: see `Balance.report`."""
     rejects: dict[str, int]
     parts: list[dict[str, Any]]
-
-
-def summarize_rows(spec: PartSpec, lines: Iterable[TextLine], rejects: Iterable[Reject]) -> PartStats:
-    """Return the counts and digests of a part's rows, which must be in their order in the part."""
-    rows_sha, digest_sum = hashlib.sha256(), 0
-    by_source: Counter[str] = Counter()
-    by_font: Counter[str] = Counter()
-    for line in lines:
-        digest = line.digest()
-        rows_sha.update(digest)
-        digest_sum = (digest_sum + int.from_bytes(digest, "big")) % DIGEST_MODULUS
-        by_source[line.source] += 1
-        if line.font is not None:
-            by_font[line.font] += 1
-    return PartStats(
-        spec=spec,
-        rows=by_source.total(),
-        rows_sha256=rows_sha.hexdigest(),
-        digest_sum=f"{digest_sum:064x}",
-        by_source=dict(sorted(by_source.items())),
-        by_font=dict(sorted(by_font.items())),
-        rejects=dict(sorted(Counter(reject.reason for reject in rejects).items())),
-    )
+    flags: dict[str, Any] = field(default_factory=dict)
+    """How the job was called that wrote it."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What is worth knowing and decides no row: the licences of fonts, characters left out."""
 
 
 def lines_to_table(lines: Iterable[TextLine]) -> pa.Table:

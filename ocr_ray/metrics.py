@@ -1,15 +1,17 @@
 """Error counts of predictions: sums that add over any split of the lines, and the rates they give.
 
 Counted by jiwer with its own defaults (https://jitsi.github.io/jiwer): white space at the ends of a line is
-no character, every other space is; runs of spaces part words once. Both sides are put in NFC and nothing else
-is changed: no case folding, no dropping of signs, digits or Hangul.
+no character, every other space is; runs of spaces part words once. Both sides are put in canonical form, NFC
+with one form for what prints alike (`㎠` is `cm²`), and nothing else is changed: no case folding, no dropping
+of signs, digits or Hangul.
 """
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 
 import jiwer
+
+from ocr_ray.text.canonical import canonical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +26,7 @@ class ErrorCounts:
 
     lines: int
     exact: int
-    """Lines whose prediction equals the truth."""
+    """Lines whose prediction equals the truth, both in canonical form."""
     character_hits: int
     character_substitutions: int
     character_deletions: int
@@ -99,8 +101,8 @@ def count_all(truths: Sequence[str], predictions: Sequence[str]) -> ErrorCounts:
     """
     if len(truths) != len(predictions):
         raise ValueError(f"each truth needs a prediction, got {len(truths)} and {len(predictions)}")
-    references = [_canonical(truth) for truth in truths]
-    hypotheses = [_canonical(prediction) for prediction in predictions]
+    references = [canonical(truth).strip() for truth in truths]
+    hypotheses = [canonical(prediction).strip() for prediction in predictions]
     characters = jiwer.process_characters(references, hypotheses)
     words = jiwer.process_words(references, hypotheses)
     return ErrorCounts(
@@ -117,7 +119,3 @@ def count_all(truths: Sequence[str], predictions: Sequence[str]) -> ErrorCounts:
         word_deletions=words.deletions,
         word_insertions=words.insertions,
     )
-
-
-def _canonical(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()

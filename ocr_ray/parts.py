@@ -1,36 +1,37 @@
-"""The files of a dataset: its plan, its parts, and the manifest that makes it complete.
+"""The files of a dataset: its plan, and its parts.
 
 plan.json is written first and owns the names it lists; a part's existence is the commit of its rows and
 rejects.
 """
 
 import hashlib
+import io
 import json
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, groupby
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ocr_ray.balance import Balance
 from ocr_ray.errors import InputError
 from ocr_ray.lines import (
-    DIGEST_MODULUS,
     SCHEMA,
-    SPLITS,
-    Manifest,
     PartSpec,
     PartStats,
     Reject,
+    RowSummary,
     TextLine,
     lines_to_table,
     rejects_to_table,
-    summarize_rows,
     table_to_lines,
 )
+from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage import (
     Location,
     check_reachable,
@@ -38,17 +39,17 @@ from ocr_ray.storage import (
     list_files,
     read_bytes,
     read_json,
-    require_folder,
     write_bytes,
     write_json,
 )
 
 ROWS_PER_GROUP = 256
-PLAN, MANIFEST, CARD = "plan.json", "manifest.json", "README.md"
+PLAN, MANIFEST, CARD, PICTURE = "plan.json", "manifest.json", "README.md", "lines.png"
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
 """What reading a damaged Parquet file or its footer raises."""
 GROWING_FIELD = "num_lines"
 """The one field of a plan that may change, upwards: more lines leave the earlier ones as they are."""
+FOOTERS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,10 @@ class Plan:
 
     config: dict[str, Any]
     parts: tuple[PartSpec, ...]
+    flags: dict[str, Any] = field(default_factory=dict)
+    """How the job was called, by flag; recorded, decides nothing."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What is worth recording and decides no row."""
 
     @property
     def config_sha256(self) -> str:
@@ -68,7 +73,7 @@ class Plan:
     def names(self) -> list[str]:
         """The files that the dataset owns, relative to it."""
         paths = [path for part in self.parts for path in (part.path, part.rejects_path)]
-        return [PLAN, *paths, CARD, MANIFEST]
+        return [PLAN, *paths, PICTURE, CARD, MANIFEST]
 
 
 def cut_parts(split: str, first: int, num_items: int, items_per_part: int) -> list[PartSpec]:
@@ -131,22 +136,37 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def write_plan(out: Location, plan: Plan) -> None:
     """Write the plan; a manifest of before is taken away first, since its existence means complete."""
-    if exists(out / MANIFEST):
+    with suppress(FileNotFoundError):
         out.filesystem.delete_file((out / MANIFEST).path)
-    write_json(out / PLAN, {"config": plan.config, "config_sha256": plan.config_sha256, "names": plan.names})
+    write_json(
+        out / PLAN,
+        {
+            "config": plan.config,
+            "config_sha256": plan.config_sha256,
+            "flags": plan.flags,
+            "names": plan.names,
+        },
+    )
 
 
-def find_done(out: Location, plan: Plan) -> dict[PartSpec, PartStats]:
-    """Return the parts of a plan that are there and whole, after their footers."""
-    present = list_files(out)
+def holds_plan(out: Location, plan: Plan) -> bool:
+    """Return whether the plan that stands at `out` is this one, its number of lines included."""
+    config = json.loads(json.dumps(plan.config))
+    return exists(out / PLAN) and bool(read_json(out / PLAN)["config"] == config)
+
+
+def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, Balance]]:
+    """Yield what the footers say of each part of a plan that is there and whole, few at a time."""
+    present, sha256 = list_files(out), plan.config_sha256
     candidates = [part for part in plan.parts if part.path in present and part.rejects_path in present]
-    with ThreadPoolExecutor(16) as pool:
-        found = pool.map(lambda part: read_part_stats(out, part, plan.config_sha256), candidates)
-        return {stats.spec: stats for stats in found if stats}
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        for start in range(0, len(candidates), FOOTERS_AT_ONCE):
+            some = candidates[start : start + FOOTERS_AT_ONCE]
+            yield from filter(None, pool.map(lambda part: read_part_footer(out, part, sha256), some))
 
 
-def read_part_stats(out: Location, spec: PartSpec, config_sha256: str) -> PartStats | None:
-    """Return what a part's footer says, or None if it is missing, broken, or of another plan."""
+def read_part_footer(out: Location, spec: PartSpec, config_sha256: str) -> tuple[PartStats, Balance] | None:
+    """Return what a part's footer says, or None if it is missing, broken, or of another plan or part."""
     try:
         with out.filesystem.open_input_file((out / spec.path).path) as file:
             size_bytes, footer = file.size(), pq.read_metadata(file)
@@ -154,126 +174,107 @@ def read_part_stats(out: Location, spec: PartSpec, config_sha256: str) -> PartSt
         if values.get(b"config_sha256") != config_sha256.encode():
             return None
         stats = PartStats.from_json(values[b"part_stats"].decode())
+        balance = Balance.from_json(values[b"balance"].decode())
     except DAMAGE:
         return None
-    if stats.spec != spec or stats.rows != footer.num_rows:
+    if stats.spec != spec or not stats.rows == footer.num_rows == balance.lengths.total():
         return None
-    return replace(stats, size_bytes=size_bytes)
+    return replace(stats, size_bytes=size_bytes), balance
 
 
 def write_part(
-    out: Location, spec: PartSpec, config_sha256: str, lines: list[TextLine], rejects: list[Reject]
-) -> PartStats:
-    """Write a part's rejects, then the part, whose existence commits both; return its stats."""
-    reject_sink = pa.BufferOutputStream()
-    pq.write_table(rejects_to_table(rejects), reject_sink)
-    write_bytes(out / spec.rejects_path, reject_sink.getvalue().to_pybytes())
-    stats = summarize_rows(spec, lines, rejects)
-    footer = {
-        **SCHEMA.metadata,
-        b"config_sha256": config_sha256.encode(),
-        b"rows_sha256": stats.rows_sha256.encode(),
-        b"num_rejects": str(stats.num_rejects).encode(),
-        b"part_stats": stats.to_json().encode(),
-    }
-    sink = pa.BufferOutputStream()
-    table = lines_to_table(lines).replace_schema_metadata(footer)
-    compression = {name: "zstd" for name in SCHEMA.names if name != "image"} | {"image.bytes": "none"}
-    columns_with_repeats = ["source", "font", "page_id"]
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=ROWS_PER_GROUP,
-        compression=compression,
-        use_dictionary=columns_with_repeats,
-    )
-    content = sink.getvalue().to_pybytes()
+    out: Location, spec: PartSpec, config_sha256: str, rows: Iterable[TextLine | Reject]
+) -> tuple[PartStats, Balance]:
+    """Write a part's rejects, then the part, whose existence commits both; return what its footer says.
+
+    `rows` are taken one by one and encoded 256 at a time: what is held is the encoded part and one group.
+    """
+    summary, balance, rejects = RowSummary(), Balance(), []
+    group: list[TextLine] = []
+    sink = io.BytesIO()  # grows in place; Arrow's own buffer doubles and is copied as it grows
+    with _open_writer(sink) as writer:
+        for row in rows:
+            summary.add(row)
+            if isinstance(row, Reject):
+                rejects.append(row)
+                continue
+            balance.add(row)
+            group.append(row)
+            if len(group) == ROWS_PER_GROUP:
+                writer.write_table(lines_to_table(group))
+                group.clear()
+        stats = summary.to_stats(spec)
+        if group:
+            writer.write_table(lines_to_table(group))
+        writer.add_key_value_metadata(
+            {
+                **SCHEMA.metadata,
+                "config_sha256": config_sha256,
+                "rows_sha256": stats.rows_sha256,
+                "num_rejects": str(stats.num_rejects),
+                "part_stats": stats.to_json(),
+                "balance": balance.to_json(),
+            }
+        )
+    content = sink.getbuffer()
+    _write_rejects(out / spec.rejects_path, rejects)
     write_bytes(out / spec.path, content)
-    return replace(stats, size_bytes=len(content))
+    return replace(stats, size_bytes=content.nbytes), balance
 
 
-def rows_verify(out: Location, stats: PartStats) -> bool:
-    """Return whether the rows of a part still have the digest that its footer states."""
-    content = read_bytes(out / stats.spec.path)
+def _open_writer(sink: io.BytesIO) -> pq.ParquetWriter:
+    """Return a writer of rows. Images are compressed already.
+
+    With an Arrow schema stored in the file, readers would take its metadata for that of the footer, and not
+    show what is known only once all rows are written.
+    """
+    return pq.ParquetWriter(
+        sink,
+        SCHEMA,
+        compression={name: "zstd" for name in SCHEMA.names if name != "image"} | {"image.bytes": "none"},
+        use_dictionary=["source", "font", "page_id"],
+        store_schema=False,
+    )
+
+
+def _write_rejects(location: Location, rejects: Sequence[Reject]) -> None:
+    sink = io.BytesIO()
+    pq.write_table(rejects_to_table(rejects), sink)
+    write_bytes(location, sink.getbuffer())
+
+
+def rows_verify(out: Location, stats: PartStats, balance: Balance) -> bool:
+    """Return whether rows and rejects of a part are still what its footer says."""
+    summary, counted = RowSummary(), Balance(grades=balance.grades)
     try:
-        lines = table_to_lines(pq.read_table(pa.BufferReader(content)))
-        return summarize_rows(stats.spec, lines, []).rows_sha256 == stats.rows_sha256
+        rejects = pq.read_table(pa.BufferReader(read_bytes(out / stats.spec.rejects_path)))
+        for reason in rejects["reason"].to_pylist():
+            summary.add(Reject(reason=reason))
+        part = pq.ParquetFile(pa.BufferReader(read_bytes(out / stats.spec.path)))
+        for group in range(part.num_row_groups):
+            for line in table_to_lines(part.read_row_group(group)):
+                summary.add(line)
+                counted.add(line)
     except DAMAGE:
         return False
+    return (replace(summary.to_stats(stats.spec), size_bytes=stats.size_bytes), counted) == (stats, balance)
 
 
-def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str, Location]:
-    """Return complete datasets by the names of their folders, numbered where names are the same.
+def read_random_lines(out: Location, parts: Sequence[PartStats], *, key: str, number: int) -> list[TextLine]:
+    """Return up to `number` different lines of a dataset in their order, chosen by `key`, a hex digest.
 
-    Raises:
-        InputError: one is missing, has no manifest, holds other parts than it says, or is named twice.
+    One row group is held at a time.
     """
-    datasets: dict[str, Location] = {}
-    for uri in uris:
-        place = require_folder(uri, flag)
-        if not exists(place / MANIFEST):
-            raise InputError(
-                f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
-            )
-        _check_parts(place, flag)
-        if place in datasets.values():
-            raise InputError(f"{flag} must name each dataset once, got {uri} twice")
-        names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(uris) + 2)))
-        datasets[next(name for name in names if name not in datasets)] = place
-    return datasets
-
-
-def _check_parts(place: Location, flag: str) -> None:
-    """Refuse a dataset that lost or gained a part since its manifest: its lines would be others."""
-    owned = {(part["path"], part["bytes"]) for part in read_json(place / MANIFEST)["parts"]}
-    found = {
-        (path, size_bytes)
-        for path, size_bytes in list_files(place).items()
-        if path.endswith(".parquet") and path.split("/")[0] in SPLITS
-    }
-    if differing := sorted({path for path, _ in owned ^ found}):
-        raise InputError(
-            f"{flag} must hold the parts of its {MANIFEST}, whole and no others, {place} differs in "
-            f"{', '.join(differing[:3])}; run its job again, and move away what it does not own"
-        )
-
-
-def read_digests(datasets: Mapping[str, Location]) -> dict[str, dict[str, str]]:
-    """Return the digests of the splits of each dataset: their content, wherever they lie."""
-    return {
-        name: read_json(place / MANIFEST)["counts"]["digest_by_split"] for name, place in datasets.items()
-    }
-
-
-def build_manifest(plan: Plan, parts: Iterable[PartStats], versions: Mapping[str, str]) -> Manifest:
-    """Return the manifest of a dataset whose parts are all there, given in the plan's order."""
-    by_split: Counter[str] = Counter()
-    by_source: Counter[str] = Counter()
-    by_font: Counter[str] = Counter()
-    rejects: Counter[str] = Counter()
-    digests: Counter[str] = Counter()
-    rows = []
-    for part in parts:
-        by_split[part.spec.split] += part.rows
-        by_source.update(part.by_source)
-        by_font.update(part.by_font)
-        rejects.update(part.rejects)
-        digests[part.spec.split] += int(part.digest_sum, 16)
-        rows.append(
-            {"path": part.spec.path, "rows": part.rows, "bytes": part.size_bytes, "sha256": part.rows_sha256}
-        )
-    return Manifest(
-        config=plan.config,
-        config_sha256=plan.config_sha256,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions={**versions, "pyarrow": pa.__version__, **plan.config.get("versions", {})},
-        counts={
-            "lines": by_split.total(),
-            "by_split": dict(by_split),
-            "by_source": dict(by_source),
-            "by_font": dict(by_font),
-            "digest_by_split": {split: f"{total % DIGEST_MODULUS:064x}" for split, total in digests.items()},
-        },
-        rejects=dict(rejects),
-        parts=rows,
-    )
+    starts = [0, *accumulate(part.rows for part in parts)]
+    random = keyed_generator(int(key[:15], 16), "random lines", 0)
+    chosen = random.choice(starts[-1], min(number, starts[-1]), replace=False)
+    places = []
+    for line in sorted(chosen.tolist()):
+        index = bisect_right(starts, line) - 1
+        places.append((parts[index].spec.path, *divmod(line - starts[index], ROWS_PER_GROUP)))
+    lines = []
+    for (path, group), some in groupby(places, key=lambda place: place[:2]):
+        with out.filesystem.open_input_file((out / path).path) as file:
+            table = pq.ParquetFile(file, pre_buffer=True).read_row_group(group)
+        lines += table_to_lines(table.take([row for _, _, row in some]))
+    return lines

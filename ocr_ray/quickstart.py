@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ocr_ray.cluster import ray_session
+from ocr_ray.cropping import CropConfig, crop_pages
 from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
 from ocr_ray.pages.maker import write_pages
 from ocr_ray.parts import PLAN, check_claim
-from ocr_ray.pipeline import CropConfig, RenderConfig, crop_pages, render_lines
 from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts
+from ocr_ray.rendering import RenderConfig, render_lines
 from ocr_ray.storage import locate, write_json
 from ocr_ray.training.loop import TrainConfig
 from ocr_ray.training.trainer import TINY, TrainJobConfig, train_trocr

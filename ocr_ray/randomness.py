@@ -12,6 +12,12 @@ import numpy as np
 MAX_SEED = 2**63 - 1
 
 
+def check_seed(seed: int) -> None:
+    """Raise ValueError unless a seed is in [0, 2**63)."""
+    if not 0 <= seed <= MAX_SEED:
+        raise ValueError(f"seed must be from 0 to {MAX_SEED}, got {seed}")
+
+
 @cache
 def _stream_key(stream: str) -> int:
     return int.from_bytes(hashlib.blake2b(stream.encode(), digest_size=8).digest(), "little")

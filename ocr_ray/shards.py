@@ -1,8 +1,8 @@
 """The engine of all producers: part specs in, one Parquet part each, stats back; the manifest last.
 
 A part's name depends on its split and index alone, its content on the plan alone. So a task that Ray runs
-twice writes the same file again, a second run makes only what is missing, and no pixel passes through the
-object store.
+twice writes the same file again, a second run makes only what is missing, two drivers at one place write the
+same bytes, and no pixel passes through the object store.
 """
 
 import json
@@ -11,34 +11,40 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import ray
 import ray.data
 
-from ocr_ray.cards import dataset_card
+from ocr_ray.balance import Balance
+from ocr_ray.cards import NUM_SHOWN_LINES, dataset_card
+from ocr_ray.contact_sheet import draw_contact_sheet
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.lines import PartSpec, PartStats, Reject, TextLine
+from ocr_ray.lines import Manifest, PartSpec, PartStats, Reject, TextLine
+from ocr_ray.manifests import build_manifest
 from ocr_ray.parts import (
     CARD,
     MANIFEST,
+    PICTURE,
     PLAN,
     Plan,
-    build_manifest,
     find_done,
-    read_part_stats,
+    holds_plan,
+    read_part_footer,
+    read_random_lines,
     rows_verify,
     write_part,
     write_plan,
 )
-from ocr_ray.storage import Location, exists, list_files, read_json, write_bytes, write_json
+from ocr_ray.progress import Progress, count_part
+from ocr_ray.storage import Location, exists, list_files, write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
 Verification = Literal["footers", "rows"]
-PartMaker = Callable[[Any, PartSpec], tuple[list[TextLine], list[Reject]]]
+PartMaker = Callable[[Any, PartSpec], Iterator[TextLine | Reject]]
 """(what all parts share, the part) -> its lines and rejects, in order; a pure function."""
 
 
@@ -51,6 +57,25 @@ class Engine:
     verify: Verification = "footers"
     max_reject_fraction: float = 0.01
 
+    def __post_init__(self) -> None:
+        if self.num_cpus is not None and self.num_cpus < 1:
+            raise ValueError(f"num_cpus must be at least 1, got {self.num_cpus}")
+        if not 0 <= self.max_reject_fraction <= 1:
+            raise ValueError(f"max_reject_fraction must be from 0 to 1, got {self.max_reject_fraction}")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is known of the parts that are there; its size does not grow with their texts."""
+
+    stats: dict[PartSpec, PartStats] = field(default_factory=dict)
+    balance: Balance = field(default_factory=Balance)
+    num_made: int = 0
+
+    def add(self, stats: PartStats, balance: Balance) -> None:
+        self.stats[stats.spec] = stats
+        self.balance.merge(balance)
+
 
 def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Engine) -> dict[str, Any]:
     """Make the parts that are missing or do not verify, then card and manifest; return a summary.
@@ -59,16 +84,18 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
     to `out` have been checked.
 
     Raises:
-        ProductionError: no lines, or more rejects than `engine.max_reject_fraction`; the parts stay, no
-            manifest is written.
+        ProductionError: no lines, more rejects than `engine.max_reject_fraction`, or another run has changed
+            the plan meanwhile; the parts stay, no manifest is written.
     """
-    kept = find_done(out, plan)
-    pending = [part for part in plan.parts if part not in kept or engine.verify == "rows"]
-    changed = not exists(out / PLAN) or read_json(out / PLAN)["config"] != json.loads(json.dumps(plan.config))
-    if changed or len(kept) < len(plan.parts):
+    tally = Tally()
+    for stats, balance in find_done(out, plan):
+        tally.add(stats, balance)
+    pending = [part for part in plan.parts if part not in tally.stats]
+    if pending or not holds_plan(out, plan):
         write_plan(out, plan)
-    stats = dict(kept)
-    made = 0
+    verify = engine.verify == "rows"
+    if verify:
+        pending, tally = list(plan.parts), Tally()
     if pending:
         make_row = partial(
             _make_row,
@@ -76,24 +103,27 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
             config_sha256=plan.config_sha256,
             make=make,
             shared=ray.put(shared),
-            kept=frozenset(kept),
+            verify=verify,
         )
-        for part_stats, was_made in _run_parts(out, pending, make_row, engine):
-            stats[part_stats.spec] = part_stats
-            made += was_made
-    _check_rejects(stats.values(), engine.max_reject_fraction)
-    manifest = build_manifest(plan, [stats[part] for part in plan.parts], {"ray": ray.__version__})
-    if made or not exists(out / MANIFEST):
-        write_bytes(out / CARD, dataset_card(manifest).encode())
-        write_json(out / MANIFEST, asdict(manifest))
+        progress = Progress(out.name, num_parts=len(plan.parts), num_pending=len(pending))
+        for stats, balance, was_made in _run_parts(pending, make_row, engine):
+            tally.add(stats, balance)
+            tally.num_made += was_made
+            progress.add(stats)
+    _check_rejects(tally.stats.values(), engine.max_reject_fraction)
+    parts = [tally.stats[part] for part in plan.parts]
+    manifest = build_manifest(plan, parts, balance=tally.balance, versions={"ray": ray.__version__})
+    if tally.num_made or not exists(out / MANIFEST):
+        _write_manifest(out, plan, manifest, parts)
     unlisted = sorted(set(list_files(out)) - set(plan.names))
     if unlisted:
         log.warning("%s holds %d files that the dataset does not own: %s", out, len(unlisted), unlisted[:5])
-    log.info("%s: %d parts made, %d kept", out, made, len(plan.parts) - made)
+    num_kept = len(plan.parts) - tally.num_made
+    log.info("%s: %d parts made, %d kept", out, tally.num_made, num_kept)
     return {
         "out_uri": out.uri,
-        "parts_made": made,
-        "parts_kept": len(plan.parts) - made,
+        "parts_made": tally.num_made,
+        "parts_kept": num_kept,
         **manifest.counts,
         "rejects": manifest.rejects,
         "unlisted_files": len(unlisted),
@@ -101,20 +131,15 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
 
 
 def _run_parts(
-    out: Location, parts: list[PartSpec], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
-) -> Iterator[tuple[PartStats, bool]]:
-    """Yield the stats of each part as it is done, and whether it was made."""
+    parts: list[PartSpec], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
+) -> Iterator[tuple[PartStats, Balance, bool]]:
+    """Yield what is known of each part as it is done, and whether it was made."""
     rows = [{"spec": json.dumps(asdict(part))} for part in parts]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
         make, compute=ray.data.TaskPoolStrategy(size=engine.num_cpus), num_cpus=1
     )
-    started, lines = time.monotonic(), 0
-    for done, row in enumerate(dataset.iter_rows(), start=1):
-        stats = replace(PartStats.from_json(row["stats"]), size_bytes=row["size_bytes"])
-        lines += stats.rows if row["made"] else 0
-        rate = lines / (time.monotonic() - started)
-        log.info("%s: %d of %d parts, %d lines made, %.0f lines/s", out.name, done, len(parts), lines, rate)
-        yield stats, row["made"]
+    for row in dataset.iter_rows():
+        yield PartStats.from_json(row["stats"]), Balance.from_json(row["balance"]), row["made"]
 
 
 def _make_row(
@@ -124,22 +149,25 @@ def _make_row(
     config_sha256: str,
     make: PartMaker,
     shared: "ray.ObjectRef[Any]",
-    kept: frozenset[PartSpec],
+    verify: bool,
 ) -> dict[str, Any]:
-    """Make a part, unless it is among those `kept` and its rows verify."""
-    if not exists(out / PLAN):
+    """Make a part; with `verify`, unless it is there and its rows are what its footer says."""
+    if out.is_local and not exists(out / PLAN):
         raise InputError(
             f"a local folder must be seen by every node of the cluster, {out} is not seen by "
             f"{socket.gethostname()}; use s3:// or a shared disk"
         )
     spec = PartSpec(**json.loads(row["spec"]))
-    stats = read_part_stats(out, spec, config_sha256) if spec in kept else None
-    made = stats is None or not rows_verify(out, stats)
-    if made:
-        lines, rejects = make(_fetch_shared(shared), spec)
-        stats = write_part(out, spec, config_sha256, lines, rejects)
-    assert stats is not None
-    return {"stats": stats.to_json(), "size_bytes": stats.size_bytes, "made": made}
+    found = read_part_footer(out, spec, config_sha256) if verify else None
+    if found and not rows_verify(out, *found):
+        found = None
+    made = found is None
+    if found is None:
+        started_s = time.monotonic()
+        found = write_part(out, spec, config_sha256, make(_fetch_shared(shared), spec))
+        count_part(out.name, found[0], time.monotonic() - started_s)
+    stats, balance = found
+    return {"stats": stats.to_json(), "balance": balance.to_json(), "made": made}
 
 
 _shared: dict[str, Any] = {}
@@ -166,3 +194,13 @@ def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> No
             f"rejects must be at most {max_reject_fraction:.2%} of all, got {rejects.total()} beside "
             f"{lines} lines: {dict(rejects)}; see rejects/, or raise --max-reject-fraction"
         )
+
+
+def _write_manifest(out: Location, plan: Plan, manifest: Manifest, parts: list[PartStats]) -> None:
+    """Write picture, card and manifest; ProductionError if the plan at `out` is now another's."""
+    if not holds_plan(out, plan):
+        raise ProductionError(f"another run has changed {out / PLAN} meanwhile; run the job again")
+    lines = read_random_lines(out, parts, key=plan.config_sha256, number=NUM_SHOWN_LINES)
+    write_bytes(out / PICTURE, draw_contact_sheet(lines))
+    write_bytes(out / CARD, dataset_card(manifest, lines).encode())
+    write_json(out / MANIFEST, asdict(manifest))

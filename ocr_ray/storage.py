@@ -6,8 +6,10 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,6 +64,20 @@ def locate(uri: str) -> Location:
     if scheme not in ("", "file") or not uri:
         raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
     return Location(pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).expanduser().resolve()))
+
+
+def locate_model(source: str) -> Location | str:
+    """Return where a model is: its folder, local or on S3, or the hub id itself.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    place = locate(source)
+    if "://" in source or Path(place.path).is_dir():
+        return place
+    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source):
+        raise InputError(f"a model must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
+    return source
 
 
 def _s3_filesystem() -> pafs.S3FileSystem:
@@ -126,7 +142,7 @@ def read_bytes(location: Location) -> bytes:
         return bytes(file.read())
 
 
-def write_bytes(location: Location, content: bytes) -> None:
+def write_bytes(location: Location, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: through a rename on a local disk, as one object on S3."""
     if not location.is_local:
         with location.filesystem.open_output_stream(location.path) as stream:
@@ -134,7 +150,8 @@ def write_bytes(location: Location, content: bytes) -> None:
         return
     path = Path(location.path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # A name of its own: processes of several machines may write the same file to a shared disk.
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     partial.write_bytes(content)
     partial.replace(path)
 

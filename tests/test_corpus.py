@@ -11,8 +11,17 @@ from hypothesis import strategies as st
 
 from ocr_ray.errors import InputError
 from ocr_ray.storage import locate
-from ocr_ray.text.corpus import Corpus, _decode, read_corpus, restrict_corpus, split_words
-from ocr_ray.text.hangul import nfc
+from ocr_ray.text.canonical import canonical
+from ocr_ray.text.corpus import (
+    Corpus,
+    _decode,
+    read_corpus,
+    read_maths_words,
+    restrict_corpus,
+    split_passages,
+    split_words,
+)
+from ocr_ray.text.hangul import KS_X_1001, nfc
 
 TEXT = "학교에서 사과를 먹으면서 걸어 갔습니다. 나무 한 그루가 서 있다."
 WORDS = tuple(sorted(TEXT.replace(".", "").split()))
@@ -31,13 +40,23 @@ def test_the_shipped_list_holds_many_distinct_composed_words_of_every_length() -
     num_by_length = Counter(map(len, corpus.words))
     assert min(num_by_length[length] for length in range(1, 6)) >= 50
     assert list(corpus.sha256_by_file) == ["words.txt"]
+    assert corpus.passages == ()
 
 
-def test_the_shipped_list_repeats_no_word_and_its_comments_hold_none() -> None:
-    path = Path(__file__).parents[1] / "ocr_ray" / "text" / "words.txt"
-    lines = path.read_text(encoding="utf-8").splitlines()
-    words = [line for line in lines if not line.startswith("#")]
-    assert sorted(words) == list(read_corpus(None).words)
+@pytest.mark.parametrize(
+    ("name", "words"), [("words.txt", read_corpus(None).words), ("maths_words.txt", read_maths_words())]
+)
+def test_a_shipped_list_repeats_no_word_and_its_comments_hold_none(name: str, words: tuple[str, ...]) -> None:
+    lines = (Path(__file__).parents[1] / "ocr_ray" / "text" / name).read_text(encoding="utf-8").splitlines()
+    assert sorted(line for line in lines if not line.startswith("#")) == list(words)
+
+
+def test_the_maths_words_are_about_600_that_any_korean_font_can_print() -> None:
+    words = read_maths_words()
+    assert 550 <= len(set(words)) == len(words) <= 700
+    assert set("".join(words)) <= set(KS_X_1001)
+    assert all(canonical(word) == word for word in words)
+    assert {"나눗셈식", "몫", "넓이", "꼭짓점", "백분율", "구하세요", "똑같이", "나누어"} <= set(words)
 
 
 @pytest.mark.parametrize(
@@ -51,8 +70,12 @@ def test_the_shipped_list_repeats_no_word_and_its_comments_hold_none() -> None:
     ],
     ids=["utf-8", "bom", "cp949", "dos", "nfd"],
 )
-def test_the_same_text_gives_the_same_words_in_every_encoding(tmp_path: Path, raw: bytes) -> None:
-    assert _read(tmp_path, raw).words == WORDS
+def test_the_same_text_gives_the_same_words_and_passages_in_every_encoding(
+    tmp_path: Path, raw: bytes
+) -> None:
+    corpus = _read(tmp_path, raw)
+    assert corpus.words == WORDS
+    assert corpus.passages == (TEXT,)
 
 
 def test_cp949_syllables_outside_of_ks_x_1001_are_read(tmp_path: Path) -> None:
@@ -141,12 +164,72 @@ def test_words_are_what_is_left_without_debris(text: str, words: list[str]) -> N
 
 @settings(deadline=None)
 @given(st.text())
-def test_every_word_is_composed_and_holds_a_syllable_and_nothing_but_word_characters(text: str) -> None:
+def test_every_word_is_canonical_and_holds_a_syllable_and_nothing_but_word_characters(text: str) -> None:
     for word in split_words(text):
-        assert nfc(word) == word
+        assert canonical(word) == word
         assert re.fullmatch("[0-9A-Za-z가-힣]*[가-힣][0-9A-Za-z가-힣]*", word)
 
 
-def test_words_with_a_character_outside_the_set_are_left_out_and_counted() -> None:
-    corpus = Corpus(("가나", "나비", "뷁"), {"글.txt": "00"})
-    assert restrict_corpus(corpus, frozenset("가나비")) == (Corpus(("가나", "나비"), {"글.txt": "00"}), 1)
+@pytest.mark.parametrize(
+    ("text", "passages"),
+    [
+        ("“그래,”  하고\u3000말했다…\n\n\t다음 줄이다.", ['"그래," 하고 말했다…', "다음 줄이다."]),
+        ("어느 날 김×× 씨가 왔다 ○○에 갔다 왔다", ["씨가 왔다", "갔다 왔다"]),
+        ("나무가 ◯◯에 서 있었다", ["서 있었다"]),
+        ("깨진\ufffd글자 뒤의 글들", ["뒤의 글들"]),
+        ("이만 오천 $7$개 \\times 남은 것은 셋", ["이만 오천", "남은 것은 셋"]),
+        ("소리\x07가 나는 방에서", ["나는 방에서"]),
+        ("나무가 다섯\r\n그루나 서\u2028있었다네요", ["나무가 다섯", "그루나 서", "있었다네요"]),
+        ("네 자는 없다", ["네 자는 없다"]),
+        ("네 자는", []),
+        ("English only, 123\n* * * * *\n漢字語文學", []),
+    ],
+)
+def test_passages_are_the_paragraphs_parted_where_a_letter_is_lost(text: str, passages: list[str]) -> None:
+    assert split_passages(text) == passages
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["나무", "×표", "a", "12㎠", "\u2212", " ", "\n", "$", "봄여름가을", "\u200b", "."])
+    )
+)
+def test_every_passage_is_canonical_with_single_spaces_and_stands_in_its_text(pieces: list[str]) -> None:
+    text = "".join(pieces)
+    paragraphs = [" ".join(line.split()) for line in canonical(text).splitlines()]
+    for passage in split_passages(text):
+        assert canonical(passage) == passage == " ".join(passage.split())
+        assert len(passage) >= 5
+        assert not set(passage) & set("×○□$\\")
+        assert any(passage in paragraph for paragraph in paragraphs)
+
+
+def test_a_paragraph_without_debris_is_one_passage_in_the_order_of_the_files(tmp_path: Path) -> None:
+    (tmp_path / "나.txt").write_text("둘째 글이다.\n셋째 글이다.", encoding="utf-8")
+    (tmp_path / "가.txt").write_text("첫째 글의 넓이는 3㎠.", encoding="utf-8")
+    passages = read_corpus(locate(str(tmp_path))).passages
+    assert passages == ("첫째 글의 넓이는 3cm².", "둘째 글이다.", "셋째 글이다.")
+
+
+def test_words_with_a_character_outside_the_set_are_left_out_and_passages_part_there() -> None:
+    corpus = Corpus(("가나", "나뷁뷁", "나비", "뷁"), ("나비가 나뷁 가나 가나", "뷁! 가나"), {"글.txt": "00"})
+    restricted, costs = restrict_corpus(corpus, frozenset("가나비"))
+    assert restricted == Corpus(("가나", "나비"), ("가나 가나",), {"글.txt": "00"})
+    assert costs == {"뷁": 2 + 2, "!": 1}
+
+
+@settings(deadline=None)
+@given(st.lists(st.text("가나다라 ", max_size=12)), st.frozensets(st.sampled_from("가나다라")))
+def test_a_restricted_corpus_needs_no_character_outside_the_set_and_every_cost_is_named(
+    texts: list[str], characters: frozenset[str]
+) -> None:
+    text = "\n".join(texts)
+    corpus = Corpus(tuple(sorted(set(split_words(text)))), tuple(split_passages(text)), {})
+    restricted, costs = restrict_corpus(corpus, characters)
+    kept = "".join(restricted.words + restricted.passages)
+    assert set(kept) - {" "} <= characters
+    assert set(costs) == set("".join(corpus.words + corpus.passages)) - {" "} - characters
+    assert restrict_corpus(restricted, characters) == (restricted, Counter())
+    if not costs:
+        assert restricted == corpus

@@ -183,7 +183,25 @@ def test_text_and_markup_are_nfc() -> None:
     assert (line.text, line.markup) == ("가 7", "가 $7$")
 
 
-@pytest.mark.parametrize("markup", ["", " ", "None", "$$"])
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("넓이가 $12$㎠인", "넓이가 12cm²인"),
+        ("$7\u22123$", "7-3"),
+        ("$9 ➗ 3$", "9 ÷ 3"),
+        ("물 ７ℓ \u200b \u3000", "물 7L"),
+        ("$1〜5$", "1~5"),
+        (r"$1~\text{〜}~5$", "1 ~ 5"),
+        (r"$20^\circ$C", "20℃"),
+        (r"＄ \$", "$ $"),
+    ],
+)
+def test_the_text_of_a_line_is_canonical_and_its_markup_is_the_labels(markup: str, text: str) -> None:
+    (line,), _ = crop_page(make_label(make_box(0, 0, 20, 10, markup)), PAGE, NATIVE_PNG)
+    assert (line.text, line.markup) == (text, markup.strip())
+
+
+@pytest.mark.parametrize("markup", ["", " ", "None", "$$", "\u200b", "\u3000 $\ufeff$"])
 def test_a_box_without_text_is_a_reject(markup: str) -> None:
     lines, rejects = crop_page(make_label(make_box(0, 0, 20, 10, markup)), PAGE, NATIVE_PNG)
     assert (lines, [reject.reason for reject in rejects]) == ([], ["empty_text"])

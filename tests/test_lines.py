@@ -1,4 +1,5 @@
 import hashlib
+from dataclasses import replace
 
 import datasets
 import pyarrow.parquet as pq
@@ -13,12 +14,13 @@ from ocr_ray.lines import (
     PartSpec,
     PartStats,
     Reject,
+    RowSummary,
     TextLine,
     lines_to_table,
-    summarize_rows,
     table_to_lines,
 )
 
+SPEC = PartSpec(split="train", index=0, start=0, stop=8)
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 text_lines = st.builds(
     TextLine,
@@ -34,6 +36,13 @@ text_lines = st.builds(
     page_order=st.none() | st.integers(0, 2**31 - 1),
     style=st.none() | texts,
 )
+
+
+def summarize(rows: list[TextLine | Reject]) -> PartStats:
+    summary = RowSummary()
+    for row in rows:
+        summary.add(row)
+    return summary.to_stats(SPEC)
 
 
 @given(st.lists(text_lines))
@@ -53,19 +62,34 @@ def test_row_digest_of_a_line_worked_by_hand() -> None:
     assert line.digest() == hashlib.sha256(b"".join(fields)).digest()
 
 
+@given(text_lines, st.lists(st.integers(1, 6)))
+def test_grades_are_neither_stored_nor_in_the_digest(line: TextLine, grades: list[int]) -> None:
+    graded = replace(line, grades=tuple(grades))
+    assert graded.digest() == line.digest()
+    assert table_to_lines(lines_to_table([graded])) == [line]
+
+
 @given(st.lists(text_lines, max_size=8), st.integers(0, 8))
 def test_digest_sum_is_the_same_for_any_cut(lines: list[TextLine], cut: int) -> None:
-    spec = PartSpec(split="train", index=0, start=0, stop=8)
-    whole = int(summarize_rows(spec, lines, []).digest_sum, 16)
-    pieces = [int(summarize_rows(spec, piece, []).digest_sum, 16) for piece in (lines[:cut], lines[cut:])]
+    whole = int(summarize([*lines]).digest_sum, 16)
+    pieces = [int(summarize([*piece]).digest_sum, 16) for piece in (lines[:cut], lines[cut:])]
     assert whole == sum(pieces) % DIGEST_MODULUS
 
 
+@given(st.lists(text_lines, max_size=8), st.integers(0, 8))
+def test_rows_and_rejects_are_counted_apart_and_hashed_in_order(lines: list[TextLine], place: int) -> None:
+    rejects = [Reject(reason="no_image", number=12), Reject(reason="bad_image"), Reject(reason="no_image")]
+    stats = summarize([*lines[:place], *rejects, *lines[place:]])
+    assert stats.rejects == {"bad_image": 1, "no_image": 2}
+    assert (stats.rows, stats.num_rejects) == (len(lines), 3)
+    assert stats.rows_sha256 == hashlib.sha256(b"".join(line.digest() for line in lines)).hexdigest()
+    assert sum(stats.by_source.values()) == len(lines)
+    assert sum(stats.by_font.values()) == sum(line.font is not None for line in lines)
+
+
 def test_part_stats_survive_json() -> None:
-    spec = PartSpec(split="validation", index=3, start=12, stop=16)
-    stats = summarize_rows(spec, [], [Reject(reason="no_image", number=12)])
+    stats = summarize([Reject(reason="no_image", number=12)])
     assert PartStats.from_json(stats.to_json()) == stats
-    assert stats.rejects == {"no_image": 1}
 
 
 def test_hugging_face_datasets_decodes_the_images(tmp_path) -> None:

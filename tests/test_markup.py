@@ -32,6 +32,15 @@ WRITTEN_BOTH_WAYS = [
     ("안녕… (가) - 나.", "안녕… (가) - 나."),
     ("1,000원", "$1,000$원"),
     ("7.", "$7$."),
+    ("5 × ☆", r"$5 \times ☆$"),
+    ("{24-(3+5)}×2", r"$\{24-(3+5)\}\times2$"),
+    ("42병 (사과) 3", "$42$병 (사과) $3$"),
+    ("③ 42 (사과) 3", "③ $42$ (사과) $3$"),
+    ("(각 ㄱㄴㄷ) = 41°", r"(각 ㄱㄴㄷ) $= 41^\circ$"),
+    ("3× (나", r"$3\times$ (나"),
+    ("식 ____ 답 3개", "식 ____ 답 $3$개"),
+    ("㉠ 36, ① 7, 가 → 나", "㉠ $36$, ① $7$, 가 → 나"),
+    ("1~5, 25 ℃, 점 ㅁ", "$1$~$5$, $25$ ℃, 점 ㅁ"),
 ]
 
 
@@ -122,7 +131,7 @@ def test_a_printed_dollar_or_backslash_is_the_mistake_of_the_caller(text: str) -
 
 
 @settings(deadline=None)
-@given(st.text("0123456789+-×÷=□○△()<>:%.,…°²³/?!~^_{}#&가나다ㅁ㉠abc ", max_size=30))
+@given(st.text("0123456789+-×÷=□○△☆()<>:%.,…°²³/?!~^_{}#&→℃·①〈가나다ㅁ㉠abc ", max_size=30))
 def test_markup_of_any_single_spaced_text_prints_that_text(drawn: str) -> None:
     text = " ".join(drawn.split())
     assert to_text(to_markup(text)) == text

@@ -8,13 +8,12 @@ from training_data import draw_text, make_texts, make_tiny_model
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from ocr_ray.errors import InputError
-from ocr_ray.storage import copy_files, list_files, locate
+from ocr_ray.storage import copy_files, list_files, locate, locate_model
 from ocr_ray.training.model import (
     PROCESSOR_FILES,
     OcrModel,
     copy_processor_files,
     load_model,
-    locate_model,
     model_files,
 )
 from ocr_ray.training.tiny import write_tiny_model

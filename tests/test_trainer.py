@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
+from ocr_ray.cropping import CropConfig, crop_pages
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
 from ocr_ray.evaluation.report import read_predictions
 from ocr_ray.pages.maker import write_pages
-from ocr_ray.pipeline import CropConfig, RenderConfig, crop_pages, render_lines
+from ocr_ray.rendering import RenderConfig, render_lines
 from ocr_ray.storage import exists, list_files, local_copy, locate, read_bytes, read_json
 from ocr_ray.training.loop import TrainConfig
 from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, train_trocr

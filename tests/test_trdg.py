@@ -17,24 +17,23 @@ from trdg.data_generator import FakeTextDataGenerator
 
 from ocr_ray.errors import RenderError
 from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts, find_fonts, shared_characters
-from ocr_ray.render.style import draw_style
+from ocr_ray.render.style import StyleConfig, draw_style
 from ocr_ray.render.trdg import draw_line
 from ocr_ray.text.arithmetic import CHARACTERS
 from ocr_ray.text.corpus import read_corpus
-from ocr_ray.text.sampler import TextConfig, TextSampler
+from ocr_ray.text.sampler import TextConfig, TextMaterial, TextSampler
 
 FONTS = find_available_fonts(DEFAULT_FONTS)
 WORDS = read_corpus(None).words
+SAMPLER = TextSampler(TextMaterial(words=WORDS, characters=shared_characters(FONTS)), TextConfig())
 DRAWN = sorted({*CHARACTERS, *"".join(WORDS)} - {" "})
+PAGES = StyleConfig()
 PLAIN = replace(
-    draw_style(0, 0),
-    blur_px=0.0,
-    skew_deg=0,
-    background="white",
+    draw_style(None, 0, 0),
+    noise=0.0,
     ink=0,
     margins_px=(2, 2, 2, 2),
-    height_px=48,
-    character_spacing_px=0,
+    text_height_px=44,
 )
 numbers = st.integers(0, 10**8)
 
@@ -74,9 +73,8 @@ def test_every_glyph_keeps_its_ink(font: Font) -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 100), numbers, st.sampled_from(FONTS))
 def test_the_ink_stays_inside_every_edge(seed: int, number: int, font: Font) -> None:
-    line = TextSampler(WORDS, TextConfig()).draw(seed, number)
-    style = replace(draw_style(seed, number), background="white", ink=0)
-    pixels = np.asarray(draw_line(line.text, font, style))
+    style = replace(draw_style(PAGES, seed, number), noise=0.0, ink=0)
+    pixels = np.asarray(draw_line(SAMPLER.draw(seed, number).text, font, style))
     assert pixels.shape[0] == style.height_px
     assert pixels.min() < 128
     edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
@@ -84,11 +82,11 @@ def test_the_ink_stays_inside_every_edge(seed: int, number: int, font: Font) -> 
 
 
 @settings(deadline=None, max_examples=30)
-@given(numbers, st.sampled_from(FONTS), st.sampled_from(["white", "noise"]))
-def test_a_line_is_drawn_the_same_after_other_lines(number: int, font: Font, background: str) -> None:
-    style = replace(draw_style(3, number), background=background)
+@given(numbers, st.sampled_from(FONTS), st.sampled_from([0.0, 8.0]))
+def test_a_line_is_drawn_the_same_after_other_lines(number: int, font: Font, noise: float) -> None:
+    style = replace(draw_style(PAGES, 3, number), noise=noise)
     first = draw_line("나눗셈식 3 × 8 = 24", font, style).tobytes()
-    draw_line("다른 줄", font, draw_style(3, number + 1))
+    draw_line("다른 줄", font, draw_style(PAGES, 3, number + 1))
     assert draw_line("나눗셈식 3 × 8 = 24", font, style).tobytes() == first
 
 
@@ -96,14 +94,15 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
     program = (
         "import hashlib\n"
         "from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts\n"
-        "from ocr_ray.render.style import draw_style\n"
+        "from ocr_ray.render.style import StyleConfig, draw_style\n"
         "from ocr_ray.render.trdg import draw_line\n"
         "font = find_available_fonts(DEFAULT_FONTS)[0]\n"
-        "images = [draw_line('탁자 7개', font, draw_style(7, i)).tobytes() for i in range(20)]\n"
+        "styles = [draw_style(StyleConfig(), 7, i) for i in range(20)]\n"
+        "images = [draw_line('탁자 7개', font, style).tobytes() for style in styles]\n"
         "print(hashlib.sha256(b''.join(images)).hexdigest())\n"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    images = [draw_line("탁자 7개", FONTS[0], draw_style(7, i)).tobytes() for i in range(20)]
+    images = [draw_line("탁자 7개", FONTS[0], draw_style(PAGES, 7, i)).tobytes() for i in range(20)]
     assert other.strip() == hashlib.sha256(b"".join(images)).hexdigest()
 
 
@@ -148,3 +147,18 @@ def test_an_image_that_trdg_does_not_give_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(FakeTextDataGenerator, "generate", lambda *_: None)
     with pytest.raises(RenderError, match="no_image"):
         draw_line("가나다", FONTS[0], PLAIN)
+
+
+def test_a_picture_lies_behind_the_line_and_the_same_part_each_time() -> None:
+    pictures = []
+    for grey in (200, 230):
+        buffer = io.BytesIO()
+        Image.new("RGB", (900, 90), (grey, grey, grey)).save(buffer, "PNG")
+        pictures.append(buffer.getvalue())
+    found = set()
+    for seed in range(6):
+        style = replace(PLAIN, seed=seed)
+        pixels = np.asarray(draw_line("식 24÷8", FONTS[0], style, pictures))
+        assert np.array_equal(np.asarray(draw_line("식 24÷8", FONTS[0], style, pictures)), pixels)
+        found.add(int(pixels[0, 0]))
+    assert found == {200, 230}

@@ -34,10 +34,11 @@ from ocr_ray.evaluation.report import (
     write_report,
 )
 from ocr_ray.lines import SPLITS, LabelColumn
-from ocr_ray.parts import PLAN, check_claim, read_digests, require_datasets
-from ocr_ray.storage import exists, locate, write_bytes, write_json
+from ocr_ray.manifests import read_digests, require_datasets
+from ocr_ray.parts import PLAN, check_claim
+from ocr_ray.storage import exists, locate, locate_model, write_bytes, write_json
 from ocr_ray.training.feed import make_pixel_values
-from ocr_ray.training.model import OcrModel, load_model, locate_model, model_files
+from ocr_ray.training.model import OcrModel, load_model, model_files
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,6 @@
 
 import io
 import math
-import unicodedata
 
 import numpy as np
 from PIL import Image
@@ -11,6 +10,8 @@ from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.images import ImageConfig, encode_image
 from ocr_ray.lines import Reject, TextLine
 from ocr_ray.pages.aihub import EMPTY_TEXTS, Box, PageLabel
+from ocr_ray.text.canonical import canonical
+from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import to_text
 
 MAX_PAGE_PIXELS = 50_000_000
@@ -76,6 +77,7 @@ def crop_page(
 ) -> tuple[list[TextLine], list[Reject]]:
     """Return a line for every box of the label, or the reason why there is none; likewise for a page without.
 
+    A line's text is in canonical form with single spaces; its markup is what the label says, in NFC.
     `page` is greyscale, as `open_page` returns it. `page_order` is the rank among the
     label's line boxes, so that a rejected box leaves a gap.
     """
@@ -95,8 +97,8 @@ def crop_page(
 
 def _make_line(label: PageLabel, page: Image.Image, config: ImageConfig, order: int) -> TextLine:
     box = label.boxes[order]
-    markup = unicodedata.normalize("NFC", box.markup).strip()
-    text = "" if markup in EMPTY_TEXTS else unicodedata.normalize("NFC", to_text(markup)).strip()
+    markup = nfc(box.markup).strip()
+    text = "" if markup in EMPTY_TEXTS else " ".join(canonical(to_text(markup)).split())
     if not text:
         raise LabelError("empty_text", f"the label's text is {box.markup!r}")
     image = crop_line(page, box)

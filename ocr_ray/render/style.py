@@ -1,54 +1,196 @@
 """How a line looks: drawn from (seed, number) into plain data before anything is drawn on an image."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Literal
 
 from ocr_ray.lines import index_in_split
 from ocr_ray.randomness import keyed_generator
 
-Background = Literal["white", "noise"]
+Look = Literal["pages", "plain"]
+Edge = Literal["", "top", "bottom"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StyleConfig:
+    """From what to what the looks of `--style pages` go; both ends included.
+
+    The print of AI Hub's pages is about 15 px high.
+    """
+
+    text_height_px: tuple[int, int] = (12, 64)
+    """Of the text before the image is resized; log-uniform."""
+    margin: tuple[float, float] = (0.03, 0.4)
+    """Between the text and each of the four edges, as a share of its height; log-uniform."""
+    ink: tuple[int, int] = (0, 96)
+    """Grey value of the text, 0 (black) to 255."""
+    paper: tuple[int, int] = (208, 255)
+    """Grey value behind it; half of the lines have the lightest."""
+    skew_share: float = 0.2
+    """Share of the lines that are not quite level."""
+    skew_deg: tuple[float, float] = (-1.0, 1.0)
+    """The angle of those, anticlockwise."""
+    blur: tuple[float, float] = (0.0, 0.025)
+    """Radius of the Gaussian blur, as a share of the text's height."""
+    noise_share: float = 0.2
+    """Share of the lines on noisy paper."""
+    noise: tuple[float, float] = (2.0, 10.0)
+    """Standard deviation of the noise on those, in grey values."""
+    space_width: tuple[float, float] = (0.7, 1.4)
+    """Of a space, as a multiple of the font's own."""
+    letter_spacing: tuple[float, float] = (-0.02, 0.12)
+    """Added between characters, as a share of the font's size; half of the lines have none."""
+    neighbour_share: float = 0.1
+    """Share of the lines with ink of the line above or below at an edge."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float):
+                if not 0 <= value <= 1:
+                    raise ValueError(f"style.{field.name} must be from 0 to 1, got {value}")
+                continue
+            low, high = _LIMITS[field.name]
+            if not low <= value[0] <= value[1] <= high:
+                raise ValueError(
+                    f"style.{field.name} must be two values from {low} to {high}, the lower first, "
+                    f"got {value}"
+                )
+        if self.ink[1] + 32 > self.paper[0]:
+            raise ValueError(
+                "style.ink must stay 32 grey values or more below style.paper, "
+                f"got ink up to {self.ink[1]} and paper from {self.paper[0]}"
+            )
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "text_height_px": (6, 256),
+    "margin": (0.01, 2),
+    "ink": (0, 255),
+    "paper": (0, 255),
+    "skew_deg": (-10, 10),
+    "blur": (0, 0.2),
+    "noise": (0, 64),
+    "space_width": (0.3, 4),
+    "letter_spacing": (-0.1, 1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineStyle:
     """All that decides a line's pixels beside its text and font."""
 
-    height_px: int
-    """Of the whole line, margins included."""
+    text_height_px: int
+    """From the font's ascender down to the lowest ink."""
+    font_size_px: int
+    """At which glyphs are rasterised, before they are brought to the text's height."""
     margins_px: tuple[int, int, int, int]
     """Top, left, bottom, right."""
     ink: int
     """Grey value of the text, 0 (black) to 255."""
-    skew_deg: int
+    paper: int
+    skew_deg: float
+    """Anticlockwise."""
     blur_px: float
-    """Radius of the Gaussian blur."""
-    background: Background
+    """Standard deviation of the Gaussian blur."""
+    noise: float
+    """Standard deviation of the paper's grey value."""
     space_width: float
     """Of a space, as a multiple of the font's own."""
-    character_spacing_px: int
-    trdg_seed: int
-    """For the three global generators that trdg draws from."""
+    letter_spacing: float
+    """Between characters, as a share of the font's size."""
+    neighbour: Edge
+    """The edge at which ink of another line shows."""
+    neighbour_px: int
+    """How much of it; less than the margin there."""
+    seed: int
+    """Of the noise and the neighbour."""
+
+    @property
+    def height_px(self) -> int:
+        """Of the whole line, margins included."""
+        return self.margins_px[0] + self.text_height_px + self.margins_px[2]
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self))
+        return json.dumps({name: getattr(self, name) for name in _NAMES})
 
 
-def draw_style(seed: int, number: int) -> LineStyle:
-    """Return the style of line `number`: printed text, upright or nearly so, dark on white or light paper."""
-    generator = keyed_generator(seed, "style", number)
-    top, left, bottom, right = (int(margin) for margin in generator.integers(2, 9, 4))
+_NAMES = [field.name for field in fields(LineStyle)]
+FONT_SIZES_PX = (18, 25, 36, 50, 72, 102, 144, 204, 288)
+"""Few, so that glyphs can be kept; shrinking them by a tenth to a half smooths their hinting."""
+PLAIN_PAPER, PLAIN_NOISE = 235, 10.0
+"""Mean and standard deviation of trdg's noisy paper, grey values."""
+_PLAIN_MARGIN_PX = 5
+_NEIGHBOUR_MARGIN_PX = 3
+
+
+def draw_style(config: StyleConfig | None, seed: int, number: int) -> LineStyle:
+    """Return the style of line `number`: printed text, dark on light; None: trdg's defaults."""
+    random = keyed_generator(seed, "style", number).random
+    noise_seed = int(random() * 2**31)
+    if config is None:
+        return LineStyle(
+            text_height_px=22,
+            font_size_px=32,
+            margins_px=(_PLAIN_MARGIN_PX,) * 4,
+            ink=40,
+            paper=PLAIN_PAPER,
+            skew_deg=0.0,
+            blur_px=0.0,
+            noise=PLAIN_NOISE,
+            space_width=1.0,
+            letter_spacing=0.0,
+            neighbour="",
+            neighbour_px=0,
+            seed=noise_seed,
+        )
+    height_px = round(_between_log(config.text_height_px, random))
+    margins = [max(1, round(height_px * _between_log(config.margin, random))) for _ in range(4)]
+    neighbour: Edge = ""
+    neighbour_px = 0
+    if random() < config.neighbour_share:
+        neighbour, side = ("top", 0) if random() < 0.5 else ("bottom", 2)
+        margins[side] = max(margins[side], _NEIGHBOUR_MARGIN_PX)
+        neighbour_px = 1 + int(random() * (margins[side] - 2))
     return LineStyle(
-        height_px=int(generator.integers(32, 65)),
-        margins_px=(top, left, bottom, right),
-        ink=int(generator.integers(0, 81)),
-        skew_deg=int(generator.choice([-1, 0, 1], p=[0.1, 0.8, 0.1])),
-        blur_px=round(float(generator.uniform(0.0, 0.8)), 2),
-        background="noise" if generator.random() < 0.2 else "white",
-        space_width=round(float(generator.uniform(0.7, 1.3)), 2),
-        character_spacing_px=int(generator.integers(0, 3)),
-        trdg_seed=int(generator.integers(0, 2**31)),
+        text_height_px=height_px,
+        font_size_px=next(size for size in FONT_SIZES_PX if size >= 1.1 * height_px),
+        margins_px=(margins[0], margins[1], margins[2], margins[3]),
+        ink=round(_between(config.ink, random)),
+        paper=config.paper[1] if random() < 0.5 else round(_between(config.paper, random)),
+        skew_deg=round(_between(config.skew_deg, random), 2) if random() < config.skew_share else 0.0,
+        blur_px=round(height_px * _between(config.blur, random), 2),
+        noise=round(_between(config.noise, random), 1) if random() < config.noise_share else 0.0,
+        space_width=round(_between(config.space_width, random), 2),
+        letter_spacing=0.0 if random() < 0.5 else round(_between(config.letter_spacing, random), 3),
+        neighbour=neighbour,
+        neighbour_px=neighbour_px,
+        seed=noise_seed,
+    )
+
+
+def _between(ends: tuple[float, float], random: Callable[[], float]) -> float:
+    return ends[0] + random() * (ends[1] - ends[0])
+
+
+def _between_log(ends: tuple[float, float], random: Callable[[], float]) -> float:
+    return ends[0] * math.exp(random() * math.log(ends[1] / ends[0]))
+
+
+def as_trdg_draws(style: LineStyle) -> LineStyle:
+    """Return the style as trdg can draw it, with what it cannot left out."""
+    return replace(
+        style,
+        font_size_px=style.height_px,
+        skew_deg=float(round(style.skew_deg)),
+        paper=PLAIN_PAPER if style.noise else 255,
+        noise=PLAIN_NOISE if style.noise else 0.0,
+        letter_spacing=max(0, round(style.letter_spacing * style.height_px)) / style.height_px,
+        neighbour="",
+        neighbour_px=0,
     )
 
 
@@ -59,4 +201,10 @@ def choose_font(names: Sequence[str], seed: int, number: int) -> str:
     split, and no text is tied to a font.
     """
     place = index_in_split(number) % len(names)
-    return names[int(keyed_generator(seed, "font", number - place).permutation(len(names))[place])]
+    return names[_permute(len(names), seed, number - place)[place]]
+
+
+@lru_cache(maxsize=8)
+def _permute(length: int, seed: int, first: int) -> list[int]:
+    order: list[int] = keyed_generator(seed, "font", first).permutation(length).tolist()
+    return order

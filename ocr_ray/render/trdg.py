@@ -5,28 +5,32 @@ global random generators, draws missing glyphs as boxes and returns None for an 
 of these is met here.
 """
 
+import atexit
 import contextlib
 import io
 import random
+import shutil
+import tempfile
+from collections.abc import Sequence
 from functools import lru_cache
-from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import numpy as np
-import PIL
-from PIL import Image, ImageFont, features
+from PIL import Image, ImageFont
 
 from ocr_ray.errors import RenderError
 from ocr_ray.render.fonts import Font
-from ocr_ray.render.style import LineStyle
+from ocr_ray.render.style import LineStyle, as_trdg_draws
 
 with contextlib.redirect_stdout(io.StringIO()):  # trdg prints that its optional handwriting is not there
     from trdg import computer_text_generator
     from trdg.generators.from_strings import GeneratorFromStrings
 
-_BACKGROUNDS = {"noise": 0, "white": 1}
+_NOISE, _WHITE, _PICTURE = 0, 1, 3
+"""What trdg calls its backgrounds."""
 
 
 class _SizedFont(ImageFont.FreeTypeFont):
@@ -68,31 +72,37 @@ def _find_clipped(sha256: str, size_px: int, text: str) -> list[str]:
 computer_text_generator.ImageFont = SimpleNamespace(truetype=lambda font, size: _open_font(font, size))
 
 
-def draw_line(text: str, font: Font, style: LineStyle) -> Image.Image:
+def draw_line(text: str, font: Font, style: LineStyle, pictures: Sequence[bytes] = ()) -> Image.Image:
     """Return the picture of a line: greyscale, `style.height_px` high, as wide as the text; a pure function.
+
+    trdg turns by whole degrees, has paper that is white, noisy or a part of one of `pictures`, and knows no
+    neighbour; see `as_trdg_draws`.
 
     Raises:
         RenderError: `missing_glyph`, the font lacks a character; `clipped_glyph`, a glyph reaches over the
             edge; `no_image`, trdg gave none.
     """
+    style = as_trdg_draws(style)
     if missing := sorted(set(text) - font.characters()):
         raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
     sha256 = font.sha256
     _fonts.setdefault(sha256, font)
     if clipped := _find_clipped(sha256, style.height_px, text):
         raise RenderError("clipped_glyph", f"{font.name} at {style.height_px} px: {' '.join(clipped)}")
-    _seed_globals(style.trdg_seed)
+    _seed_globals(style.seed)
+    folder = _picture_folder(pictures[style.seed % len(pictures)]) if pictures else ""
     generator = GeneratorFromStrings(
         [text],
         count=1,
         fonts=[sha256],
         size=style.height_px,
-        skewing_angle=style.skew_deg % 360,  # trdg refuses negative angles
+        skewing_angle=int(style.skew_deg) % 360,  # trdg refuses negative angles
         blur=style.blur_px,
-        background_type=_BACKGROUNDS[style.background],
+        background_type=_PICTURE if pictures else _NOISE if style.noise else _WHITE,
+        image_dir=folder,
         text_color=f"#{style.ink:02x}{style.ink:02x}{style.ink:02x}",
         space_width=style.space_width,
-        character_spacing=style.character_spacing_px,
+        character_spacing=round(style.letter_spacing * style.height_px),
         margins=style.margins_px,
         image_mode="L",
     )
@@ -102,6 +112,15 @@ def draw_line(text: str, font: Font, style: LineStyle) -> Image.Image:
     return image
 
 
+@lru_cache(maxsize=256)
+def _picture_folder(content: bytes) -> str:
+    """Return a folder with this picture alone: trdg takes any of a folder, in the order of its listing."""
+    folder = tempfile.mkdtemp(prefix="ocr_ray-picture-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (Path(folder) / "picture").write_bytes(content)
+    return folder
+
+
 def _seed_globals(seed: int) -> None:
     """Seed the generators that trdg draws from, and keep OpenCV to one thread and its own code."""
     cv2.setNumThreads(0)
@@ -109,15 +128,3 @@ def _seed_globals(seed: int) -> None:
     cv2.setRNGSeed(seed)
     random.seed(seed)
     np.random.seed(seed)
-
-
-def drawing_versions() -> dict[str, str]:
-    """Return the versions of what decides the pixels on x86-64 with AVX2."""
-    return {
-        "trdg": version("trdg"),
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-        "freetype": str(features.version("freetype2")),
-        "libjpeg_turbo": str(features.version("libjpeg_turbo")),
-    }

@@ -1,17 +1,100 @@
 """Arithmetic as Korean elementary schools write it, by grade, with random numbers and without fractions.
 
 What is taught when follows the standards of 2022: in grades 1 and 2 sums and differences within two
-digits and the times table, in 3 and 4 longer numbers, division with a remainder and decimals, in 5 and 6
-mixed calculation with brackets, products and quotients of decimals, ratio and per cent. Every equation
-is true, and nothing in it is negative or inexact on the way. The minus is ASCII `-`, because Korean
-fonts lack U+2212.
+digits and the times table, in 3 and 4 longer numbers, division with a remainder, decimals and units, in 5
+and 6 mixed calculation with brackets, products and quotients of decimals, ratio and per cent. Some equations
+are false on purpose, so that a reader must read a result and cannot work it out. The minus is ASCII `-`,
+because Korean fonts lack U+2212.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
+from operator import ne
+from typing import Literal
 
-import numpy as np
+from ocr_ray.text import measures, productions
+from ocr_ray.text.productions import Production, Random, draw_between, draw_whole
+
+PRODUCTIONS: dict[int, tuple[Production, ...]] = {
+    1: (
+        productions.digit_sum,
+        productions.sum_or_difference(2, 1, limit=99),
+        productions.sum_or_difference(2, 2, limit=99, sums=1),
+        productions.sum_or_difference(2, 2, limit=99, sums=1),
+        productions.three_terms(1, 1, 1),
+        productions.comparison(1, 2),
+    ),
+    2: (
+        productions.sum_or_difference(2, 2),
+        productions.sum_or_difference(2, 2),
+        productions.three_terms(2, 2, 1),
+        productions.three_terms(2, 2, 2),
+        productions.times_table,
+        productions.times_table,
+        productions.comparison(3, 4),
+        productions.sum_comparison,
+        measures.conversion(measures.BY_HUNDREDS),
+        measures.measure_sum(("cm", "m"), 1, 2),
+    ),
+    3: (
+        productions.sum_or_difference(3, 3),
+        productions.sum_or_difference(3, 3),
+        productions.product(2, 1),
+        productions.product(3, 1),
+        productions.product(2, 2),
+        productions.quotient(2, 1, exact=0.5),
+        productions.quotient(2, 1, exact=0.5),
+        productions.quotient(3, 1, exact=0.1),
+        productions.comparison(1, 2, places=1),
+        measures.conversion(measures.BY_THOUSANDS),
+        measures.measure_sum(("mm", "km", "L", "mL", "g", "kg", "t", "초"), 2, 3),
+    ),
+    4: (
+        productions.product(3, 2),
+        productions.quotient(2, 2, exact=0.2),
+        productions.quotient(3, 2, exact=0.2),
+        productions.quotient(3, 2, exact=0.2),
+        productions.sum_or_difference(4, 4),
+        productions.sum_or_difference(5, 5),
+        productions.comparison(5, 6, 7, 7, 8),
+        productions.comparison(2, 3, 4, places=3),
+        productions.decimal_sum,
+        productions.decimal_sum,
+        measures.angle_sum,
+    ),
+    5: (
+        productions.mixed,
+        productions.mixed,
+        productions.mixed,
+        productions.bracketed,
+        productions.bracketed,
+        productions.bracketed,
+        productions.four_operations,
+        productions.braced,
+        productions.decimal_product,
+        productions.decimal_product,
+        measures.conversion(measures.OF_AREA, decimal=True),
+        measures.measure_sum(("cm²", "m²", "km²"), 2, 3),
+        measures.measure_product("²", "", 1, 2),
+    ),
+    6: (
+        productions.decimal_quotient,
+        productions.decimal_quotient,
+        productions.proportion,
+        productions.proportion,
+        productions.percentage,
+        productions.share,
+        productions.bracketed,
+        productions.braced,
+        measures.conversion(measures.OF_SPACE, decimal=True),
+        measures.measure_sum(("cm³", "m³"), 2, 3),
+        measures.measure_product("³", "²", 1, 2),
+    ),
+}
+"""What each grade may draw, each entry as likely as the next."""
+
+CHARACTERS = frozenset("0123456789+-×÷=<>□○(){}:%.,… ") | measures.CHARACTERS
+"""Every character that an expression may hold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,265 +103,135 @@ class ArithmeticConfig:
 
     grades: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
     """School grades whose arithmetic is drawn, each as often as the next."""
+    false_share: float = 0.3
+    """Share of the equations and comparisons with a result that are false, half of them by a near miss."""
 
     def __post_init__(self) -> None:
         if not self.grades or not set(self.grades) <= set(PRODUCTIONS):
             raise ValueError(f"grades must be some of 1 to 6, got {self.grades}")
+        if not 0 <= self.false_share <= 1:
+            raise ValueError(f"false_share must be from 0 to 1, got {self.false_share}")
 
 
-CHARACTERS = frozenset("0123456789+-×÷=□()<>:%.… ")
-"""Every character that an expression may hold."""
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What is written, the grade that does so, and whether it is true; `open` with a part left out."""
 
-Between = Callable[[int, int], int]
-"""Draws a whole number; both ends included."""
-Relation = tuple[str, str, str]
-"""A left side, `=`, `<` or `>`, and a right side, without spaces."""
+    text: str
+    grade: int
+    truth: Literal["true", "false", "open"]
 
-_OPERATORS = "+-×÷:…"
-_SPACINGS: tuple[dict[str, str], ...] = (
-    {},
-    {sign: f" {sign} " for sign in _OPERATORS + "=<>"},
-    {sign: f" {sign} " for sign in _OPERATORS},
-    {sign: f" {sign} " for sign in "=<>"},
+
+_COMPLETE_SHARE = 0.65
+_NEAR_SHARE = 0.5
+_COMMAS_SHARE = 0.25
+_COMMAS_FROM_GRADE = 3
+
+_SPACINGS: tuple[dict[str, str], ...] = tuple(
+    {sign: f" {sign} " for sign in signs} for signs in ("", "+-×÷:…=<>○", "+-×÷:…", "=<>○")
 )
+_OPERATORS = frozenset("+-×÷:")
 _SPACING_TABLES = [str.maketrans(spacing) for spacing in _SPACINGS]
-_NUMBER = re.compile(r"[0-9.]+")
-_LAST_NUMBER = re.compile(r"[0-9.]+$")
+_NUMBER = re.compile(r"[0-9][0-9.,]*")
+_LAST_NUMBER = re.compile(r"[0-9][0-9.,]*(?=[^0-9]*$)")
+_LONG_NUMBER = re.compile(r"(?<![0-9.])[0-9]{4,}")
+_ILL_FORMED = re.compile(r"(?<![0-9.,])0(?!\.)|\.[0-9]*0(?![0-9])")
+"""A zero before other digits, a number that is zero, or a zero at the end of a decimal."""
+_DIGIT = re.compile("[0-9]")
+_DIFFERENT_NEIGHBOURS = re.compile(r"([0-9])(?=[0-9])(?!\1)")
+_NEXT_DIGITS = str.maketrans("0123456789", "1234567891")
 
 
-def draw_expression(generator: np.random.Generator, grade: int) -> str:
-    """Return an expression of a grade from 1 to 6, such as `23÷4=5…3`, `□ + 8 = 15` or `3:4 = 6:8`.
+def draw_expression(random: Random, config: ArithmeticConfig) -> Expression:
+    """Return an expression such as `23÷4=5…3`, `□ + 8 = 15` or `3:4 = 6:8`.
 
-    Two in three are equations or comparisons with their result; the others lack it or have `□` for a number.
+    Two in three are equations or comparisons with their result; the others lack it or have `□` for a number
+    or `○` for a sign.
     """
-    random = generator.random
+    place = random() * len(config.grades)
+    grade = config.grades[int(place)]
+    candidates = PRODUCTIONS[grade]
+    left, signs, right = candidates[int(place % 1 * len(candidates))](random)
+    layout = random() * len(_SPACING_TABLES)
+    if grade >= _COMMAS_FROM_GRADE and layout % 1 < _COMMAS_SHARE:
+        left, right = _LONG_NUMBER.sub(_add_commas, left), _LONG_NUMBER.sub(_add_commas, right)
+    truth: Literal["true", "false", "open"] = "true"
+    choice = random() / _COMPLETE_SHARE
+    if choice >= 1:
+        truth, tight = "open", _leave_open(random, (left, signs, right))
+    elif choice >= config.false_share:
+        tight = left + signs[0] + right
+    else:
+        truth, tight = "false", _falsify(random, (left, signs, right))
+    return Expression(tight.translate(_SPACING_TABLES[int(layout)]).strip(), grade, truth)
 
-    def between(low: int, high: int) -> int:
-        return low + int(random() * (high - low + 1))
 
-    productions = PRODUCTIONS[grade]
-    relation = productions[between(0, len(productions) - 1)](between)
-    return _write(relation, random()).translate(_SPACING_TABLES[between(0, len(_SPACING_TABLES) - 1)]).strip()
+def draw_number(random: Random, num_digits: int) -> str:
+    """Return a number of exactly 1 to 15 digits, all equally likely in each place; only a lone one may be 0.
+
+    More often than by chance it is round (`4000`) or repeats one digit (`555`).
+    """
+    return str(draw_whole(random, num_digits) if num_digits > 1 else draw_between(random, 0, 9))
 
 
-def _write(relation: Relation, choice: float) -> str:
-    left, sign, right = relation
-    if choice < 0.65 or sign != "=":
-        return left + sign + right
-    if choice < 0.75:
+def _add_commas(match: re.Match[str]) -> str:
+    return f"{int(match[0]):,}"
+
+
+def _leave_open(random: Random, relation: productions.Relation) -> str:
+    left, signs, right = relation
+    if len(signs) > 1:
+        return f"{left}○{right}"
+    choice = random()
+    if choice < 0.3 and not _OPERATORS.isdisjoint(left):  # `4%` alone calculates nothing
         return left
-    if choice < 0.8:
-        return left + "="
-    if choice < 0.86:
-        return f"{left}=□"
-    blank = _NUMBER if choice < 0.93 or not left[-1].isdigit() else _LAST_NUMBER
+    if choice < 0.5:
+        return f"{left}="
+    blank = _NUMBER if random() < 0.5 else _LAST_NUMBER
+    if choice < 0.7:
+        return f"{left}={blank.sub('□', right, count=1)}"
     return f"{blank.sub('□', left, count=1)}={right}"
 
 
-def _decimal(value: int, places: int) -> str:
-    """Return value / 10**places, without zeros at its end."""
-    if not places:
-        return str(value)
-    digits = f"{value:0{places + 1}d}"
-    return f"{digits[:-places]}.{digits[-places:]}".rstrip("0").rstrip(".")
+def _falsify(random: Random, relation: productions.Relation) -> str:
+    """Return a relation that is false: one number of its right side is another, or its sign a wrong one.
+
+    One number alone, because two may make up for each other, as in `3:4=9:12`.
+    """
+    left, signs, right = relation
+    if len(signs) > 1:
+        return left + signs[1 + int(random() * (len(signs) - 1))] + right
+    return f"{left}={(_write_near_miss if random() < _NEAR_SHARE else _replace_number)(random, right)}"
 
 
-def _compare(left: str, right: str, difference: int) -> Relation:
-    return left, "=" if difference == 0 else "<" if difference < 0 else ">", right
+def _write_near_miss(random: Random, text: str) -> str:
+    """Return the text with two neighbouring digits swapped or one changed, still well formed."""
+    pairs = [match.start() for match in _DIFFERENT_NEIGHBOURS.finditer(text)] if random() < 0.5 else []
+    if pairs:
+        place = pairs[int(random() * len(pairs))]
+        swapped = f"{text[:place]}{text[place + 1]}{text[place]}{text[place + 2 :]}"
+        if not _ILL_FORMED.search(swapped):
+            return swapped
+    places = [match.start() for match in _DIGIT.finditer(text)]
+    place = places[int(random() * len(places))]
+    before, digit, after = text[:place], text[place], text[place + 1 :]
+    changed = f"{before}{(int(digit) + draw_between(random, 1, 9)) % 10}{after}"
+    return f"{before}{digit.translate(_NEXT_DIGITS)}{after}" if _ILL_FORMED.search(changed) else changed
 
 
-# Productions: each draws one kind of relation. A factory's name says what it makes, its arguments how large.
-
-
-def _sum(low: int, high: int, limit: int) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        a = between(low, min(high, limit - low))
-        b = between(low, min(high, limit - a))
-        return f"{a}+{b}", "=", str(a + b)
-
-    return draw
-
-
-def _difference(low: int, high: int) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        a = between(low, high)
-        b = between(min(low, a), a)
-        return f"{a}-{b}", "=", str(a - b)
-
-    return draw
-
-
-def _three_terms(low: int, high: int) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        value = between(low, high)
-        left = str(value)
-        for _ in range(2):
-            if between(0, 1):
-                term = between(low, high)
-                left, value = f"{left}+{term}", value + term
-            else:
-                term = between(0, value)
-                left, value = f"{left}-{term}", value - term
-        return left, "=", str(value)
-
-    return draw
-
-
-def _product(first: tuple[int, int], second: tuple[int, int]) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        a, b = between(*first), between(*second)
-        return f"{a}×{b}", "=", str(a * b)
-
-    return draw
-
-
-def _quotient(low: int, high: int, divisors: tuple[int, int]) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        divisor = between(*divisors)
-        quotient = between(-(-low // divisor), high // divisor)
-        return f"{quotient * divisor}÷{divisor}", "=", str(quotient)
-
-    return draw
-
-
-def _remainder(low: int, high: int, divisors: tuple[int, int]) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        divisor, dividend = between(*divisors), between(low, high)
-        dividend += dividend % divisor == 0
-        return f"{dividend}÷{divisor}", "=", f"{dividend // divisor}…{dividend % divisor}"
-
-    return draw
-
-
-def _comparison(low: int, high: int, places: int = 0) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        a, b = between(low, high), between(low, high)
-        return _compare(_decimal(a, places), _decimal(b, places), a - b)
-
-    return draw
-
-
-def _sum_comparison(high: int) -> Callable[[Between], Relation]:
-    def draw(between: Between) -> Relation:
-        a, b, c = between(1, high), between(1, high), between(2, 2 * high)
-        return _compare(f"{a}+{b}", str(c), a + b - c)
-
-    return draw
-
-
-def _decimal_sum(between: Between) -> Relation:
-    places = between(1, 2)
-    a, b = between(1, 10 ** (places + 1)), between(1, 10 ** (places + 1))
-    return f"{_decimal(a, places)}+{_decimal(b, places)}", "=", _decimal(a + b, places)
-
-
-def _decimal_difference(between: Between) -> Relation:
-    places = between(1, 2)
-    a = between(2, 10 ** (places + 1))
-    b = between(1, a)
-    return f"{_decimal(a, places)}-{_decimal(b, places)}", "=", _decimal(a - b, places)
-
-
-def _decimal_product(between: Between) -> Relation:
-    places_a, places_b = between(1, 2), between(0, 1)
-    a, b = between(1, 10 ** (places_a + 1)), between(2, 99)
-    return f"{_decimal(a, places_a)}×{_decimal(b, places_b)}", "=", _decimal(a * b, places_a + places_b)
-
-
-def _decimal_quotient(between: Between) -> Relation:
-    places_divisor, places_quotient = between(0, 1), between(0, 1)
-    places = max(places_divisor + places_quotient, 1)
-    divisor, quotient = between(2, 99), between(1, 99)
-    dividend = divisor * quotient * 10 ** (places - places_divisor - places_quotient)
-    left = f"{_decimal(dividend, places)}÷{_decimal(divisor, places_divisor)}"
-    return left, "=", _decimal(quotient, places_quotient)
-
-
-def _mixed(between: Between) -> Relation:
-    a, b, c = between(2, 50), between(2, 12), between(2, 12)
-    high = between(0, 30)
-    return (
-        (f"{a}+{b}×{c}", "=", str(a + b * c)),
-        (f"{b * c + high}-{b}×{c}", "=", str(high)),
-        (f"{b}×{c}+{a}", "=", str(b * c + a)),
-        (f"{a * b}÷{b}+{c}", "=", str(a + c)),
-        (f"{a + c}-{b * c}÷{b}+{high}", "=", str(a + high)),
-    )[between(0, 4)]
-
-
-def _bracketed(between: Between) -> Relation:
-    a, b, c = between(2, 20), between(2, 12), between(2, 9)
-    rest = between(0, 30)
-    return (
-        (f"({a}+{b})×{c}", "=", str((a + b) * c)),
-        (f"{a + b + rest}-({a}+{b})", "=", str(rest)),
-        (f"{c}×({a + b}-{a})", "=", str(c * b)),
-        (f"({a + rest}-{rest})×{c}-{c}", "=", str(a * c - c)),
-        (f"{(a + b) * c}÷({a}+{b})", "=", str(c)),
-    )[between(0, 4)]
-
-
-def _four_operations(between: Between) -> Relation:
-    divisor, unit, factor = between(2, 6), between(2, 6), between(2, 9)
-    a = between(1, divisor * unit - 1)
-    value = unit * factor
-    rest = between(0, 40)
-    return f"{value + rest}-({a}+{divisor * unit - a})×{factor}÷{divisor}", "=", str(rest)
-
-
-def _proportion(between: Between) -> Relation:
-    a, b, factor = between(1, 12), between(1, 12), between(2, 9)
-    return f"{a}:{b}", "=", f"{a * factor}:{b * factor}"
-
-
-def _percentage(between: Between) -> Relation:
-    percent = between(1, 99)
-    return _decimal(percent, 2), "=", f"{percent}%"
-
-
-def _share(between: Between) -> Relation:
-    percent, base = between(1, 20) * 5, between(1, 50) * 20
-    return f"{base}×{percent}%", "=", str(base * percent // 100)
-
-
-PRODUCTIONS: dict[int, tuple[Callable[[Between], Relation], ...]] = {
-    1: (
-        _sum(1, 9, 18),
-        _sum(1, 98, 99),
-        _difference(1, 18),
-        _difference(10, 99),
-        _three_terms(1, 9),
-        _comparison(1, 99),
-    ),
-    2: (
-        _sum(10, 99, 198),
-        _difference(10, 99),
-        _three_terms(10, 50),
-        _product((1, 9), (1, 9)),
-        _product((2, 9), (2, 9)),
-        _comparison(100, 9999),
-        _sum_comparison(60),
-    ),
-    3: (
-        _sum(100, 999, 1998),
-        _difference(100, 999),
-        _product((11, 99), (2, 9)),
-        _product((101, 999), (2, 9)),
-        _product((11, 99), (11, 99)),
-        _quotient(10, 99, (2, 9)),
-        _remainder(10, 98, (2, 9)),
-        _comparison(1, 99, 1),
-    ),
-    4: (
-        _product((101, 999), (11, 99)),
-        _quotient(100, 999, (11, 49)),
-        _remainder(100, 998, (11, 99)),
-        _comparison(10_000, 99_999_999),
-        _comparison(1, 9_999, 3),
-        _decimal_sum,
-        _decimal_difference,
-    ),
-    5: (_mixed, _mixed, _bracketed, _bracketed, _four_operations, _decimal_product),
-    6: (_decimal_quotient, _decimal_quotient, _proportion, _proportion, _percentage, _share, _bracketed),
-}
-"""What each grade may draw, each entry as likely as the next."""
+def _replace_number(random: Random, text: str) -> str:
+    """Return the text with another number for one of its numbers, as long, and not a near miss."""
+    matches = list(_NUMBER.finditer(text))
+    match = matches[int(random() * len(matches))]
+    digits = match[0].replace(",", "").replace(".", "")
+    if len(digits) == 1:
+        # As long a one would differ in one digit: a near miss.
+        return f"{text[: match.start()]}{draw_whole(random, 2)}{text[match.end() :]}"
+    others = str(draw_whole(random, len(digits)))
+    if "." in match[0] and others[-1] == "0":
+        others = others[:-1] + str(draw_between(random, 1, 9))
+    if sum(map(ne, digits, others)) < 2 or sorted(digits) == sorted(others):
+        others = digits.translate(_NEXT_DIGITS)
+    rest = iter(others)
+    number = "".join(next(rest) if character.isdigit() else character for character in match[0])
+    return text[: match.start()] + number + text[match.end() :]

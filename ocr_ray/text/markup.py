@@ -46,12 +46,14 @@ _COMMANDS = {
     "○": "\\bigcirc",
     "△": "\\triangle",
 }
-_WRITTEN = {**_COMMANDS, "%": "\\%", "°": "^\\circ", "²": "^2", "³": "^3"}
+_WRITTEN = {**_COMMANDS, "%": "\\%", "{": "\\{", "}": "\\}", "°": "^\\circ", "²": "^2", "³": "^3"}
 _WRITING = str.maketrans(_WRITTEN)
-_ATOM = r"(?:[0-9]+(?:[.,][0-9]+)*|[-+×÷=□○△<>()/:%…])[°²³]*"
+_ATOM = r"(?:[0-9]+(?:[.,][0-9]+)*|[-+×÷=□○△☆<>(){}/:%…])[°²³]*"
 _RUN = re.compile(rf"(?:{_ATOM})+(?: (?:{_ATOM})+)*")
-_WORTH_WRITING = re.compile(r"[0-9□○△×÷=]")
-_ONE_SIDED = re.compile(r"(?<! )([×÷…])(?= )")
+_BRACKETED = re.compile(r"([)}]* ?)(.*?)( ?[({]*)")
+"""A run between brackets whose partners stand beyond it, around words: those are not part of the formula."""
+_WORTH_WRITING = re.compile(r"[0-9□○△☆×÷=]")
+_ONE_SIDED = re.compile(r"(?<! )(\\(?:times|div|cdots))(?= )")
 
 
 def to_markup(text: str) -> str:
@@ -65,11 +67,12 @@ def to_markup(text: str) -> str:
 
 
 def _write_run(match: re.Match[str]) -> str:
-    run = match[0]
-    if not _WORTH_WRITING.search(run):
-        return run
-    commands = _ONE_SIDED.sub(r"\1{}", run).translate(_WRITING)
-    return f"${commands}$"
+    bracketed = _BRACKETED.fullmatch(match[0])
+    if not bracketed or not _WORTH_WRITING.search(bracketed[2]):
+        return match[0]
+    before, formula, behind = bracketed.groups()
+    commands = _ONE_SIDED.sub(r"\1{}", formula.translate(_WRITING))
+    return f"{before}${commands}${behind}"
 
 
 def to_text(markup: str) -> str:

@@ -1,37 +1,79 @@
 """The text of line `number`: words side by side that say nothing about each other, arithmetic, or both.
 
-A reader that learns from such lines cannot guess the end of a line from its beginning.
+A reader that learns from such lines cannot guess the end of a line from its beginning. Lines of running text
+are their counterpart, for comparison.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
-from typing import TypeVar
-
-import numpy as np
+from itertools import accumulate, chain, repeat
+from typing import NamedTuple
 
 from ocr_ray.errors import InputError
+from ocr_ray.lines import FIRST_NUMBERS
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.text import arithmetic
+from ocr_ray.text import arithmetic, figures
 from ocr_ray.text.arithmetic import ArithmeticConfig
-from ocr_ray.text.hangul import nfc
+from ocr_ray.text.corpus import read_maths_words
+from ocr_ray.text.figures import make_figures
+from ocr_ray.text.hangul import KS_X_1001
+from ocr_ray.text.holdout import MAX_SHARE, MIN_SHARE, Side
+from ocr_ray.text.lengths import Bag, choose
 from ocr_ray.text.markup import to_markup
+from ocr_ray.text.productions import Random
+from ocr_ray.text.sources import (
+    SEPARATOR,
+    ArithmeticLines,
+    MixedLines,
+    SentenceLines,
+    Source,
+    WordLines,
+)
+from ocr_ray.text.tokens import PUNCTUATION, Vocabulary
 
-T = TypeVar("T")
+REQUIRED_CHARACTERS = arithmetic.CHARACTERS | frozenset("0123456789" + SEPARATOR)
+"""What must be printable for any line to be drawn; of the rest, what is not is left out of the lines."""
+CHARACTERS = REQUIRED_CHARACTERS | figures.CHARACTERS | frozenset(PUNCTUATION) | frozenset(KS_X_1001)
+"""Every character that a line may hold besides those of the corpus."""
 
-_COUNTERS = """
-개 명 권 마리 자루 송이 장 대 번 살 원 켤레 그루 상자 봉지 접시 컵 병 조각 쪽 줄 칸 층 바퀴
-시간 분 초 일 월 년 주일 도 배 점 등 모둠 학년 cm m km mm g kg t L mL
-"""
-COUNTERS = tuple(_COUNTERS.split())
-"""What is counted behind a number: `7개`, `12 cm`."""
-CHARACTERS = arithmetic.CHARACTERS | frozenset("".join(COUNTERS)) | frozenset(",")
-"""Every character that a line may hold besides those of its words."""
+MAX_LENGTH = 200
+"""Most characters of a line whose length follows weights."""
 
-_SEPARATOR = ", "
-_LONGEST_NUMBER = 5
-_KEEP_DRAWING = 3
+_ROUNDING = 1e-9
+_NUM_AHEAD = 64
+"""Random numbers that are drawn together: enough for nearly every line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextMaterial:
+    """What lines are made from, in canonical form."""
+
+    words: tuple[str, ...]
+    """Distinct words of the corpus."""
+    passages: tuple[str, ...] = ()
+    """Running text with single spaces."""
+    characters: frozenset[str]
+    """What may be printed; words and passages hold nothing else."""
+    length_weights: tuple[tuple[int, float], ...] = ()
+    """Lengths in characters, 1 to 200, with how often they are wanted; if none are given, they are even from
+    the shortest to the longest of the config."""
+
+    def __post_init__(self) -> None:
+        lengths = [length for length, _ in self.length_weights]
+        if not all(1 <= length <= MAX_LENGTH for length in lengths) or len(set(lengths)) < len(lengths):
+            raise InputError(
+                f"length_weights must be of distinct lengths from 1 to {MAX_LENGTH}, got {lengths}"
+            )
+        if not all(weight > 0 for _, weight in self.length_weights):
+            raise InputError(f"length_weights must be above 0, got {self.length_weights}")
+        if not all(word.split() == [word] for word in self.words):
+            raise InputError("a word must not be empty or hold white space")
+        for name, texts in (("words", self.words), ("passages", self.passages)):
+            if alien := set().union(*texts) - (self.characters - set("$\\")) - {" "}:
+                raise InputError(
+                    f"{name} must hold printable characters, but neither $ nor a backslash, "
+                    f"got {''.join(sorted(alien))!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +87,20 @@ class TextConfig:
     arithmetic_share: float = 0.3
     """Share of lines that are arithmetic."""
     mixed_share: float = 0.2
-    """Share of lines with words, numbers and arithmetic; what is left are lines of words."""
+    """Share of lines with words, numbers, symbols and arithmetic."""
+    sentence_share: float = 0.0
+    """Share of lines of running text; what is left are lines of words that say nothing about each other."""
+    cut_share: float = 0.3
+    """Share of lines of words that start or end inside a word, or both."""
+    novel_share: float = 0.2
+    """Share of words that are random syllables, so that every syllable is read and none guessed."""
+    maths_share: float = 0.15
+    """Share of words that come from the shipped list of maths words; what is left come from the corpus."""
+    punctuation_share: float = 0.16
+    """Share of words with punctuation, whatever the word."""
+    holdout_word_share: float = 0.0
+    """Share of words and of numbers of three digits or more that only the test split holds; 0, or 0.01 to
+    0.5."""
     arithmetic: ArithmeticConfig = field(default_factory=ArithmeticConfig)
 
     def __post_init__(self) -> None:
@@ -54,11 +109,19 @@ class TextConfig:
                 "min_length must be at least 1 and at most max_length, "
                 f"got {self.min_length} and {self.max_length}"
             )
-        shares = self.arithmetic_share, self.mixed_share
-        if not (min(shares) >= 0 and sum(shares) <= 1 + 1e-9):
+        _check_shares(self, "arithmetic_share", "mixed_share", "sentence_share")
+        _check_shares(self, "novel_share", "maths_share")
+        _check_shares(self, "cut_share")
+        _check_shares(self, "punctuation_share")
+        if self.holdout_word_share != 0 and not MIN_SHARE <= self.holdout_word_share <= MAX_SHARE:
             raise ValueError(
-                "arithmetic_share and mixed_share must be at least 0 and together at most 1, "
-                f"got {self.arithmetic_share} and {self.mixed_share}"
+                f"holdout_word_share must be 0 or from {MIN_SHARE} to {MAX_SHARE}, "
+                f"got {self.holdout_word_share}"
+            )
+        if self.holdout_word_share and self.sentence_share:
+            raise ValueError(
+                "holdout_word_share must be 0 with a sentence_share, because words cannot be held out of "
+                f"running text, got {self.holdout_word_share} and {self.sentence_share}"
             )
 
 
@@ -67,168 +130,149 @@ class LineText:
     """What a line says, and what it is made of."""
 
     text: str
-    """What is printed, NFC."""
+    """What is printed, in canonical form."""
     markup: str
     """The same with maths in `$…$` LaTeX."""
     source: str
-    """`words`, `arithmetic` or `mixed`."""
+    """`words`, `sentence`, `arithmetic` or `mixed`."""
+    grades: tuple[int, ...] = ()
+    """The school grade of each expression."""
 
 
 class TextSampler:
     """Draws lines; built once, then a pure function of (seed, number).
 
-    Words are drawn evenly over the distinct ones that are short enough, on the condition that they fill
-    the length asked for: a word's length in proportion to how many words have it and how likely the rest
-    then fits.
+    Words are drawn evenly over the distinct ones, on the condition that they fill the length asked for.
     """
 
-    def __init__(self, words: Iterable[str], config: TextConfig) -> None:
+    def __init__(self, material: TextMaterial, config: TextConfig) -> None:
         """Raise InputError if a source that is asked for cannot make a line of the lengths."""
-        self.config = config
-        distinct = sorted({nfc(word) for word in words})
-        if not all(word.split() == [word] for word in distinct):
-            raise InputError("a word must not be empty or hold white space")
-        self._words_by_length: dict[int, list[str]] = {}
-        for word in distinct:
-            if len(word) <= config.max_length:
-                self._words_by_length.setdefault(len(word), []).append(word)
-        self._choices = self._weigh_lengths()
-        lengths = range(config.min_length, config.max_length + 1)
-        self._word_lengths = [length for length in lengths if length in self._choices]
-        fillable = sorted(self._choices)
-        # A mixed line keeps two characters or more for a space and a number.
-        self._mixed_lengths = [
-            (length, fillable[: bisect_right(fillable, length - 2)])
-            for length in lengths
-            if fillable and fillable[0] <= length - 2
+        missing = REQUIRED_CHARACTERS - material.characters
+        if missing:
+            raise InputError(
+                f"every font must have the signs of arithmetic, got none for {''.join(sorted(missing))!r}: "
+                "choose other fonts"
+            )
+        share = config.holdout_word_share
+        self._sides = [
+            _LineSources(material, config, Side(held_out, share))
+            for held_out in ((False, True) if share else (False,))
         ]
-        words_share = 1 - config.arithmetic_share - config.mixed_share
-        if words_share > 1e-9 and not self._word_lengths:
-            raise InputError(self._complain("words"))
-        if config.mixed_share and not self._mixed_lengths:
-            raise InputError(self._complain("mixed"))
 
     def draw(self, seed: int, number: int) -> LineText:
         """Return line `number`; a line does not depend on which others are drawn."""
         generator = keyed_generator(seed, "text", number)
-        choice = generator.random() - self.config.arithmetic_share
-        if 0 <= choice < self.config.mixed_share:
-            source, text = "mixed", self._draw_mixed(generator)
-        elif choice >= 0 and self._word_lengths:
-            length = _pick(self._word_lengths, generator.random)
-            source, text = "words", " ".join(self._fill_with_words(length, generator.random))
-        else:
-            source, text = "arithmetic", self._draw_arithmetic(generator)
-        return LineText(text=text, markup=to_markup(text), source=source)
-
-    def _complain(self, source: str) -> str:
-        return (
-            f"the corpus must have words that make a {source} line of {self.config.min_length} to "
-            f"{self.config.max_length} characters, got words of {sorted(self._words_by_length)} characters "
-            "that are short enough: give more words or widen the lengths"
+        blocks = (generator.random(num).tolist() for num in repeat(_NUM_AHEAD))
+        random = chain.from_iterable(blocks).__next__
+        source, length = self._sides[-1 if number >= FIRST_NUMBERS["test"] else 0].choose(random)
+        drawn = source.lines.draw(length, random)
+        return LineText(
+            text=drawn.text, markup=to_markup(drawn.text), source=source.name, grades=drawn.grades
         )
 
-    def _weigh_lengths(self) -> dict[int, tuple[list[int], list[float]]]:
-        """Return, for each length that words can fill, the first word's lengths and their cumulative weights.
 
-        `chance[r]` is the probability that words drawn evenly, joined by spaces, come to end exactly at r.
-        """
-        total = sum(map(len, self._words_by_length.values()))
-        chance = {-1: 1.0}
-        choices = {}
-        for length in range(1, self.config.max_length + 1):
-            weights = {
-                first: len(words) / total * chance[length - first - 1]
-                for first, words in sorted(self._words_by_length.items())
-                if length - first - 1 in chance
-            }
-            if weights:
-                chance[length] = sum(weights.values())
-                choices[length] = list(weights), list(accumulate(weights.values()))
-        return choices
+class _Source(NamedTuple):
+    """A kind of lines, and the lengths that it is drawn with."""
 
-    def _fill_with_words(self, length: int, random: Callable[[], float]) -> list[str]:
-        """Return words whose lengths and the spaces between them come to exactly `length`."""
-        words = []
-        while length > 0:
-            lengths, cumulative = self._choices[length]
-            first = lengths[bisect_right(cumulative, random() * cumulative[-1], hi=len(lengths) - 1)]
-            words.append(_pick(self._words_by_length[first], random))
-            length -= first + 1
-        return words
-
-    def _draw_arithmetic(self, generator: np.random.Generator) -> str:
-        """Return expressions that reach a drawn length; one is cut only where no whole one fits."""
-        low, high = self.config.min_length, self.config.max_length
-        target = low + int(generator.random() * (high - low + 1))
-        text = self._draw_expression(generator)
-        while len(text) < target:
-            longer = text + _SEPARATOR + self._draw_expression(generator)
-            if len(longer) > high and len(text) >= low:
-                return text
-            text = longer
-        return text if len(text) <= high else _cut(text, low, high)
-
-    def _draw_expression(self, generator: np.random.Generator) -> str:
-        return arithmetic.draw_expression(generator, _pick(self.config.arithmetic.grades, generator.random))
-
-    def _draw_mixed(self, generator: np.random.Generator) -> str:
-        """Return words with numbers, counted things and expressions in between, of a drawn length exactly."""
-        random = generator.random
-        length, fillable = _pick(self._mixed_lengths, random)
-        words_length = _pick(fillable, random)
-        pieces = self._fill_with_words(words_length, random)
-        places = list(range(len(pieces) + 1))
-        for figure in self._fill_with_figures(length - words_length - 1, generator):
-            # Different places while there are any, so that two figures rarely stand side by side.
-            place = places.pop(int(random() * len(places))) if places else len(pieces)
-            places = [other + (other > place) for other in places]
-            pieces.insert(place, figure)
-        return " ".join(pieces)
-
-    def _fill_with_figures(self, length: int, generator: np.random.Generator) -> list[str]:
-        """Return numbers and expressions whose lengths and the spaces between come to exactly `length`."""
-        figures = []
-        while length > 0:
-            figure = self._draw_figure(generator)
-            for _ in range(_KEEP_DRAWING):
-                if len(figure) == length or len(figure) + 2 <= length:
-                    break
-                figure = self._draw_figure(generator)
-            else:
-                num_digits = length if length <= _LONGEST_NUMBER else 2
-                figure = _draw_number(num_digits, generator.random)
-            figures.append(figure)
-            length -= len(figure) + 1
-        return figures
-
-    def _draw_figure(self, generator: np.random.Generator) -> str:
-        random = generator.random
-        choice = random()
-        if choice < 0.4:
-            return self._draw_expression(generator)
-        number = _draw_number(1 + int(random() * random() * 4), random)
-        if choice < 0.55:
-            return number
-        return number + ("" if choice < 0.9 else " ") + _pick(COUNTERS, random)
+    name: str
+    share: float
+    lines: Source
+    lengths: list[int]
+    weights_so_far: list[float]
 
 
-def _pick(values: Sequence[T], random: Callable[[], float]) -> T:
-    return values[int(random() * len(values))]
+class _LineSources:
+    """The kinds of lines that are asked for, from the words and numbers of one side of the held-out ones."""
+
+    def __init__(self, material: TextMaterial, config: TextConfig, side: Side) -> None:
+        self._material, self._config, self._side = material, config, side
+        lengths = range(config.min_length, config.max_length + 1)
+        self._weights = dict(material.length_weights) or dict.fromkeys(lengths, 1.0)
+        self._longest = max(self._weights)
+        self._vocabulary = _choose_words(material, config, side)
+        self._sources = list(self._list_sources())
+        self._shares_so_far = list(accumulate(source.share for source in self._sources))
+
+    def choose(self, random: Random) -> tuple[_Source, int]:
+        """Return a kind of lines and a length."""
+        source = self._sources[choose(self._shares_so_far, random)]
+        return source, source.lengths[choose(source.weights_so_far, random)]
+
+    def _list_sources(self) -> Iterator[_Source]:
+        config, longest = self._config, self._longest
+        words_share = 1 - config.arithmetic_share - config.mixed_share - config.sentence_share
+        arithmetic_lines = ArithmeticLines(config.arithmetic, self._side, longest)
+        if config.arithmetic_share:
+            yield self._weigh("arithmetic", config.arithmetic_share, arithmetic_lines)
+        if config.mixed_share:
+            words, figures = self._make_words("mixed"), make_figures(self._material.characters)
+            mixed_lines = MixedLines(words, figures, arithmetic_lines, side=self._side, longest=longest)
+            yield self._weigh("mixed", config.mixed_share, mixed_lines)
+        if config.sentence_share:
+            sentences = SentenceLines(self._material.passages, self._weights)
+            yield self._weigh("sentence", config.sentence_share, sentences)
+        if words_share > _ROUNDING:
+            word_lines = WordLines(
+                self._make_words("words"),
+                self._vocabulary.make_starts(),
+                self._vocabulary.make_ends(),
+                cut_share=config.cut_share,
+                joint_share=self._vocabulary.joint_share,
+                longest=longest,
+            )
+            yield self._weigh("words", words_share, word_lines)
+
+    def _make_words(self, name: str) -> Bag:
+        corpus_words, corpus_share = self._vocabulary.lists[0]
+        if corpus_share > _ROUNDING and not corpus_words:
+            raise InputError(self._complain(name))
+        return self._vocabulary.make_words()
+
+    def _weigh(self, name: str, share: float, lines: Source) -> _Source:
+        weights = {length: weight for length, weight in self._weights.items() if length in lines.lengths}
+        if not weights:
+            raise InputError(self._complain(name))
+        return _Source(name, share, lines, list(weights), list(accumulate(weights.values())))
+
+    def _complain(self, name: str) -> str:
+        wanted = f"{min(self._weights)} to {self._longest} characters"
+        if name == "sentence":
+            return (
+                f"--sentence-share above 0 needs running text of {wanted}, got none in "
+                f"{len(self._material.passages)} passages: give files by --corpus-uri or --texts-uri"
+            )
+        corpus_words, _ = self._vocabulary.lists[0]
+        got = sorted(set(map(len, corpus_words)))
+        which = {True: " held-out", False: ""}[self._side.held_out]
+        return (
+            f"the corpus must have{which} words that make a {name} line of {wanted}, got words of {got} "
+            "characters: give more words or widen the lengths"
+        )
 
 
-def _draw_number(num_digits: int, random: Callable[[], float]) -> str:
-    lowest = 10 ** (num_digits - 1)
-    return str(lowest + int(random() * 9 * lowest))
+def _choose_words(material: TextMaterial, config: TextConfig, side: Side) -> Vocabulary:
+    """Return the words of the corpus and of maths that one side may hold, and what they are mixed with."""
+    words = filter(side.fits, sorted(set(material.words)))
+    maths_words = filter(side.fits, filter(material.characters.issuperset, read_maths_words()))
+    corpus_share = 1 - config.maths_share - config.novel_share
+    return Vocabulary(
+        lists=((tuple(words), corpus_share), (tuple(maths_words), config.maths_share)),
+        novel_share=config.novel_share,
+        punctuation_share=config.punctuation_share,
+        characters=material.characters,
+        side=side,
+    )
 
 
-def _cut(text: str, low: int, high: int) -> str:
-    """Return the beginning of expressions longer than `high`: low to high characters, the last one no space.
+def _check_shares(config: TextConfig, *names: str) -> None:
+    shares = [getattr(config, name) for name in names]
+    if not (min(shares) >= 0 and sum(shares) <= 1 + _ROUNDING):
+        together = "and together " if len(names) > 1 else "and "
+        raise ValueError(
+            f"{_enumerate(names)} must be at least 0 {together}at most 1, got {_enumerate(map(str, shares))}"
+        )
 
-    Where every character is needed, the space or separator at the cut gives way to what follows it.
-    """
-    cut = text[:high].rstrip(_SEPARATOR)
-    while len(cut) < low:
-        text = cut + text[len(cut) :].lstrip(_SEPARATOR)
-        cut = text[:high].rstrip(_SEPARATOR)
-    return cut
+
+def _enumerate(words: Iterable[str]) -> str:
+    *others, last = words
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,7 +1,6 @@
 """The model that reads a line: any Hugging Face `VisionEncoderDecoder`, such as TrOCR."""
 
 import logging
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from transformers import (
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import InputError
-from ocr_ray.storage import Location, check_reachable, local_copy, locate
+from ocr_ray.storage import Location, check_reachable, local_copy
 
 log = logging.getLogger(__name__)
 
@@ -81,20 +80,6 @@ class OcrModel:
             token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
-
-
-def locate_model(source: str) -> Location | str:
-    """Return where a model is: its folder, local or on S3, or the hub id itself.
-
-    Raises:
-        InputError: it is none of these.
-    """
-    place = locate(source)
-    if "://" in source or Path(place.path).is_dir():
-        return place
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source):
-        raise InputError(f"a model must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
-    return source
 
 
 @contextmanager

@@ -19,13 +19,15 @@ from ray.train.torch import TorchTrainer
 from ocr_ray.cards import model_card
 from ocr_ray.cluster import count_workers, ray_session, relay_logs, relayed_logs
 from ocr_ray.lines import LabelColumn
-from ocr_ray.parts import PLAN, check_claim, read_digests, require_datasets
+from ocr_ray.manifests import read_digests, require_datasets
+from ocr_ray.parts import PLAN, check_claim
 from ocr_ray.storage import (
     Location,
     copy_files,
     exists,
     list_files,
     locate,
+    locate_model,
     read_json,
     write_bytes,
     write_json,
@@ -33,7 +35,7 @@ from ocr_ray.storage import (
 from ocr_ray.training.checkpoint import HISTORY_FILE, is_model_file
 from ocr_ray.training.feed import LineDataset, check_labels
 from ocr_ray.training.loop import TrainConfig, open_splits, train
-from ocr_ray.training.model import load_model, locate_model, model_files
+from ocr_ray.training.model import load_model, model_files
 from ocr_ray.training.tiny import write_tiny_model
 
 log = logging.getLogger(__name__)

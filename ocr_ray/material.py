@@ -1,0 +1,163 @@
+"""What lines are drawn from, read and checked before any work: words, running text, lengths, pictures.
+
+Texts hold only characters that every font draws and that the model's tokenizer keeps; what is left out is
+listed and counted.
+"""
+
+import hashlib
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from ocr_ray.errors import InputError
+from ocr_ray.labelled import SPLIT, read_lengths, read_texts, require_lines
+from ocr_ray.manifests import read_digests
+from ocr_ray.render.coverage import shared_drawable
+from ocr_ray.render.fonts import Font
+from ocr_ray.storage import Location, list_files, read_bytes, require_folder
+from ocr_ray.text.canonical import CANONICAL
+from ocr_ray.text.corpus import Corpus, read_corpus, read_maths_words, restrict_corpus
+from ocr_ray.text.sampler import CHARACTERS, REQUIRED_CHARACTERS, TextConfig, TextMaterial, TextSampler
+from ocr_ray.text.tokenizing import count_tokens, find_changed, find_unencodable, read_tokenizer
+
+log = logging.getLogger(__name__)
+
+NUM_TRIED_TEXTS = 2_000
+"""Texts that the model's tokenizer is tried on."""
+_PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceConfig:
+    """Where the material of the lines is."""
+
+    corpus_uri: str | None = None
+    """Folder of .txt files whose words are drawn at random; None: the word list of the package."""
+    texts_uri: str | None = None
+    """Dataset of labelled lines whose train split is drawn again by --sentence-share."""
+    lengths_like: str | None = None
+    """Dataset of lines whose lengths are followed instead of --min-length and --max-length."""
+    pictures_uri: str | None = None
+    """Folder of pictures of which --renderer trdg lays a part behind each line."""
+    model: str | None = None
+    """Hub id or folder of the model to be trained: characters that its tokenizer loses are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Material:
+    """What lines are drawn from, and what is known about it."""
+
+    text: TextMaterial
+    pictures: tuple[bytes, ...]
+    """Backgrounds for trdg."""
+    tokenizer: str | None
+    """The tokenizer.json of `--model`."""
+    identity: dict[str, Any]
+    """What decides the lines: hashes, lengths, characters left out."""
+    notes: dict[str, Any]
+    """Worth recording, without a say in the lines."""
+
+
+def gather_material(sources: SourceConfig, text: TextConfig, fonts: Sequence[Font]) -> Material:
+    """Return the material for lines in `fonts`.
+
+    Raises:
+        InputError: a place is wrong, or the fonts or the tokenizer lack what every line needs.
+    """
+    corpus, texts_digest = _read_corpus(sources)
+    wanted = CHARACTERS.union(*corpus.words, *corpus.passages)
+    characters, lacking_by_font = shared_drawable(fonts, wanted)
+    tokenizer = read_tokenizer(sources.model) if sources.model else None
+    unencodable = find_unencodable(tokenizer, characters) if tokenizer else frozenset()
+    characters -= unencodable
+    if lacking := sorted(REQUIRED_CHARACTERS - characters):
+        raise InputError(
+            f"every font must draw {' '.join(lacking)}, and the tokenizer of --model keep them; "
+            f"{list(lacking_by_font)} and --model do not: choose others"
+        )
+    corpus, costs = restrict_corpus(corpus, characters)
+    left_out = "".join(sorted(wanted - characters))
+    log.info("%d words and %d passages", len(corpus.words), len(corpus.passages))
+    if left_out:
+        log.warning("characters left out of the lines, see left_out in manifest.json: %s", left_out)
+    lengths = (
+        read_lengths(require_lines(sources.lengths_like, "--lengths-like")) if sources.lengths_like else ()
+    )
+    material = TextMaterial(
+        words=corpus.words,
+        passages=corpus.passages if text.sentence_share else (),
+        characters=characters,
+        length_weights=lengths,
+    )
+    pictures = _read_pictures(sources.pictures_uri)
+    lost = {"lacking_by_font": lacking_by_font, "unencodable": sorted(unencodable), "cost": dict(costs)}
+    return Material(
+        text=material,
+        pictures=pictures,
+        tokenizer=tokenizer,
+        identity={
+            "corpus": corpus.sha256_by_file,
+            "texts": texts_digest,
+            "lengths": {str(length): weight for length, weight in lengths},
+            "pictures": [hashlib.sha256(picture).hexdigest() for picture in pictures],
+            "left_out": left_out,
+            "package": _hash_package(),
+        },
+        notes={"left_out": lost, "canonical": CANONICAL},
+    )
+
+
+def _read_corpus(sources: SourceConfig) -> tuple[Corpus, str | None]:
+    """Return the corpus with the labelled texts among its passages, and the digest of those."""
+    folder = require_folder(sources.corpus_uri, "--corpus-uri") if sources.corpus_uri else None
+    corpus = read_corpus(folder)
+    if sources.texts_uri is None:
+        return corpus, None
+    place = require_lines(sources.texts_uri, "--texts-uri")
+    (digests,) = read_digests({"texts": place}).values()
+    return replace(corpus, passages=corpus.passages + read_texts(place)), digests.get(SPLIT)
+
+
+def _read_pictures(uri: str | None) -> tuple[bytes, ...]:
+    if uri is None:
+        return ()
+    folder = require_folder(uri, "--pictures-uri")
+    names = [name for name in list_files(folder) if name.lower().endswith(_PICTURE_ENDINGS)]
+    if not names:
+        raise InputError(f"--pictures-uri must hold pictures (.png, .jpg), got none in {folder}")
+    return tuple(_read_picture(folder / name) for name in names)
+
+
+def _read_picture(location: Location) -> bytes:
+    """Return a picture as an RGB PNG: what is transparent would leave the paper without a grey value."""
+    try:
+        with Image.open(io.BytesIO(read_bytes(location))) as image:
+            buffer = io.BytesIO()
+            image.convert("RGB").save(buffer, "PNG")
+    except (UnidentifiedImageError, OSError) as error:
+        raise InputError(f"--pictures-uri must hold pictures alone, {location} is none: {error}") from error
+    return buffer.getvalue()
+
+
+def _hash_package() -> str:
+    """Return a hash of what the package itself brings into the lines beside its code."""
+    return hashlib.sha256(repr((read_maths_words(), sorted(CANONICAL.items()))).encode()).hexdigest()
+
+
+def try_tokenizer(material: Material, text: TextConfig, seed: int) -> dict[str, Any]:
+    """Return how a model's tokenizer takes lines of the material; InputError if it changes any of them."""
+    if material.tokenizer is None:
+        return {}
+    sampler = TextSampler(material.text, text)
+    texts = [sampler.draw(seed, number).text for number in range(NUM_TRIED_TEXTS)]
+    if changed := find_changed(material.tokenizer, texts):
+        raise InputError(
+            f"the tokenizer of --model must give back what it was given, it changed {len(changed)} of "
+            f"{len(texts)} lines, {changed[0][0]!r} to {changed[0][1]!r}"
+        )
+    counts = count_tokens(material.tokenizer, texts)
+    return {"lines_tried": len(texts), "most_tokens": max(counts), "mean_tokens": sum(counts) / len(counts)}

@@ -1,0 +1,75 @@
+"""What a running job shows: a line in the log now and then, and counters that Prometheus can scrape."""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import cache
+
+from ray.util.metrics import Counter, Histogram
+
+from ocr_ray.lines import PartStats
+
+log = logging.getLogger(__name__)
+
+LOG_INTERVAL_S = 10.0
+LINE_SECONDS_BOUNDARIES = [0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1]
+
+
+class Progress:
+    """Logs how far the parts of a dataset are, every ten seconds at most, and once they are all there."""
+
+    def __init__(
+        self, name: str, *, num_parts: int, num_pending: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name, self._num_parts, self._num_pending = name, num_parts, num_pending
+        self._clock = clock
+        self._started_s = self._logged_s = clock()
+        self._num_done = self._num_lines = self._num_rejects = 0
+
+    def add(self, stats: PartStats) -> None:
+        """Count a part that was pending."""
+        self._num_done += 1
+        self._num_lines += stats.rows
+        self._num_rejects += stats.num_rejects
+        now_s, left = self._clock(), self._num_pending - self._num_done
+        if left and now_s - self._logged_s < LOG_INTERVAL_S:
+            return
+        self._logged_s, elapsed_s = now_s, now_s - self._started_s
+        log.info(
+            "%s: %d of %d parts, %.0f lines/s, %s left, %d rejects",
+            self._name,
+            self._num_parts - left,
+            self._num_parts,
+            self._num_lines / max(elapsed_s, 1e-9),
+            timedelta(seconds=round(elapsed_s / self._num_done * left)),
+            self._num_rejects,
+        )
+
+
+def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
+    """Add a part that took `seconds` to this worker's metrics, which Ray exports with `ray_` before the name.
+
+    A part that Ray had made again after a worker died is counted for each time that it was finished.
+    """
+    lines, rejects, line_seconds = _create_metrics()
+    if stats.rows:
+        lines.inc(stats.rows, {"dataset": dataset})
+        line_seconds.observe(seconds / stats.rows, {"dataset": dataset})
+    for reason, count in stats.rejects.items():
+        rejects.inc(count, {"dataset": dataset, "reason": reason})
+
+
+@cache
+def _create_metrics() -> tuple[Counter, Counter, Histogram]:
+    """Return the metrics of this process; Ray wants each created once."""
+    return (
+        Counter("ocr_ray_lines_total", "Lines written.", ("dataset",)),
+        Counter("ocr_ray_rejects_total", "What could not become a line.", ("dataset", "reason")),
+        Histogram(
+            "ocr_ray_line_seconds",
+            "Seconds per line, the mean of each part.",
+            LINE_SECONDS_BOUNDARIES,
+            ("dataset",),
+        ),
+    )

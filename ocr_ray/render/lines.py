@@ -1,0 +1,114 @@
+"""Line `number` of a dataset, from text to encoded image: a pure function of the inputs and the number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Literal
+
+import cv2
+import numpy as np
+import PIL
+from PIL import features
+
+from ocr_ray.errors import RenderError
+from ocr_ray.images import ImageConfig, encode_image
+from ocr_ray.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
+from ocr_ray.render import fast
+from ocr_ray.render.fonts import Font
+from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
+from ocr_ray.text.sampler import TextConfig, TextMaterial, TextSampler
+
+Renderer = Literal["fast", "trdg"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RenderInputs:
+    """What every line of a dataset needs: content, no paths of this machine."""
+
+    material: TextMaterial
+    text: TextConfig
+    fonts: tuple[Font, ...]
+    holdout_fonts: tuple[Font, ...]
+    """Of the test split; none: it is set in `fonts` too."""
+    style: StyleConfig | None
+    """None: trdg's defaults."""
+    renderer: Renderer
+    pictures: tuple[bytes, ...]
+    """Backgrounds for trdg."""
+    image: ImageConfig
+    seed: int
+
+
+class LineMaker:
+    """Makes lines; built once in a process, then a pure function of the number."""
+
+    def __init__(self, inputs: RenderInputs) -> None:
+        self._inputs = inputs
+        self._sampler = TextSampler(inputs.material, inputs.text)
+        self._fonts = {font.name: font for font in (*inputs.fonts, *inputs.holdout_fonts)}
+        self._names = [font.name for font in inputs.fonts]
+        self._test_names = [font.name for font in inputs.holdout_fonts] or self._names
+
+    def make(self, number: int) -> TextLine:
+        """Return line `number`; RenderError if it cannot be drawn."""
+        inputs = self._inputs
+        line = self._sampler.draw(inputs.seed, number)
+        style = draw_style(inputs.style, inputs.seed, number)
+        names = self._test_names if number >= FIRST_NUMBERS["test"] else self._names
+        name = choose_font(names, inputs.seed, number)
+        if inputs.renderer == "trdg":
+            style = as_trdg_draws(style)
+        image_bytes, width_px = self._draw(line.text, self._fonts[name], style)
+        return TextLine(
+            line_id=f"{number:09d}",
+            image_bytes=image_bytes,
+            text=line.text,
+            markup=line.markup,
+            source=line.source,
+            font=name,
+            width_px=width_px,
+            height_px=style.height_px,
+            style=style.to_json(),
+            grades=line.grades,
+        )
+
+    def _draw(self, text: str, font: Font, style: LineStyle) -> tuple[bytes, int]:
+        """Return the encoded image, and its width in px before it was resized."""
+        config = self._inputs.image
+        if self._inputs.renderer == "trdg":
+            from ocr_ray.render import trdg  # takes most of a second to import
+
+            image = trdg.draw_line(text, font, style, self._inputs.pictures)
+            return encode_image(image, config), image.width
+        pixels, width_px = fast.draw_line(text, font, style, square=config.size == "384")
+        return fast.encode_pixels(pixels, config), width_px
+
+
+def render_part(inputs: RenderInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:
+    """Yield the lines of a part, and a reject for each that cannot be drawn."""
+    maker = make_maker(inputs)
+    for number in range(spec.start, spec.stop):
+        try:
+            yield maker.make(number)
+        except RenderError as error:
+            yield Reject(reason=error.reason, detail=error.detail, number=number)
+
+
+@lru_cache(maxsize=2)
+def make_maker(inputs: RenderInputs) -> LineMaker:
+    """Return the maker of the inputs, the same for the same object: tables are built once in a process."""
+    return LineMaker(inputs)
+
+
+def drawing_versions() -> dict[str, str]:
+    """Return the versions of what decides texts and pixels on x86-64 with AVX2."""
+    return {
+        "ocr_ray": version("ocr_ray"),
+        "trdg": version("trdg"),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "pillow": PIL.__version__,
+        "freetype": str(features.version("freetype2")),
+        "libjpeg_turbo": str(features.version("libjpeg_turbo")),
+    }
