@@ -1,31 +1,40 @@
-"""How fast lines are rendered: the adapter in `ocr_ray.render.trdg` against trdg used as its README shows.
+"""How fast lines are rendered: ours against trdg, and against what no renderer of such images can save.
 
     python -m benchmarks.render
 
-Both draw the same texts in the same fonts and styles, turn about in one process, so that a busy machine slows
-both; the figure that counts is the ratio. The rates of a line's other steps stand beside it.
+Three things take turns in one process on the same texts, fonts and styles, so that a busy machine slows all:
+trdg as its README shows it, in its default RGB, then Pillow's conversion to grey, resize and JPEG; ours, up
+to the encoded bytes; and the floor, one enlargement and one JPEG of a canvas that is ready. Ours has drawn
+other lines before, as a worker has that renders a hundred thousand. The last line of the output is JSON:
+`ratio` is ours over trdg, `floor_share` ours over the floor, `ratio_grey` ours over trdg that draws in grey.
 """
 
+import io
 import itertools
+import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from PIL import ImageFont
+from PIL import Image, ImageFont
 from trdg import computer_text_generator
 from trdg.generators.from_strings import GeneratorFromStrings
 
-from ocr_ray.images import ImageConfig, encode_image
-from ocr_ray.render import trdg
-from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts
-from ocr_ray.render.style import choose_font, draw_style
+from ocr_ray.images import JPEG_QUALITY, SQUARE_SIZE_PX, ImageConfig
+from ocr_ray.render import fast
+from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts, shared_characters
+from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
 from ocr_ray.text.corpus import read_corpus
-from ocr_ray.text.sampler import TextConfig, TextSampler
+from ocr_ray.text.sampler import TextConfig, TextMaterial, TextSampler
 
-SEED, LINES_PER_TURN, TURNS = 7, 100, 6
+SEED, LINES_PER_TURN, TURNS = 7, 300, 4
+NUM_DRAWN_BEFORE = 15_000
+SQUARE = (SQUARE_SIZE_PX, SQUARE_SIZE_PX)
 
 
 class _OldFont(ImageFont.FreeTypeFont):
@@ -36,26 +45,29 @@ class _OldFont(ImageFont.FreeTypeFont):
         return int(right), int(bottom)
 
 
-def draw_plainly(text: str, path: str, style: Any) -> Any:
-    """Draw with trdg alone, which opens the font file for every image."""
-    adapted = computer_text_generator.ImageFont
-    computer_text_generator.ImageFont = SimpleNamespace(truetype=lambda font, size: _OldFont(font, size))
-    try:
-        return GeneratorFromStrings(
-            [text],
-            count=1,
-            fonts=[path],
-            size=style.height_px,
-            skewing_angle=style.skew_deg % 360,
-            blur=style.blur_px,
-            background_type=0 if style.background == "noise" else 1,
-            space_width=style.space_width,
-            character_spacing=style.character_spacing_px,
-            margins=style.margins_px,
-            image_mode="L",
-        ).next()[0]
-    finally:
-        computer_text_generator.ImageFont = adapted
+computer_text_generator.ImageFont = SimpleNamespace(truetype=lambda font, size: _OldFont(font, size))
+
+
+def render_with_trdg(text: str, path: str, style: LineStyle, mode: str) -> bytes:
+    """Return the JPEG of a line that trdg draws and Pillow converts, resizes and encodes."""
+    image = GeneratorFromStrings(
+        [text],
+        count=1,
+        fonts=[path],
+        size=style.height_px,
+        skewing_angle=int(style.skew_deg) % 360,
+        blur=style.blur_px,
+        background_type=0 if style.noise else 1,
+        text_color=f"#{style.ink:02x}{style.ink:02x}{style.ink:02x}",
+        space_width=style.space_width,
+        character_spacing=round(style.letter_spacing * style.height_px),
+        margins=style.margins_px,
+        image_mode=mode,
+    ).next()[0]
+    buffer = io.BytesIO()
+    square = image.convert("L").resize(SQUARE, Image.Resampling.BILINEAR)
+    square.save(buffer, "JPEG", quality=JPEG_QUALITY)
+    return buffer.getvalue()
 
 
 def measure(work: Callable[[int], Any], numbers: range) -> float:
@@ -67,38 +79,54 @@ def measure(work: Callable[[int], Any], numbers: range) -> float:
 
 
 def main() -> None:
-    """Print lines per second of both, their ratio, and where the time goes."""
+    """Measure all in turns and print what they give."""
     fonts = {font.name: font for font in find_available_fonts(DEFAULT_FONTS)}
-    sampler = TextSampler(read_corpus(None).words, TextConfig())
+    material = TextMaterial(words=read_corpus(None).words, characters=shared_characters(list(fonts.values())))
+    sampler, config = TextSampler(material, TextConfig()), ImageConfig()
+    num_lines = LINES_PER_TURN * TURNS + NUM_DRAWN_BEFORE
+    texts = [sampler.draw(SEED, number).text for number in range(num_lines)]
+    names = [choose_font(list(fonts), SEED, number) for number in range(num_lines)]
+    drawn = [draw_style(StyleConfig(), SEED, number) for number in range(num_lines)]
+    styles = [replace(as_trdg_draws(style), font_size_px=style.font_size_px) for style in drawn]
+
+    lines = [(text, fonts[name], style) for text, name, style in zip(texts, names, styles, strict=True)]
+
+    def render(number: int) -> bytes:
+        return fast.encode_line(*lines[number], config)[0]
+
+    def encode_canvas(number: int) -> bytes:
+        return fast.encode_canvas(canvases[number % LINES_PER_TURN], config)
+
+    canvases = [fast.draw_line(*lines[number])[0] for number in range(LINES_PER_TURN)]
+    measure(render, range(LINES_PER_TURN * TURNS, num_lines))
     with tempfile.TemporaryDirectory() as folder:
         paths = {}
         for font in fonts.values():
             paths[font.name] = f"{folder}/{font.sha256}-{font.file_name}"
             Path(paths[font.name]).write_bytes(font.content)
 
-        def name(number: int) -> str:
-            return choose_font(list(fonts), SEED, number)
+        def trdg_in(mode: str) -> Callable[[int], bytes]:
+            return lambda number: render_with_trdg(texts[number], paths[names[number]], styles[number], mode)
 
         works: dict[str, Callable[[int], Any]] = {
-            "trdg alone": lambda n: draw_plainly(
-                sampler.draw(SEED, n).text, paths[name(n)], draw_style(SEED, n)
-            ),
-            "ocr_ray.render.trdg": lambda n: trdg.draw_line(
-                sampler.draw(SEED, n).text, fonts[name(n)], draw_style(SEED, n)
-            ),
-            "text and style only": lambda n: (sampler.draw(SEED, n), draw_style(SEED, n), name(n)),
+            "trdg": trdg_in("RGB"),
+            "trdg_grey": trdg_in("L"),
+            "ours": render,
+            "floor": encode_canvas,
+            "text": lambda number: (sampler.draw(SEED, number), draw_style(StyleConfig(), SEED, number)),
         }
-        images = [works["ocr_ray.render.trdg"](n) for n in range(LINES_PER_TURN)]
-        works["384x384 and JPEG only"] = lambda n: encode_image(images[n % len(images)], ImageConfig())
-        measure(works["ocr_ray.render.trdg"], range(1_000))  # every font at every size is open
         seconds = dict.fromkeys(works, 0.0)
-        for turn, (label, work) in itertools.product(range(TURNS), works.items()):
-            first = 1_000 + turn * LINES_PER_TURN
-            seconds[label] += measure(work, range(first, first + LINES_PER_TURN))
-    lines = LINES_PER_TURN * TURNS
-    for label, total in seconds.items():
-        print(f"{label:>22}: {lines / total:8.0f} lines/s on one core")
-    print(f"ratio {seconds['trdg alone'] / seconds['ocr_ray.render.trdg']:.2f}")
+        for turn, (name, work) in itertools.product(range(TURNS), works.items()):
+            seconds[name] += measure(work, range(turn * LINES_PER_TURN, (turn + 1) * LINES_PER_TURN))
+    rates = {name: LINES_PER_TURN * TURNS / taken for name, taken in seconds.items()}
+    print(f"text and style alone: {rates['text']:.0f} lines/s on one core", file=sys.stderr)
+    figures = {f"{name}_per_s": round(rates[name], 1) for name in ("trdg", "ours", "floor", "trdg_grey")}
+    ratios = {
+        "ratio": rates["ours"] / rates["trdg"],
+        "floor_share": rates["ours"] / rates["floor"],
+        "ratio_grey": rates["ours"] / rates["trdg_grey"],
+    }
+    print(json.dumps(figures | {name: round(value, 2) for name, value in ratios.items()}))
 
 
 if __name__ == "__main__":

@@ -179,8 +179,7 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
         "from ocr_ray.render.style import StyleConfig, draw_style\n"
         "font = find_available_fonts(DEFAULT_FONTS)[0]\n"
         "styles = [draw_style(StyleConfig(), 7, number) for number in range(40)]\n"
-        "images = [fast.draw_line('탁자 7개', font, style, square=True)[0] for style in styles]\n"
-        "files = [fast.encode_pixels(image, ImageConfig()) for image in images]\n"
+        "files = [fast.encode_line('탁자 7개', font, style, ImageConfig())[0] for style in styles]\n"
         "print(hashlib.sha256(b''.join(files)).hexdigest())\n"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -211,8 +210,8 @@ def test_skew_turns_anticlockwise() -> None:
 def test_jpegs_are_those_of_pillow_and_pngs_keep_every_pixel() -> None:
     pixels, _ = fast.draw_line("식 24÷8", FONTS[0], PLAIN, square=True)
     jpeg, png = ImageConfig(format="jpeg"), ImageConfig(format="png")
-    assert fast.encode_pixels(pixels, jpeg) == encode_image(Image.fromarray(pixels), jpeg)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(fast.encode_pixels(pixels, png)))), pixels)
+    assert fast.encode_canvas(pixels, jpeg) == encode_image(Image.fromarray(pixels), jpeg)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(fast.encode_canvas(pixels, png)))), pixels)
 
 
 def test_a_glyph_that_reaches_left_of_its_origin_keeps_its_ink(tmp_path) -> None:

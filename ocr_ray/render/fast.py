@@ -9,7 +9,7 @@ trdg's: the text reaches from the font's ascender to the lowest ink of its chara
 import io
 import math
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any
 
 import cv2
@@ -21,6 +21,7 @@ from ocr_ray.errors import RenderError
 from ocr_ray.images import JPEG_QUALITY, PNG_COMPRESS_LEVEL, SQUARE_SIZE_PX, ImageConfig
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.render.fonts import Font
+from ocr_ray.render.kernels import area_kernel, blur_kernel
 from ocr_ray.render.style import LineStyle
 
 cv2.setNumThreads(0)
@@ -28,21 +29,19 @@ cv2.ipp.setUseIPP(False)
 
 Pixels = npt.NDArray[Any]
 """Shape (height, width), uint8."""
-Kernel = npt.NDArray[np.float64]
 
 MAX_GLYPHS = 65_536
 """Kept per process, about 2 kB each; three fonts at the sizes of the styles have 39,000."""
 _PADDING_PX = 8
 """Around the strip, so that what is averaged at its edges is not lost."""
-_KERNEL_STEPS = 64
-"""Kernels are kept for widths in steps of a 64th of a pixel."""
 _LOWEST_INK = 0.6
 """Share of the font's size that text reaches down to at least, so that a line of quotes stays small."""
 _NOISE_SAMPLES = 2**20
 
 
-Glyph = tuple[Pixels, int, int, int, int]
-"""Coverage of the ink box; its left, top, bottom from the origin on the ascender; the advance. All px."""
+Glyph = tuple[Pixels, int, int, int, int, int]
+"""Coverage of the ink box; its left, top and bottom from the origin on the ascender; its width; the advance,
+which is not less than left and width together. All px."""
 
 
 class _GlyphCache(dict[str, Glyph]):
@@ -54,18 +53,15 @@ class _GlyphCache(dict[str, Glyph]):
 
     def __missing__(self, character: str) -> Glyph:
         mask, (left, top) = self.font.getmask2(character, mode="L", anchor="la")
-        pixels = np.frombuffer(bytes(mask), np.uint8).reshape(mask.size[::-1])
-        columns = np.flatnonzero(pixels.any(axis=0))
-        if columns.size:  # Pillow's box reaches from the origin to the advance
-            left += int(columns[0])
-            pixels = np.ascontiguousarray(pixels[:, columns[0] : columns[-1] + 1])
-        else:
-            pixels, top = pixels[:0, :0], 0
-        advance = max(round(self.font.getlength(character)), left + pixels.shape[1])
+        x0, _, x1, _ = mask.getbbox() or (0, 0, 0, 0)  # Pillow's mask reaches from the origin to the advance
+        pixels = np.frombuffer(bytes(mask), np.uint8).reshape(mask.size[::-1])[:, x0:x1].copy()
+        left, top = (left + x0, top) if x1 else (0, 0)
+        height, width = pixels.shape
+        advance = max(round(self.font.getlength(character)), left + width)
         if sum(map(len, _caches.values())) >= MAX_GLYPHS:
             for cache in _caches.values():
                 cache.clear()
-        self[character] = glyph = pixels, left, top, top + pixels.shape[0], advance
+        self[character] = glyph = pixels, left, top, top + height, width, advance
         return glyph
 
 
@@ -79,6 +75,9 @@ class _Strip:
 
 
 _caches: dict[tuple[Font, int], _GlyphCache] = {}
+_SQUARE = (SQUARE_SIZE_PX, SQUARE_SIZE_PX)
+_square = np.empty(_SQUARE, np.uint8)
+"""Filled anew by each line that is encoded; fresh memory of that size costs as much as the resize."""
 
 
 def draw_line(text: str, font: Font, style: LineStyle, *, square: bool = False) -> tuple[Pixels, int]:
@@ -90,6 +89,40 @@ def draw_line(text: str, font: Font, style: LineStyle, *, square: bool = False) 
     Raises:
         RenderError: `missing_glyph`, the font lacks a character; `no_ink`, there is nothing to see.
     """
+    canvas, width_px = _draw_canvas(text, font, style, square)
+    return (_fill_square(canvas, np.empty(_SQUARE, np.uint8)) if square else canvas), width_px
+
+
+def encode_line(text: str, font: Font, style: LineStyle, config: ImageConfig) -> tuple[bytes, int]:
+    """Return the file of a line's picture, and its width in px before it was resized; see `draw_line`."""
+    square = config.size == "384"
+    canvas, width_px = _draw_canvas(text, font, style, square)
+    return encode_canvas(canvas, config), width_px
+
+
+def encode_canvas(canvas: Pixels, config: ImageConfig) -> bytes:
+    """Return the file of a line's pixels, resized to the square if `config` says so.
+
+    Of a square, the JPEG is byte for byte the one that `images.encode_image` gives.
+    """
+    if config.size == "384" and canvas.shape != _SQUARE:
+        canvas = _fill_square(canvas, _square)
+    if config.format == "jpeg":
+        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+    else:
+        options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESS_LEVEL]
+    return bytes(cv2.imencode(".jpg" if config.format == "jpeg" else ".png", canvas, options)[1])
+
+
+def _fill_square(canvas: Pixels, square: Pixels) -> Pixels:
+    grows = max(canvas.shape) <= SQUARE_SIZE_PX
+    return cv2.resize(
+        canvas, _SQUARE, dst=square, interpolation=cv2.INTER_LINEAR if grows else cv2.INTER_AREA
+    )
+
+
+def _draw_canvas(text: str, font: Font, style: LineStyle, square: bool) -> tuple[Pixels, int]:
+    """Return the line at its height, if `square` already as wide as the square, and its own width in px."""
     if missing := sorted(set(text) - font.characters()):
         raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
     strip = _set_glyphs(text, font, style)
@@ -101,24 +134,7 @@ def draw_line(text: str, font: Font, style: LineStyle, *, square: bool = False) 
     canvas = _place(strip, style, shrink, SQUARE_SIZE_PX if square else width_px)
     if style.neighbour:
         _add_neighbour(canvas, style)
-    pixels = _print(canvas, style, stretch)
-    if square:
-        grows = style.height_px <= SQUARE_SIZE_PX
-        pixels = cv2.resize(
-            pixels,
-            (SQUARE_SIZE_PX, SQUARE_SIZE_PX),
-            interpolation=cv2.INTER_LINEAR if grows else cv2.INTER_AREA,
-        )
-    return pixels, width_px
-
-
-def encode_pixels(pixels: Pixels, config: ImageConfig) -> bytes:
-    """Return the file of 8-bit greyscale pixels; its JPEG is byte for byte that of `images.encode_image`."""
-    if config.format == "jpeg":
-        options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
-    else:
-        options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESS_LEVEL]
-    return bytes(cv2.imencode(".jpg" if config.format == "jpeg" else ".png", pixels, options)[1])
+    return _print(canvas, style, stretch), width_px
 
 
 def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
@@ -128,7 +144,7 @@ def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
     if glyphs is None:
         glyphs = _caches[font, size_px] = _GlyphCache(font, size_px)
     spacing = round(style.letter_spacing * size_px)
-    space = int(glyphs[" "][4] * style.space_width) + spacing
+    space = int(glyphs[" "][-1] * style.space_width) + spacing
     x = first = highest = end = 0
     lowest = int(_LOWEST_INK * size_px)
     placed = []
@@ -136,20 +152,28 @@ def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
         if character == " ":
             x += space
             continue
-        pixels, left, top, bottom, advance = glyphs[character]
-        height, width = pixels.shape
-        placed.append((pixels, x + left, top, height, width))
-        first, highest = min(first, x + left), min(highest, top)
-        end, lowest = max(end, x + left + width, x + advance), max(lowest, bottom)
-        x += advance + spacing
-    if not any(glyph[0].size for glyph in placed):
+        pixels, left, top, bottom, width, advance = glyphs[character]
+        placed.append((pixels, x + left, top, bottom, width))
+        # Comparisons, since `min` and `max` would take a tenth of the time of a line.
+        if x + left < first:
+            first = x + left
+        if top < highest:
+            highest = top
+        if bottom > lowest:
+            lowest = bottom
+        x += advance
+        if x > end:
+            end = x
+        x += spacing
+    if not any(width for *_, width in placed):
         raise RenderError("no_ink", f"{text!r} has nothing to see in {font.name}")
     width_px, height_px = end - first, lowest - highest
     strip = np.zeros((height_px + 2 * _PADDING_PX, width_px + 2 * _PADDING_PX), np.uint8)
+    right, down = _PADDING_PX - first, _PADDING_PX - highest
     drawn_to = 0
-    for pixels, left, top, height, width in placed:
-        x0, y0 = left - first + _PADDING_PX, top - highest + _PADDING_PX
-        box = strip[y0 : y0 + height, x0 : x0 + width]
+    for pixels, left, top, bottom, width in placed:
+        x0 = left + right
+        box = strip[top + down : bottom + down, x0 : x0 + width]
         if x0 >= drawn_to:
             box[:] = pixels
         else:
@@ -183,7 +207,7 @@ def _place(strip: _Strip, style: LineStyle, shrink: tuple[float, float], width_p
     # Downwards less is averaged by what the map averages itself; across a little more, as Pillow does.
     widths = math.sqrt(across * across + 0.5) if across > 1 else 1.0, math.sqrt(max(1, down * down - 1))
     if max(widths) > 1:
-        kernel_x, kernel_y = (_area_kernel(round(width * _KERNEL_STEPS)) for width in widths)
+        kernel_x, kernel_y = map(area_kernel, widths)
         pixels = cv2.sepFilter2D(pixels, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
     angle = math.radians(style.skew_deg)
     sine, cosine = math.sin(angle), math.cos(angle)
@@ -222,55 +246,22 @@ def _print(coverage: Pixels, style: LineStyle, stretch: float) -> Pixels:
     grey = cv2.convertScaleAbs(coverage, alpha=(style.paper - style.ink) / 255, beta=-style.paper)
     if style.noise:
         grey = _add_noise(grey, style, stretch)
-    radius = style.blur_px * _KERNEL_STEPS
-    across, down = _blur_kernel(round(radius * stretch), stretch < 1), _blur_kernel(round(radius), False)
-    if across.size > 1 or down.size > 1:
-        grey = cv2.sepFilter2D(grey, -1, across, down, borderType=cv2.BORDER_REPLICATE)
-    return grey
-
-
-@lru_cache(maxsize=4096)
-def _area_kernel(steps: int) -> Kernel:
-    """Return the kernel that averages over `steps` / 64 pixels, at least one."""
-    width = max(1.0, steps / _KERNEL_STEPS)
-    reach = max(0, math.ceil((width - 1) / 2) - 1)
-    return _extended_box(reach, (width - 2 * reach - 1) / 2)
-
-
-@lru_cache(maxsize=4096)
-def _blur_kernel(steps: int, is_reduced: bool) -> Kernel:
-    """Return the kernel of a Gaussian of `steps` / 64 pixels, softer where Pillow's reduction of a line is.
-
-    Three extended boxes, each of a third of the variance, as Pillow blurs: Gwosdek et al. 2011, "Theoretical
-    foundations of Gaussian convolution by extended box filtering", equations 8 and 14.
-    """
-    variance = (steps / _KERNEL_STEPS) ** 2 / 3
-    reach = int((math.sqrt(12 * variance + 1) - 1) / 2)
-    end = (2 * reach + 1) * (reach * (reach + 1) - 3 * variance) / (6 * (variance - (reach + 1) ** 2))
-    box = _extended_box(reach, end)
-    kernel = np.convolve(np.convolve(box, box), box)
-    return np.convolve(kernel, [1 / 18, 16 / 18, 1 / 18]) if is_reduced else kernel
-
-
-def _extended_box(reach: int, end: float) -> Kernel:
-    """Return 2 * reach + 1 equal weights with one of `end` times that on either side; their sum is 1."""
-    if not end and not reach:
-        return np.ones(1)
-    return np.array([end, *[1.0] * (2 * reach + 1), end]) / (2 * (reach + end) + 1)
+    across, down = blur_kernel(style.blur_px * stretch, stretch < 1), blur_kernel(style.blur_px, False)
+    return cv2.sepFilter2D(grey, -1, across, down, borderType=cv2.BORDER_REPLICATE)
 
 
 def _add_noise(grey: Pixels, style: LineStyle, stretch: float) -> Pixels:
     """Add noise that is even in the line's own pixels, whatever the canvas is stretched to."""
     height, width = grey.shape
-    width_px = round(width / stretch)
-    size = height * width_px
+    drawn_width = min(width, round(width / stretch))
+    size = height * drawn_width
     start = style.seed % max(1, _NOISE_SAMPLES - size)
-    noise = np.resize(_noise()[start : start + size], (height, width_px))
-    if width_px != width:
-        method = cv2.INTER_AREA if width_px > width else cv2.INTER_LINEAR
-        noise = cv2.resize(noise, (width, height), interpolation=method)
-    noisy = cv2.scaleAdd(noise, style.noise, grey.astype(np.float32))
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    noise = np.resize(_noise()[start : start + size], (height, drawn_width))
+    if drawn_width < width:
+        noise = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
+    # Where several pixels of the line become one of the canvas, their noise evens out.
+    strength = style.noise * float(np.linalg.norm(area_kernel(1 / stretch)))
+    return cv2.addWeighted(grey, 1, noise, strength, 0, dtype=cv2.CV_8U)
 
 
 @cache

@@ -81,8 +81,7 @@ class LineMaker:
 
             image = trdg.draw_line(text, font, style, self._inputs.pictures)
             return encode_image(image, config), image.width
-        pixels, width_px = fast.draw_line(text, font, style, square=config.size == "384")
-        return fast.encode_pixels(pixels, config), width_px
+        return fast.encode_line(text, font, style, config)
 
 
 def render_part(inputs: RenderInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:
