@@ -39,7 +39,7 @@ def test_every_value_of_a_style_is_in_its_range(seed: int, number: int) -> None:
 def test_a_neighbour_leaves_a_pixel_of_paper_before_the_text(seed: int, number: int) -> None:
     style = draw_style(replace(PAGES, neighbour_share=1.0, margin=(0.01, 0.5)), seed, number)
     margin = style.margins_px[0 if style.neighbour == "top" else 2]
-    assert 1 <= style.neighbour_px <= margin - 2
+    assert 1 <= style.neighbour_px <= min(margin - 2, max(1, 0.2 * style.text_height_px + 0.5))
 
 
 def test_shares_are_what_was_asked_for() -> None:

@@ -125,6 +125,8 @@ PLAIN_PAPER, PLAIN_NOISE = 235, 10.0
 """Mean and standard deviation of trdg's noisy paper, grey values."""
 _PLAIN_MARGIN_PX = 5
 _NEIGHBOUR_MARGIN_PX = 3
+_NEIGHBOUR_SHARE = 0.2
+"""Of the text's height that shows of a neighbour at most: feet or heads of letters, too little to read."""
 
 
 def draw_style(config: StyleConfig | None, seed: int, number: int) -> LineStyle:
@@ -154,7 +156,8 @@ def draw_style(config: StyleConfig | None, seed: int, number: int) -> LineStyle:
     if random() < config.neighbour_share:
         neighbour, side = ("top", 0) if random() < 0.5 else ("bottom", 2)
         margins[side] = max(margins[side], _NEIGHBOUR_MARGIN_PX)
-        neighbour_px = 1 + int(random() * (margins[side] - 2))
+        most = min(margins[side] - 2, max(1, round(_NEIGHBOUR_SHARE * height_px)))
+        neighbour_px = 1 + int(random() * most)
     return LineStyle(
         text_height_px=height_px,
         font_size_px=next(size for size in FONT_SIZES_PX if size >= 1.1 * height_px),

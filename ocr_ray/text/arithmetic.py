@@ -183,7 +183,9 @@ def _leave_open(random: Random, relation: productions.Relation) -> str:
     if len(signs) > 1:
         return f"{left}○{right}"
     choice = random()
-    if choice < 0.3 and not _OPERATORS.isdisjoint(left):  # `4%` alone calculates nothing
+    if _OPERATORS.isdisjoint(left):  # `4%` alone asks nothing, and `518 cm=` not for which unit
+        choice = 0.5 + choice / 2
+    if choice < 0.3:
         return left
     if choice < 0.5:
         return f"{left}="
