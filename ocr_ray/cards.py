@@ -1,11 +1,11 @@
 """Cards: the README.md of a dataset and of a model, in the form that the Hugging Face hub reads."""
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ocr_ray.commands import write_command
 from ocr_ray.lines import Manifest, TextLine
 
 NUM_SHOWN_LINES = 24
@@ -62,20 +62,7 @@ def _describe_origin(manifest: Manifest) -> str:
     made += "." if seed is None else f", seed {seed}."
     if not job or not manifest.flags:
         return made
-    return f"{made} To make it again:\n\n```bash\n{_write_command(job, manifest.flags)}\n```"
-
-
-def _write_command(job: str, flags: Mapping[str, Any]) -> str:
-    words = ["python", "-m", f"jobs.{job}"]
-    for name, value in flags.items():
-        flag = name.removeprefix("--").replace("_", "-")
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        elif isinstance(value, list | tuple):
-            words += [f"--{flag}", *map(str, value)]
-        elif value is not None:
-            words += [f"--{flag}", str(value)]
-    return shlex.join(words)
+    return f"{made} To make it again:\n\n```bash\n{write_command(job, manifest.flags)}\n```"
 
 
 def _show_lines(lines: Sequence[TextLine]) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -183,6 +184,7 @@ def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
 _ROOMS = {"sources": "", "text": "", "look": "style."}
 """What the flags of nested configurations begin with, where that is not their name."""
 _PLACES = ("-uri", "lengths-like")
+_FONTS = ("fonts", "holdout-fonts")
 
 
 def describe_flags(config: RenderConfig) -> dict[str, Any]:
@@ -194,8 +196,20 @@ def describe_flags(config: RenderConfig) -> dict[str, Any]:
             continue
         room, _, rest = name.partition(".")
         flag = (_ROOMS.get(room, f"{room}.") + rest if rest else name).replace("_", "-")
-        flags[flag] = locate(value).uri if flag.endswith(_PLACES) else value
+        if flag.endswith(_PLACES) or (flag == "model" and Path(value).is_dir()):
+            value = locate(value).uri
+        flags[flag] = tuple(map(_place_font, value)) if flag in _FONTS else value
     return flags
+
+
+def _place_font(spec: str) -> str:
+    """Return how a font is asked for, with its place in full where it names one."""
+    name, equals, uri = spec.partition("=")
+    if equals and "/" not in name:
+        return f"{name}={locate(uri).uri}"
+    if "/" in spec:
+        return locate(spec).uri + ("/" if spec.endswith("/") else "")
+    return str(Path(spec).resolve()) if Path(spec.partition("#")[0]).is_file() else spec
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -104,10 +104,10 @@ def test_what_is_not_known_of_crops_is_left_out() -> None:
 
 def test_the_command_makes_the_same_words_in_a_shell() -> None:
     flags = {
-        "out_uri": "s3://bucket/my lines",
+        "out-uri": "s3://bucket/my lines",
         "fonts": ("바탕", "맑은 고딕", "a'b"),
-        "text.cut_share": 0.3,
-        "corpus_uri": None,
+        "text.cut-share": 0.3,
+        "corpus-uri": None,
         "shuffle": True,
         "warm": False,
     }

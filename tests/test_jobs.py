@@ -19,6 +19,7 @@ JOBS = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "_
 SMALL_JOBS = {
     "render_lines": ["--out-uri", "OUT"],
     "crop_pages": ["--pages-uri", "IN", "--out-uri", "OUT"],
+    "audit_lines": ["--lines-uri", "IN"],
     "train_trocr": ["--lines-uri", "IN", "--models-uri", "OUT", "--run-name", "x", "--runs-uri", "OUT"],
     "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
 }
@@ -64,7 +65,9 @@ def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -> None:
-    known = {"plan_dataset": "--fonts", "train_trocr": "--epochs"}.get(job, "--out-uri")
+    known = {"plan_dataset": "--fonts", "audit_lines": "--lines-uri", "train_trocr": "--epochs"}.get(
+        job, "--out-uri"
+    )
     wrong = known + "s"
     assert run(monkeypatch, job, *SMALL_JOBS.get(job, []), wrong, "1") == 2
     shown = capsys.readouterr()
@@ -101,7 +104,7 @@ def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tm
         (["--num-lines", "0"], "num_lines must be from 1"),
         (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
         (["--arithmetic.grades", "7"], "grades must be some of 1 to 6"),
-        (["--fonts", "궁서"], "font '궁서' must be installed"),
+        (["--fonts", "없는 글꼴"], "font '없는 글꼴' must be installed"),
         (["--out-uri", "gs://bucket/x"], "a URI must be a local path or s3"),
         (["--seed", "-1"], "seed must be from 0"),
     ],

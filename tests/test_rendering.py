@@ -295,3 +295,13 @@ def test_a_wrong_input_is_found_before_any_work(options: dict, message: str, fon
     with pytest.raises(InputError, match=message):
         render_lines(RenderConfig(out_uri=str(tmp_path / "x"), **{"fonts": (fonts[0].name,)} | options))
     assert not (tmp_path / "x").exists()
+
+
+def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.ttc").touch()
+    fonts = ("바탕", "a.ttc#2", "명조=fonts/b.ttf", "fonts/", "s3://bucket/c.ttf")
+    assert describe_flags(RenderConfig(out_uri="x", fonts=fonts)) == {
+        "out-uri": f"{tmp_path}/x",
+        "fonts": ("바탕", f"{tmp_path}/a.ttc#2", f"명조={tmp_path}/fonts/b.ttf", f"{tmp_path}/fonts/", fonts[-1]),
+    }
