@@ -75,9 +75,10 @@ def gather_material(sources: SourceConfig, text: TextConfig, fonts: Sequence[Fon
     unencodable = find_unencodable(tokenizer, characters) if tokenizer else frozenset()
     characters -= unencodable
     if lacking := sorted(REQUIRED_CHARACTERS - characters):
+        named = " ".join("space" if character == " " else character for character in lacking)
         raise InputError(
-            f"every font must draw {' '.join(lacking)}, and the tokenizer of --model keep them; "
-            f"{list(lacking_by_font)} and --model do not: choose others"
+            f"every font must draw {named}, and the tokenizer of --model keep them; "
+            f"{[*lacking_by_font, *([sources.model] if tokenizer else [])]} do not all: choose others"
         )
     corpus, costs = restrict_corpus(corpus, characters)
     left_out = "".join(sorted(wanted - characters))
