@@ -36,6 +36,8 @@ _PADDING_PX = 8
 """Around the strip, so that what is averaged at its edges is not lost."""
 _LOWEST_INK = 0.6
 """Share of the font's size that text reaches down to at least, so that a line of quotes stays small."""
+_SKIPPING = 1.25
+"""Pixels averaged into one from which on a bilinear map alone skips enough of them to be seen."""
 _NOISE_SAMPLES = 2**20
 
 
@@ -173,10 +175,10 @@ def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
     drawn_to = 0
     for pixels, left, top, bottom, width in placed:
         x0 = left + right
-        box = strip[top + down : bottom + down, x0 : x0 + width]
         if x0 >= drawn_to:
-            box[:] = pixels
+            strip[top + down : bottom + down, x0 : x0 + width] = pixels
         else:
+            box = strip[top + down : bottom + down, x0 : x0 + width]
             np.maximum(box, pixels, out=box)
         drawn_to = max(drawn_to, x0 + width)
     return _Strip(strip, width_px, height_px)
@@ -206,7 +208,7 @@ def _place(strip: _Strip, style: LineStyle, shrink: tuple[float, float], width_p
     pixels = strip.pixels
     # Downwards less is averaged by what the map averages itself; across a little more, as Pillow does.
     widths = math.sqrt(across * across + 0.5) if across > 1 else 1.0, math.sqrt(max(1, down * down - 1))
-    if max(widths) > 1:
+    if max(widths) > _SKIPPING:
         kernel_x, kernel_y = map(area_kernel, widths)
         pixels = cv2.sepFilter2D(pixels, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
     angle = math.radians(style.skew_deg)
