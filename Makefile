@@ -22,6 +22,7 @@ lint: setup
 
 bench: setup
 	$(PYTHON) -m benchmarks.render
+	$(PYTHON) -m benchmarks.generate
 
 setup: .venv/installed
 

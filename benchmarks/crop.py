@@ -1,0 +1,109 @@
+"""How many boxes one core cuts out of drawn pages: `python -m benchmarks.crop`.
+
+From the files of pages to the encoded lines of 384x384 px: ours, which opens each page once for all of its
+boxes and checks their print; a plain loop as a user would write it with Pillow, which opens the page for
+each box; and the floor, which only decodes each page and encodes each line, already cut and resized. Seconds
+are those of the process, so that other work on the machine counts little. The last line of the output is
+JSON: `ratio` is ours over plain, `decode_floor_share` ours over the floor, and `decode_share` how much of
+ours is spent on opening the pages.
+"""
+
+import io
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ocr_ray.images import SQUARE_SIZE_PX
+from ocr_ray.pages.crop import CropStyle, crop_page, encode_line, open_page
+from ocr_ray.pages.labels import PageLabel, read_label
+from ocr_ray.pages.maker import make_page
+from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts
+
+SEED, NUM_PAGES, TURNS = 7, 150, 7
+SQUARE = (SQUARE_SIZE_PX, SQUARE_SIZE_PX)
+STYLE = CropStyle()
+
+Page = tuple[bytes, PageLabel]
+
+
+def make_pages() -> list[Page]:
+    """Return the files of pages of 71716 in all fonts, each with its label."""
+    fonts = find_available_fonts(DEFAULT_FONTS)
+    pages = []
+    for number in range(NUM_PAGES):
+        font = fonts[number % len(fonts)]
+        made = make_page(SEED, number, font_bytes=font.content, font_index=font.face)
+        pages.append((made.image_bytes, read_label(made.label_bytes, made.page_id)))
+    return pages
+
+
+def crop_ours(page: Page) -> list[bytes]:
+    """Return the lines of a page's boxes as this package cuts them out."""
+    content, label = page
+    return [line.image_bytes for line in crop_page(label, open_page(content), STYLE).lines]
+
+
+def crop_plainly(page: Page) -> list[bytes]:
+    """Return the lines of a page's boxes as a loop over the boxes gives them."""
+    content, label = page
+    lines = []
+    for box in label.boxes:
+        drawn = Image.open(io.BytesIO(content)).convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
+        line = image.crop((int(box.x0), int(box.y0), int(box.x1), int(box.y1)))
+        buffer = io.BytesIO()
+        line.resize(SQUARE, Image.Resampling.BILINEAR).save(buffer, "PNG")
+        lines.append(buffer.getvalue())
+    return lines
+
+
+def measure(work: Callable[[Any], Any], items: list[Any]) -> float:
+    """Return the seconds of this process that `work` takes over the items."""
+    started = time.process_time()
+    for item in items:
+        work(item)
+    return time.process_time() - started
+
+
+def main() -> None:
+    """Measure all in turns and print the best of each."""
+    pages = make_pages()
+    lines = [[Image.open(io.BytesIO(line)) for line in crop_ours(page)] for page in pages]
+    num_boxes = sum(map(len, lines))
+    ready = [(content, squares) for (content, _), squares in zip(pages, lines, strict=True)]
+    for (_, label), ours, plain in zip(pages, lines, map(crop_plainly, pages), strict=True):
+        assert len(ours) == len(plain) == len(label.boxes)
+        for square, content in zip(ours, plain, strict=True):
+            difference = np.asarray(square).astype(int) - np.asarray(Image.open(io.BytesIO(content)))
+            assert np.abs(difference).max() <= 2, "both loops must cut out the same"
+
+    def touch_floor(page: tuple[bytes, list[Image.Image]]) -> None:
+        Image.open(io.BytesIO(page[0])).load()
+        for square in page[1]:
+            encode_line(square, STYLE.image)
+
+    works: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
+        "ours": (crop_ours, pages),
+        "plain": (crop_plainly, pages),
+        "floor": (touch_floor, ready),
+        "open": (lambda page: open_page(page[0]), pages),
+    }
+    seconds = {name: min(measure(work, items) for _ in range(TURNS)) for name, (work, items) in works.items()}
+    print(f"{num_boxes} boxes on {len(pages)} pages, the best of {TURNS} turns", file=sys.stderr)
+    figures = {
+        "boxes_per_s": round(num_boxes / seconds["ours"], 1),
+        "plain_per_s": round(num_boxes / seconds["plain"], 1),
+        "ratio": round(seconds["plain"] / seconds["ours"], 2),
+        "decode_floor_share": round(seconds["floor"] / seconds["ours"], 2),
+        "decode_share": round(seconds["open"] / seconds["ours"], 2),
+    }
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
