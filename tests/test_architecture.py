@@ -197,7 +197,7 @@ def test_a_job_is_imported_by_no_one_and_reaches_only_for_the_wiring(path: Path)
     [
         (["ocr_ray.render.trdg", "ocr_ray.text.sampler"], ["torch", "transformers", "ray"]),
         (["ocr_ray.render.lines", "ocr_ray.text.tokenizing"], ["torch", "transformers", "ray", "trdg"]),
-        (["ocr_ray.pages.crop", "ocr_ray.pages.aihub"], ["torch", "transformers", "ray", "trdg"]),
+        (["ocr_ray.pages.crop", "ocr_ray.pages.labels"], ["torch", "transformers", "ray", "trdg"]),
         (["ocr_ray.training.loop"], ["trdg", "ray", "cv2"]),
         (["ocr_ray.evaluation.report", "ocr_ray.metrics"], ["torch", "transformers", "ray", "cv2", "trdg"]),
     ],

@@ -137,7 +137,7 @@ def test_ten_kills_leave_no_trace_in_the_dataset(undisturbed, tmp_path, capsys) 
         sys.stdout.write("\n" + json.dumps({"killed_at_s_and_parts": killed, "taken_s": taken_s}) + "\n")
 
 
-def test_two_jobs_at_one_place_leave_one_right_dataset(undisturbed, tmp_path) -> None:
+def test_two_jobs_at_one_place_leave_one_right_dataset(undisturbed, tmp_path, capsys) -> None:
     """Each has a Ray of its own; both succeed, or one is refused and says why."""
     config = replace(undisturbed, out_uri=str(tmp_path / "lines"))
     logs = [tmp_path / "first", tmp_path / "second"]
@@ -152,3 +152,5 @@ def test_two_jobs_at_one_place_leave_one_right_dataset(undisturbed, tmp_path) ->
     for code, log_path in zip(codes, logs, strict=True):
         assert code == 0 or (code in (1, 2) and "ERROR" in log_path.read_text().splitlines()[-1])
     assert_same_dataset(config.out_uri, undisturbed.out_uri)
+    with capsys.disabled():
+        sys.stdout.write("\n" + json.dumps({"exit_codes": codes}) + "\n")

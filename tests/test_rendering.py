@@ -303,5 +303,11 @@ def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
     fonts = ("바탕", "a.ttc#2", "명조=fonts/b.ttf", "fonts/", "s3://bucket/c.ttf")
     assert describe_flags(RenderConfig(out_uri="x", fonts=fonts)) == {
         "out-uri": f"{tmp_path}/x",
-        "fonts": ("바탕", f"{tmp_path}/a.ttc#2", f"명조={tmp_path}/fonts/b.ttf", f"{tmp_path}/fonts/", fonts[-1]),
+        "fonts": (
+            "바탕",
+            f"{tmp_path}/a.ttc#2",
+            f"명조={tmp_path}/fonts/b.ttf",
+            f"{tmp_path}/fonts/",
+            fonts[-1],
+        ),
     }

@@ -42,7 +42,7 @@ class Font:
 
     name: str
     file_name: str
-    content: bytes = field(repr=False)
+    content: bytes = field(repr=False, compare=False)
     face: int = 0
     """Which font of a collection (.ttc)."""
     stands_in: bool = False
