@@ -24,7 +24,7 @@ def test_every_value_of_a_style_is_in_its_range(seed: int, number: int) -> None:
     assert style == draw_style(PAGES, seed, number)
     assert 12 <= style.text_height_px <= 64
     assert style.font_size_px in FONT_SIZES_PX
-    assert style.font_size_px > style.text_height_px
+    assert style.font_size_px >= style.text_height_px
     assert all(1 <= margin <= max(3, round(0.4 * 64)) for margin in style.margins_px)
     assert style.height_px == style.margins_px[0] + style.text_height_px + style.margins_px[2]
     assert 0 <= style.ink <= 96 < 208 <= style.paper <= 255

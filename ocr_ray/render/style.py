@@ -120,7 +120,7 @@ class LineStyle:
 
 _NAMES = [field.name for field in fields(LineStyle)]
 FONT_SIZES_PX = (18, 25, 36, 50, 72, 102, 144, 204, 288)
-"""Few, so that glyphs can be kept; shrinking them by a tenth to a half smooths their hinting."""
+"""Few, so that glyphs can be kept; text is set in the next one above its height and shrunk to it."""
 PLAIN_PAPER, PLAIN_NOISE = 235, 10.0
 """Mean and standard deviation of trdg's noisy paper, grey values."""
 _PLAIN_MARGIN_PX = 5
@@ -160,7 +160,7 @@ def draw_style(config: StyleConfig | None, seed: int, number: int) -> LineStyle:
         neighbour_px = 1 + int(random() * most)
     return LineStyle(
         text_height_px=height_px,
-        font_size_px=next(size for size in FONT_SIZES_PX if size >= 1.1 * height_px),
+        font_size_px=next(size for size in FONT_SIZES_PX if size >= height_px),
         margins_px=(margins[0], margins[1], margins[2], margins[3]),
         ink=round(_between(config.ink, random)),
         paper=config.paper[1] if random() < 0.5 else round(_between(config.paper, random)),
