@@ -23,6 +23,7 @@ lint: setup
 bench: setup
 	$(PYTHON) -m benchmarks.render
 	$(PYTHON) -m benchmarks.generate
+	$(PYTHON) -m benchmarks.crop
 
 setup: .venv/installed
 

@@ -126,11 +126,10 @@ def _find_fonts(config: RenderConfig) -> tuple[list[Font], list[Font]]:
     found = find_fonts((*config.fonts, *config.holdout_fonts), folder=folder)
     if not config.holdout_fonts:
         return found, []
-    held_out = {font.sha256 for font in find_fonts(config.holdout_fonts, folder=folder)}
-    fonts = [font for font in found if font.sha256 not in held_out]
-    if not fonts:
-        raise InputError(f"--fonts must name a font that is not held out, got {list(config.fonts)}")
-    return fonts, [font for font in found if font.sha256 in held_out]
+    num_shown = len(found) - len(find_fonts(config.holdout_fonts, folder=folder))
+    if not num_shown:
+        raise InputError("--fonts must name a font that is not held out, got none")
+    return found[:num_shown], found[num_shown:]
 
 
 def _make_plan(

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray.data
 from fontTools.subset import Subsetter
-from fontTools.ttLib import TTFont
+from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image
 
 from ocr_ray.errors import InputError
@@ -311,3 +311,16 @@ def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
             fonts[-1],
         ),
     }
+
+
+def test_one_face_of_a_collection_is_held_out_and_the_other_not(fonts, tmp_path) -> None:
+    collection = TTCollection()
+    collection.fonts = [
+        TTFont(io.BytesIO(font.content), fontNumber=font.face) for font in (fonts[0], fonts[-1])
+    ]
+    collection.save(tmp_path / "both.ttc")
+    faces = [f"{name}={tmp_path}/both.ttc#{face}" for face, name in enumerate("가나")]
+    config = RenderConfig(out_uri=str(tmp_path / "x"), fonts=(faces[0],), holdout_fonts=(faces[1],))
+    _, inputs = plan_rendering(config)
+    assert [(font.name, font.face) for font in inputs.fonts] == [("가", 0)]
+    assert [(font.name, font.face) for font in inputs.holdout_fonts] == [("나", 1)]
