@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray._private.state import state
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -94,14 +95,20 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     """Return how many workers of one CPU, or one GPU, there may be; None: as many as the cluster has now.
 
     Raises:
-        InputError: this machine lacks them, so that they would be waited for in vain; a cluster may grow.
+        InputError: there can never be as many, so that they would be waited for in vain.
     """
     kind = "GPU" if use_gpu else "CPU"
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     there = int(resources.get(kind, 0))
     wanted = wanted or max(1, there)
-    if there < wanted and not is_joined():
-        raise InputError(f"{wanted} workers need a {kind} each, there are {there}; give fewer --num-workers")
+    # What the autoscaler may start; None without one. Ray Train asks the same.
+    limits = state.get_max_resources_from_cluster_config() or {}
+    most = max(there, limits.get(kind, 0))
+    if most < wanted:
+        raise InputError(
+            f"{wanted} workers need a {kind} each, there are {there} and can be no more than {most}; "
+            "give fewer --num-workers, or raise max_workers of the cluster"
+        )
     return wanted
 
 

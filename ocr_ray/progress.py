@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
+from typing import Any
 
-from ray.util.metrics import Counter, Histogram
+from ray.util.metrics import Counter, Gauge, Histogram
 
 from ocr_ray.lines import PartStats
 
@@ -73,3 +74,22 @@ def _create_metrics() -> tuple[Counter, Counter, Histogram]:
             ("dataset",),
         ),
     )
+
+
+def show_training(run: str, record: Mapping[str, Any]) -> None:
+    """Set this process's gauges of training to a record of it."""
+    for name, gauge in _create_gauges().items():
+        if name in record:
+            gauge.set(float(record[name]), {"run": run})
+
+
+@cache
+def _create_gauges() -> dict[str, Gauge]:
+    tags = ("run",)
+    return {
+        "loss": Gauge("ocr_ray_train_loss", "Training loss per token.", tags),
+        "lines_per_second": Gauge("ocr_ray_train_lines_per_second", "Lines trained on per second.", tags),
+        "feed_wait_share": Gauge("ocr_ray_feed_wait_share", "Share of time spent waiting for lines.", tags),
+        "validation_loss": Gauge("ocr_ray_validation_loss", "Validation loss per token.", tags),
+        "validation_cer": Gauge("ocr_ray_validation_cer", "Character error rate in validation.", tags),
+    }

@@ -8,10 +8,13 @@ import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from ocr_ray.storage import locate
+from ocr_ray.training.checkpoint import Training
+from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.feed import Feed
-from ocr_ray.training.loop import compute_gradients, freeze_unused, make_blank_batch
 from ocr_ray.training.model import load_model
+from ocr_ray.training.precision import make_optimizer, make_scaler
 from ocr_ray.training.splits import open_split
+from ocr_ray.training.steps import compute_gradients, freeze_unused, make_blank_batch
 
 
 def main(model_folder: str, place: str, out: str, rank: str, *batch_sizes: str) -> None:
@@ -20,19 +23,28 @@ def main(model_folder: str, place: str, out: str, rank: str, *batch_sizes: str) 
     ocr = load_model(Path(model_folder))
     blank = make_blank_batch(ocr)
     freeze_unused(ocr, blank)
+    optimizer = make_optimizer(ocr.network.parameters(), lr=1e-3)
+    training = Training(
+        ocr=ocr,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
+        scaler=make_scaler("fp32", torch.device("cpu")),
+        rank=int(rank),
+        world_size=2,
+    )
     network = DistributedDataParallel(ocr.network, broadcast_buffers=False)
     split = open_split("lines", locate(place) / "train")
     for batch_size in batch_sizes:
         feed = Feed(splits=(split,), ocr=ocr, batch_size=int(batch_size), rank=int(rank), world_size=2)
-        for step, batch in enumerate(feed.batches(0)):
-            compute_gradients(network, batch if len(batch) else blank, weight=float(len(batch) > 0))
-            if rank == "0" and step in (0, feed.num_batches - 1):
+        for number, step in enumerate(feed.steps(0)):
+            compute_gradients(network, training, step, blank=blank, config=TrainConfig())
+            if rank == "0" and number in (0, feed.num_steps - 1):
                 gradients = {
                     name: parameter.grad
                     for name, parameter in ocr.network.named_parameters()
                     if parameter.grad is not None
                 }
-                torch.save(gradients, f"{out}/gradients-{batch_size}-{step}.pt")
+                torch.save(gradients, f"{out}/gradients-{batch_size}-{number}.pt")
     dist.destroy_process_group()
 
 

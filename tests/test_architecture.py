@@ -47,6 +47,8 @@ MODULES = {
     "audit": 3,
     "planning": 3,
     "training/trainer": 3,
+    "training/worker": 3,
+    "stopping": 3,
     "evaluation/predict": 3,
 }
 """Modules that stand outside the rooms, or above the room whose folder they are in."""
@@ -66,7 +68,8 @@ ACROSS = {
     "audit": {"cluster", "rendering", "progress", "claims"},
     "claims": {"rendering"},
     "planning": {"rendering", "material"},
-    "training/trainer": {"cluster"},
+    "training/trainer": {"cluster", "stopping", "training/worker"},
+    "training/worker": {"cluster", "progress", "stopping"},
     "evaluation/predict": {"cluster"},
     "quickstart": {"cluster", "rendering", "cropping", "training/trainer", "evaluation/predict"},
 }

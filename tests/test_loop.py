@@ -3,6 +3,7 @@ import math
 import re
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +13,26 @@ from training_data import make_dataset, make_lines, make_texts, make_tiny_model,
 
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage import locate
-from ocr_ray.training.checkpoint import TrainState
-from ocr_ray.training.feed import Feed, LineDataset
-from ocr_ray.training.loop import Metrics, TrainConfig, compute_gradients, train
+from ocr_ray.training import loop
+from ocr_ray.training.checkpoint import Training, TrainState
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.feed import Feed, LineDataset, Step
+from ocr_ray.training.loop import UNRATED, Hooks, Metrics, train
+from ocr_ray.training.losses import line_losses
 from ocr_ray.training.model import OcrModel, load_model
+from ocr_ray.training.pixels import to_pixel_values
+from ocr_ray.training.precision import make_optimizer, make_scaler
+from ocr_ray.training.preparation import TrainData
 from ocr_ray.training.splits import open_split
+from ocr_ray.training.steps import compute_gradients, make_blank_batch
 from ocr_ray.training.tiny import write_tiny_model
-from ocr_ray.training.validation import choose_generated, line_losses, validate
+from ocr_ray.training.validation import choose_generated, validate
 
 torch.set_num_threads(1)
 
-CONFIG = TrainConfig(epochs=3, batch_size=4, lr=1e-3, seed=5, max_generated_lines=2)
+CONFIG = TrainConfig(
+    epochs=3, batch_size=4, lr=1e-3, seed=5, max_generated_lines=2, checkpoint_every_minutes=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,53 +52,188 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> LineDataset:
     return make_dataset(tmp_path_factory.mktemp("short"), 10, 3)
 
 
-def ignore(metrics: Metrics, folder: Path) -> None:
-    pass
-
-
 class Keeper:
-    """Keeps the metrics and the checkpoint of every epoch."""
+    """Keeps the metrics and the checkpoints of a run, and the lines of each step."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path | None = None) -> None:
         self.target = target
         self.metrics: list[Metrics] = []
+        self.steps: list[list[str]] = []
+        self.signals: dict[int, loop.Signal] = {}
+        """What is answered after so many steps."""
 
-    def __call__(self, metrics: Metrics, folder: Path) -> None:
+    @property
+    def hooks(self) -> Hooks:
+        return Hooks(report=self._report, poll=self._poll, step=self._keep_step)
+
+    @property
+    def validations(self) -> list[Metrics]:
+        return [metrics for metrics in self.metrics if metrics["kind"] == "validation"]
+
+    def _report(self, metrics: Metrics, folder: Path) -> None:
         self.metrics.append(metrics)
-        kept = self.target / f"epoch-{metrics['epoch']}"
-        kept.mkdir(parents=True)
-        for path in folder.iterdir():
-            (kept / path.name).write_bytes(path.read_bytes())
+        if self.target:
+            kept = self.target / f"lines-{metrics['lines']}"
+            kept.mkdir(parents=True)
+            for path in folder.iterdir():
+                (kept / path.name).write_bytes(path.read_bytes())
+
+    def _keep_step(self, step: Step) -> None:
+        self.steps.append([line_id for batch in step.batches for line_id in batch.line_ids])
+
+    def _poll(self) -> loop.Signal:
+        return self.signals.get(len(self.steps), "")
+
+
+@pytest.fixture
+def always_polled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
+
+
+def data_of(*datasets: LineDataset) -> TrainData:
+    return TrainData(datasets=datasets)
+
+
+def make_training(ocr: OcrModel) -> Training:
+    optimizer = make_optimizer(ocr.network.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    return Training(
+        ocr=ocr, optimizer=optimizer, scheduler=scheduler, scaler=make_scaler("fp32", torch.device("cpu"))
+    )
 
 
 def weights_of(ocr: OcrModel) -> dict[str, torch.Tensor]:
     return dict(ocr.network.state_dict())
 
 
-def test_a_resumed_run_ends_with_the_weights_of_one_never_stopped(
-    tmp_path: Path, short: LineDataset, model_folder: Path
+def assert_same_weights(one: OcrModel, other: OcrModel) -> None:
+    expected = weights_of(one)
+    assert all(torch.equal(value, expected[name]) for name, value in weights_of(other).items())
+
+
+CLOCKED = re.compile("seconds|lines_per_second|feed_wait_share")
+
+
+def without_times(history: list[Metrics]) -> list[Metrics]:
+    return [{k: v for k, v in record.items() if not CLOCKED.search(k)} for record in history]
+
+
+@pytest.mark.usefixtures("always_polled")
+@pytest.mark.parametrize("stop_after", [1, 3, 4, 5])
+def test_a_run_stopped_at_any_step_ends_with_the_weights_of_one_never_stopped(
+    tmp_path: Path, short: LineDataset, model_folder: Path, stop_after: int
 ) -> None:
+    """Three steps an epoch, of 4, 4 and 2 lines; after the third the epoch's own checkpoint stands."""
     whole, resumed = make_tiny_model(model_folder), make_tiny_model(model_folder)
     assert whole.network.config.decoder.hidden_dropout_prob > 0
-    keeper = Keeper(tmp_path)
-    state = train(whole, [short], CONFIG, report=keeper)
+    config = replace(CONFIG, epochs=2, augment=True, max_grad_norm=0.5, warmup_steps=4)
+    keeper, first = Keeper(), Keeper(tmp_path)
+    state = train(whole, data_of(short), config, hooks=keeper.hooks)
+    first.signals = {stop_after: "stop"}
+    stopped = train(make_tiny_model(model_folder), data_of(short), config, hooks=first.hooks)
+    if stop_after % 3:
+        assert (stopped.global_step, len(first.steps)) == (stop_after, stop_after)
+        assert first.metrics[-1]["score"] == UNRATED
     torch.manual_seed(99)
-    again = train(resumed, [short], CONFIG, report=ignore, resume_from=tmp_path / "epoch-1")
-    expected = weights_of(whole)
-    assert all(torch.equal(value, expected[name]) for name, value in weights_of(resumed).items())
-    for one, two in zip(state.history, again.history, strict=True):
-        assert {k: v for k, v in one.items() if k != "train_lines_per_second"} == {
-            k: v for k, v in two.items() if k != "train_lines_per_second"
-        }
-    assert again.global_step == state.global_step == 9
+    second = Keeper()
+    again = train(
+        resumed,
+        data_of(short),
+        config,
+        hooks=second.hooks,
+        resume_from=tmp_path / f"lines-{first.metrics[min(len(first.metrics), 2) - 1]['lines']}",
+    )
+    assert_same_weights(whole, resumed)
+    assert without_times(again.history) == without_times(state.history)
+    assert again.samples == state.samples
+
+
+@pytest.mark.usefixtures("always_polled")
+def test_a_run_that_goes_on_sees_the_lines_left_and_no_others(
+    tmp_path: Path, dataset: LineDataset, model_folder: Path
+) -> None:
+    config = replace(CONFIG, epochs=2)
+    first, second = Keeper(tmp_path), Keeper()
+    first.signals = {7: "save", 13: "stop"}
+    train(make_tiny_model(model_folder), data_of(dataset), config, hooks=first.hooks)
+    train(
+        make_tiny_model(model_folder),
+        data_of(dataset),
+        replace(config, batch_size=2, global_batch_size=4),
+        hooks=second.hooks,
+        resume_from=tmp_path / "lines-28",
+    )
+    seen = [line_id for step in first.steps[:7] + second.steps[:3] for line_id in step]
+    assert len(seen) == 37
+    assert Counter(seen) == Counter(line.line_id for line in make_lines(make_texts(37)))
+    assert [len(step) for step in second.steps[:3]] == [4, 4, 1]
+    assert Counter(line_id for step in second.steps[3:] for line_id in step) == Counter(seen)
+    assert second.steps[3:6] == first.steps[10:13]
+
+
+@pytest.mark.usefixtures("always_polled")
+def test_a_checkpoint_is_due_after_its_minutes(short: LineDataset, model_folder: Path) -> None:
+    keeper = Keeper()
+    config = replace(CONFIG, epochs=1, checkpoint_every_minutes=1e-9)
+    train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
+    assert [(m["kind"], m["lines"], m["epochs_done"]) for m in keeper.metrics] == [
+        ("checkpoint", 4, 0),
+        ("checkpoint", 8, 0),
+        ("validation", 10, 1),
+    ]
+    assert all(math.isfinite(metrics["score"]) for metrics in keeper.metrics)
+
+
+def test_validation_comes_within_an_epoch_too(short: LineDataset, model_folder: Path) -> None:
+    keeper = Keeper()
+    config = replace(CONFIG, epochs=2, batch_size=2, validate_every_lines=4)
+    state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
+    assert [m["lines"] for m in keeper.validations] == [4, 8, 10, 14, 18, 20]
+    assert [record["lines"] for record in state.history if record["kind"] == "train"] == [*range(2, 21, 2)]
+    assert state.best_score == min(m["score"] for m in keeper.validations)
+
+
+def test_adding_up_batches_gives_the_weights_of_a_greater_batch(
+    short: LineDataset, model_folder: Path
+) -> None:
+    """Without dropout, whose masks depend on the batch."""
+    trained = []
+    for batch_size in (1, 2, 5):
+        ocr = make_tiny_model(model_folder)
+        for module in ocr.network.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        config = replace(CONFIG, epochs=1, batch_size=batch_size, global_batch_size=10, lr=1e-4)
+        train(ocr, data_of(short), config, hooks=Keeper().hooks)
+        trained.append(weights_of(ocr))
+    for name, value in trained[0].items():
+        for other in trained[1:]:
+            torch.testing.assert_close(other[name], value, rtol=1e-4, atol=2e-5)
+
+
+def test_warming_up_scales_the_first_steps(short: LineDataset, model_folder: Path) -> None:
+    """Adam's first step moves every weight by the learning rate, whatever the gradient."""
+    moved = []
+    for warmup_steps in (0, 10):
+        ocr = make_tiny_model(model_folder)
+        before = {name: value.clone() for name, value in weights_of(ocr).items()}
+        config = replace(CONFIG, epochs=1, batch_size=10, warmup_steps=warmup_steps)
+        train(ocr, data_of(short), config, hooks=Keeper().hooks)
+        name = "decoder.lm_head.bias"
+        moved.append(float((weights_of(ocr)[name] - before[name]).abs().max()))
+    assert moved == pytest.approx([CONFIG.lr, CONFIG.lr / 10], rel=1e-3)
 
 
 def test_a_finished_run_trains_no_more(tmp_path: Path, short: LineDataset, model_folder: Path) -> None:
     keeper = Keeper(tmp_path)
     config = replace(CONFIG, epochs=1)
-    state = train(make_tiny_model(model_folder), [short], config, report=keeper)
+    state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
     again = train(
-        make_tiny_model(model_folder), [short], config, report=keeper, resume_from=tmp_path / "epoch-1"
+        make_tiny_model(model_folder),
+        data_of(short),
+        config,
+        hooks=keeper.hooks,
+        resume_from=tmp_path / "lines-10",
     )
     assert again == state
     assert len(keeper.metrics) == 1
@@ -103,17 +248,18 @@ def test_every_epoch_reports_finite_numbers_and_a_checkpoint(
     write_split(tmp_path / "pages", "validation", pages)
     datasets = [short, LineDataset(name="pages", place=locate(str(tmp_path / "pages")))]
     state = train(
-        make_tiny_model(model_folder), datasets, replace(CONFIG, epochs=2, lr_patience=0), report=keeper
+        make_tiny_model(model_folder), data_of(*datasets), replace(CONFIG, epochs=2), hooks=keeper.hooks
     )
     assert [metrics["epoch"] for metrics in keeper.metrics] == [1, 2]
     for metrics in keeper.metrics:
+        assert metrics.pop("kind") == "validation"
         assert all(type(value) in (int, float) and math.isfinite(value) for value in metrics.values())
         assert metrics["validation_loss"] == metrics["pages/validation_loss_all"]
         assert metrics["validation_loss_all"] != metrics["validation_loss"]
         assert metrics["validation_generated_lines"] == 4
         assert {"train_loss", "lr", "is_best", "validation_cer", "lines/validation_cer"} <= set(metrics)
         assert {"pages/validation_wer", "pages/validation_character_accuracy"} <= set(metrics)
-    assert state.best_validation_loss == min(metrics["validation_loss"] for metrics in keeper.metrics)
+    assert state.best_score == min(metrics["validation_loss"] for metrics in keeper.metrics)
     json.dumps(state.history)
     assert state.global_step == 2 * 3
 
@@ -123,7 +269,7 @@ def test_selecting_on_all_lines_takes_the_loss_over_all(
 ) -> None:
     keeper = Keeper(tmp_path)
     config = replace(CONFIG, epochs=1, select_on="all")
-    train(make_tiny_model(model_folder), [short], config, report=keeper)
+    train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
     [metrics] = keeper.metrics
     assert metrics["validation_loss"] == metrics["validation_loss_all"]
 
@@ -134,19 +280,21 @@ def test_the_learning_rate_falls_after_an_epoch_that_was_not_better(
     keeper = Keeper(tmp_path)
     # So small that no epoch is better by the scheduler's 0.01 %, yet above the 1e-8 by which it must change.
     config = TrainConfig(epochs=3, batch_size=16, lr=1.2e-8, lr_factor=0.1, max_generated_lines=1)
-    train(make_tiny_model(model_folder), [short], config, report=keeper)
+    train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
     assert [metrics["lr"] for metrics in keeper.metrics] == pytest.approx([1.2e-8, 1.2e-8, 1.2e-9])
 
 
 def test_the_validation_loss_is_that_of_transformers(dataset: LineDataset, model_folder: Path) -> None:
     ocr = make_tiny_model(model_folder)
     feed = Feed(splits=(open_split("lines", dataset.place / "validation"),), ocr=ocr, batch_size=3)
-    [batch] = feed.batches()
+    [step] = feed.steps(None)
+    [batch] = step.batches
+    pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
     with torch.no_grad():
-        expected = ocr.network(pixel_values=batch.pixel_values, labels=batch.labels).loss.item()
-        losses = line_losses(ocr.network, batch.pixel_values, batch.labels)
+        expected = ocr.network(pixel_values=pixel_values, labels=batch.labels).loss.item()
+        losses = line_losses(ocr.network, pixel_values, batch.labels)
     assert float(losses.sum()) / batch.num_tokens == pytest.approx(expected, rel=1e-6)
-    [sums] = validate(ocr, [replace(feed, batch_size=2)], 2).values()
+    sums = validate(ocr, [replace(feed, batch_size=2)], CONFIG)[0]["lines"]
     assert sums.to_metrics()["validation_loss_all"] == pytest.approx(expected, rel=1e-6)
 
 
@@ -169,7 +317,7 @@ def test_the_loop_overfits_32_lines(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path / "kept")
     dataset = LineDataset(name="lines", place=locate(str(tmp_path / "lines")))
     config = TrainConfig(epochs=4, batch_size=8, lr=1e-3)
-    train(load_model(tmp_path / "model"), [dataset], config, report=keeper)
+    train(load_model(tmp_path / "model"), data_of(dataset), config, hooks=keeper.hooks)
     assert keeper.metrics[0]["validation_cer"] > 0.5
     assert keeper.metrics[-1]["validation_cer"] < 0.05
     assert keeper.metrics[-1]["validation_exact_match"] > 0.9
@@ -188,9 +336,12 @@ def test_37_lines_on_two_ranks_give_the_gradients_of_one(
     ocr = make_tiny_model(model_folder)
     split = open_split("lines", dataset.place / "train")
     for batch_size in (19, 6):
-        batches = list(Feed(splits=(split,), ocr=ocr, batch_size=2 * batch_size).batches(0))
-        for step in {0, len(batches) - 1}:
-            compute_gradients(ocr.network, batches[step])
+        steps = list(Feed(splits=(split,), ocr=ocr, batch_size=2 * batch_size).steps(0))
+        training = make_training(ocr)
+        for step in {0, len(steps) - 1}:
+            compute_gradients(
+                ocr.network, training, steps[step], blank=make_blank_batch(ocr), config=TrainConfig()
+            )
             gradients = torch.load(tmp_path / f"gradients-{batch_size}-{step}.pt", weights_only=True)
             for name, parameter in ocr.network.named_parameters():
                 if parameter.grad is not None:
@@ -217,7 +368,8 @@ def test_the_lines_generated_do_not_depend_on_batches_or_ranks(
         feeds = [
             Feed(splits=(split,), ocr=ocr, batch_size=size, rank=r, world_size=ranks) for r in range(ranks)
         ]
-        totals = [validate(ocr, [feed], 4)["lines"] for feed in feeds]
+        config = replace(CONFIG, max_generated_lines=4)
+        totals = [validate(ocr, [feed], config)[0]["lines"] for feed in feeds]
         return [sum(values) for values in zip(*(total.to_list() for total in totals), strict=True)]
 
     assert count(batch_size, world_size) == pytest.approx(count(5, 1), rel=1e-6)
@@ -229,12 +381,12 @@ def test_a_dataset_without_validation_lines_is_left_out_of_the_metrics(
     write_split(tmp_path / "words", "train", make_lines(make_texts(2)))
     words = LineDataset(name="words", place=locate(str(tmp_path / "words")))
     keeper = Keeper(tmp_path / "kept")
-    train(make_tiny_model(model_folder), [short, words], replace(CONFIG, epochs=1), report=keeper)
+    train(make_tiny_model(model_folder), data_of(short, words), replace(CONFIG, epochs=1), hooks=keeper.hooks)
     assert not [name for name in keeper.metrics[0] if name.startswith("words/")]
     with pytest.raises(InputError, match="validation split must have at least one line"):
-        train(make_tiny_model(model_folder), [words], CONFIG, report=keeper)
+        train(make_tiny_model(model_folder), data_of(words), CONFIG, hooks=keeper.hooks)
     with pytest.raises(InputError, match="must have different names, got words, words"):
-        train(make_tiny_model(model_folder), [words, words], CONFIG, report=keeper)
+        train(make_tiny_model(model_folder), data_of(words, words), CONFIG, hooks=keeper.hooks)
 
 
 def test_a_run_that_diverges_fails(short: LineDataset, model_folder: Path) -> None:
@@ -242,7 +394,7 @@ def test_a_run_that_diverges_fails(short: LineDataset, model_folder: Path) -> No
     with torch.no_grad():
         ocr.network.decoder.lm_head.bias.fill_(math.inf)
     with pytest.raises(ProductionError, match="training loss must be finite"):
-        train(ocr, [short], replace(CONFIG, epochs=1), report=ignore)
+        train(ocr, data_of(short), replace(CONFIG, epochs=1), hooks=Keeper().hooks)
 
 
 @pytest.mark.parametrize(
@@ -265,4 +417,4 @@ def test_a_config_that_cannot_be_is_refused(field: str, value: object) -> None:
 
 
 def test_a_new_state_has_done_nothing() -> None:
-    assert TrainState() == TrainState(epoch=0, global_step=0, best_validation_loss=None, history=[])
+    assert TrainState() == TrainState(epoch=0, lines_done=0, global_step=0, best_score=None, history=[])

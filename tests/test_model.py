@@ -1,36 +1,30 @@
 import json
 import logging
+from itertools import product
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from standin_model import STANDIN_FILES, Decoder, Encoder, write_standin
 from training_data import draw_text, make_texts, make_tiny_model
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from ocr_ray.errors import InputError
 from ocr_ray.storage import copy_files, list_files, locate, locate_model
+from ocr_ray.training.losses import line_losses
 from ocr_ray.training.model import (
     PROCESSOR_FILES,
     OcrModel,
+    choose_attention,
     copy_processor_files,
     load_model,
     model_files,
 )
+from ocr_ray.training.precision import make_optimizer
 from ocr_ray.training.tiny import write_tiny_model
 
 torch.set_num_threads(1)
-
-TROCR_FILES = {
-    "config.json",
-    "generation_config.json",
-    "merges.txt",
-    "model.safetensors",
-    "preprocessor_config.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.json",
-}
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +36,7 @@ def ocr(tmp_path_factory: pytest.TempPathFactory) -> OcrModel:
 def folder(tmp_path: Path, ocr: OcrModel) -> Path:
     """A copy of the tiny model that may be changed."""
     target = tmp_path / "copy"
-    copy_files(locate(str(ocr.folder)), locate(str(target)), sorted(TROCR_FILES))
+    copy_files(locate(str(ocr.folder)), locate(str(target)), sorted(STANDIN_FILES))
     return target
 
 
@@ -53,7 +47,7 @@ def change_json(path: Path, **changes: object) -> None:
 
 
 def test_the_tiny_model_has_the_files_of_a_trocr(ocr: OcrModel) -> None:
-    assert set(list_files(locate(str(ocr.folder)))) == TROCR_FILES
+    assert set(list_files(locate(str(ocr.folder)))) == STANDIN_FILES
 
 
 def test_the_tiny_model_is_the_same_for_the_same_texts_and_seed(tmp_path: Path, ocr: OcrModel) -> None:
@@ -61,7 +55,7 @@ def test_the_tiny_model_is_the_same_for_the_same_texts_and_seed(tmp_path: Path, 
     write_tiny_model(tmp_path / "again", make_texts(200), 0)
     write_tiny_model(tmp_path / "other", make_texts(200), 1)
     assert torch.equal(torch.get_rng_state(), random_before)
-    for name in TROCR_FILES:
+    for name in STANDIN_FILES:
         again = (tmp_path / "again" / name).read_bytes()
         assert again == (ocr.folder / name).read_bytes(), name
         assert (again == (tmp_path / "other" / name).read_bytes()) == (name != "model.safetensors"), name
@@ -82,47 +76,143 @@ def test_any_text_survives_encoding_and_decoding(ocr: OcrModel, text: str) -> No
     assert ocr.decode(ocr.encode_labels([text])) == [text]
 
 
-def test_the_decoder_holds_its_positions_less_those_of_robertas_padding(ocr: OcrModel) -> None:
-    assert ocr.network.config.decoder.max_position_embeddings == 130
-    assert ocr.max_target_tokens == 128
-    longest = torch.full((1, 128), 5)
-    pixel_values = torch.zeros(1, 3, 384, 384)
-    assert ocr.network(pixel_values=pixel_values, decoder_input_ids=longest).logits.shape[1] == 128
-    with pytest.raises((IndexError, RuntimeError), match=r"out of (range|bounds)"):
-        ocr.network(pixel_values=pixel_values, decoder_input_ids=torch.full((1, 129), 5))
+def read_image(ocr: OcrModel, text: str) -> torch.Tensor:
+    """Return a drawn text as the model's input, shape (1, 3, H, W)."""
+    image = draw_text(text).convert("RGB")
+    pixel_values: torch.Tensor = ocr.image_processor(images=[image], return_tensors="pt")["pixel_values"]
+    return pixel_values
 
 
-def test_repeated_digits_are_allowed_again_with_a_warning(
-    folder: Path, caplog: pytest.LogCaptureFixture
+KINDS: list[tuple[Encoder, Decoder]] = list(
+    product(("deit", "vit"), ("roberta", "trocr", "trocr-sinusoidal"))
+)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), KINDS)
+def test_every_kind_of_model_trains_saves_reloads_and_reads(
+    tmp_path: Path, encoder: Encoder, decoder: Decoder
 ) -> None:
-    change_json(folder / "generation_config.json", no_repeat_ngram_size=3, max_length=400, num_beams=4)
-    with caplog.at_level(logging.WARNING):
-        generation = load_model(folder).network.generation_config
-    assert "no_repeat_ngram_size of 3 is set to 0" in caplog.text
-    assert (generation.no_repeat_ngram_size, generation.max_length, generation.num_beams) == (0, 128, 4)
+    start = "<s>" if decoder == "roberta" else "</s>"
+    ocr = load_model(write_standin(tmp_path / "model", encoder=encoder, decoder=decoder, start=start))
+    text = "사과 일곱 개 100 + 100"
+    labels = torch.tensor(ocr.encode_labels([text]))
+    assert labels.shape[1] > len(text)  # syllables of several tokens
+    pixel_values = read_image(ocr, "100 + 100")
+    before = {name: value.clone() for name, value in ocr.network.state_dict().items()}
+    ocr.network.train()
+    line_losses(ocr.network, pixel_values, labels).sum().backward()
+    make_optimizer([p for p in ocr.network.parameters() if p.grad is not None], lr=1e-2).step()
+    ocr.network.eval()
+    ocr.network.save_pretrained(tmp_path / "saved")
+    copy_processor_files(ocr.folder, tmp_path / "saved")
+    assert set(list_files(locate(str(tmp_path / "saved")))) == STANDIN_FILES
+    again = load_model(tmp_path / "saved")
+    trained = ocr.network.state_dict()
+    assert trained.keys() == again.network.state_dict().keys() == before.keys()
+    assert all(torch.equal(value, trained[name]) for name, value in again.network.state_dict().items())
+    unchanged = [name for name, value in trained.items() if torch.equal(value, before[name])]
+    assert all(name.startswith("encoder.pooler.") for name in unchanged)
+    tokens = ocr.network.generate(pixel_values)
+    assert torch.equal(tokens, again.network.generate(pixel_values))
+    assert tokens[0, 0] == ocr.tokenizer.convert_tokens_to_ids(start)
+    assert again.network.generation_config.to_dict() == ocr.network.generation_config.to_dict()
+    own = VisionEncoderDecoderModel.from_pretrained(tmp_path / "saved", output_loading_info=True)[1]
+    assert not own["missing_keys"]
+    assert not own["unexpected_keys"]
 
 
-def test_the_checkpoints_own_tokens_are_kept(folder: Path) -> None:
-    change_json(folder / "config.json", decoder_start_token_id=2)
-    change_json(folder / "generation_config.json", decoder_start_token_id=0)
-    assert load_model(folder).network.config.decoder_start_token_id == 2
+@pytest.mark.parametrize(("encoder", "decoder"), KINDS)
+def test_attention_is_pytorchs_where_transformers_has_it(
+    tmp_path: Path, encoder: Encoder, decoder: Decoder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "ocr_ray"):
+        network = load_model(write_standin(tmp_path, encoder=encoder, decoder=decoder)).network
+    expected = "sdpa" if decoder == "roberta" else "eager"
+    assert choose_attention(network.config) == {"": "sdpa", "encoder": "sdpa", "decoder": expected}
+    assert network.encoder.config._attn_implementation == "sdpa"
+    assert network.decoder.config._attn_implementation == expected
+    assert f"attention: encoder sdpa, decoder {expected}" in caplog.text
 
 
-def test_tokens_that_the_config_lacks_come_from_the_tokenizer(folder: Path) -> None:
-    names = ("decoder_start_token_id", "pad_token_id", "eos_token_id", "bos_token_id")
-    for file in ("config.json", "generation_config.json"):
-        change_json(folder / file, **dict.fromkeys(names))
-    network = load_model(folder).network
-    for place in (network.config, network.generation_config):
-        assert (place.decoder_start_token_id, place.pad_token_id, place.eos_token_id) == (0, 1, 2)
+def test_syllables_of_several_tokens_are_learnt_and_read_back(tmp_path: Path) -> None:
+    ocr = load_model(write_standin(tmp_path))
+    texts = ["값 뷁 100 + 100 + 100", "닭 읽기 ㉠ ÷ □"]
+    ids = ocr.encode_labels(texts)
+    longest = max(map(len, ids))
+    labels = torch.tensor([row + [-100] * (longest - len(row)) for row in ids])
+    pixel_values = torch.cat([read_image(ocr, text) for text in ("100", "+ = -")])
+    optimizer = make_optimizer(ocr.network.parameters(), lr=5e-3)
+    for _ in range(120):
+        optimizer.zero_grad(set_to_none=True)
+        line_losses(ocr.network, pixel_values, labels).sum().backward()
+        optimizer.step()
+    assert ocr.decode(ocr.network.generate(pixel_values)) == texts
 
 
-def test_a_start_token_that_is_set_nowhere_is_refused(folder: Path) -> None:
-    for file in ("config.json", "generation_config.json"):
-        change_json(folder / file, decoder_start_token_id=None)
-    change_json(folder / "tokenizer_config.json", cls_token=None, tokenizer_class="PreTrainedTokenizerFast")
-    (folder / "special_tokens_map.json").unlink()
-    with pytest.raises(InputError, match="sets decoder_start_token_id"):
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "pytorch_model-00001-of-00002.bin"])
+def test_pickled_weights_are_refused_with_how_to_convert_them(folder: Path, name: str) -> None:
+    (folder / "model.safetensors").rename(folder / name)
+    with pytest.raises(InputError, match=rf"must hold model\.safetensors, it has {name}.*convert it once"):
+        load_model(folder)
+
+
+def test_no_code_of_a_model_is_run(folder: Path) -> None:
+    ran = folder / "ran"
+    (folder / "own.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Own: pass\n")
+    for file, key in (
+        ("tokenizer_config.json", "AutoTokenizer"),
+        ("preprocessor_config.json", "AutoImageProcessor"),
+    ):
+        change_json(folder / file, auto_map={key: ["own.Own", None]} if "Tok" in key else {key: "own.Own"})
+    config = json.loads((folder / "config.json").read_text())
+    own = {"auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own", "AutoModelForCausalLM": "own.Own"}}
+    change_json(
+        folder / "config.json", encoder=config["encoder"] | own, decoder=config["decoder"] | own, **own
+    )
+    load_model(folder)
+    assert not ran.exists()
+
+
+def test_a_kind_that_transformers_lacks_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change_json(folder / "config.json", encoder=config["encoder"] | {"model_type": "no-such-encoder"})
+    with pytest.raises(InputError, match="must be a complete VisionEncoderDecoder"):
+        load_model(folder)
+    change_json(folder / "config.json", encoder=config["encoder"], decoder={"model_type": "vit"})
+    with pytest.raises(InputError, match="transformers has no decoder of type 'vit'"):
+        load_model(folder)
+
+
+def test_a_missing_weight_is_refused_but_for_a_pooler_that_nothing_reads(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    poolers = {name for name in weights if "pooler" in name}
+    assert poolers
+    save_file(
+        {name: value for name, value in weights.items() if name not in poolers},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    random_before = torch.get_rng_state()
+    one = load_model(folder).network.state_dict()
+    assert torch.equal(torch.get_rng_state(), random_before)
+    torch.manual_seed(3)
+    two = load_model(folder).network.state_dict()
+    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    lost = "decoder.roberta.encoder.layer.1.crossattention.self.query.weight"
+    save_file(
+        {name: value for name, value in weights.items() if name != lost},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    with pytest.raises(InputError, match=f"must hold every weight .* 1 are missing, such as {lost}"):
+        load_model(folder)
+
+
+def test_a_tokenizer_larger_than_its_decoder_is_refused(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<{number}>" for number in range(2000)])
+    tokenizer.save_pretrained(folder)
+    with pytest.raises(InputError, match=r"has \d+ tokens, its decoder only \d+"):
         load_model(folder)
 
 
@@ -142,7 +232,9 @@ def test_cut_off_weights_are_refused(folder: Path) -> None:
 
 def test_processor_files_are_copied_byte_for_byte(tmp_path: Path, ocr: OcrModel) -> None:
     names = copy_processor_files(ocr.folder, tmp_path / "copy")
-    assert set(names) == TROCR_FILES & set(PROCESSOR_FILES) == set(list_files(locate(str(tmp_path / "copy"))))
+    assert (
+        set(names) == STANDIN_FILES & set(PROCESSOR_FILES) == set(list_files(locate(str(tmp_path / "copy"))))
+    )
     for name in names:
         assert (tmp_path / "copy" / name).read_bytes() == (ocr.folder / name).read_bytes()
 
@@ -174,7 +266,7 @@ def test_a_hub_model_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_model_is_fetched_from_s3(ocr: OcrModel, bucket: str) -> None:
-    copy_files(locate(str(ocr.folder)), locate(f"{bucket}/models/tiny"), sorted(TROCR_FILES))
+    copy_files(locate(str(ocr.folder)), locate(f"{bucket}/models/tiny"), sorted(STANDIN_FILES))
     with model_files(locate_model(f"{bucket}/models/tiny")) as folder:
         loaded = load_model(folder)
         assert list_files(locate(str(folder))) == list_files(locate(str(ocr.folder)))

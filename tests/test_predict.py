@@ -21,8 +21,8 @@ from ocr_ray.evaluation.predict import (
 from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA
 from ocr_ray.lines import TextLine, lines_to_table
 from ocr_ray.storage import list_files, locate, write_bytes, write_json
-from ocr_ray.training.feed import make_pixel_values
 from ocr_ray.training.model import OcrModel, load_model
+from ocr_ray.training.pixels import make_pixel_values
 from ocr_ray.training.tiny import write_tiny_model
 
 

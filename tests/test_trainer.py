@@ -21,7 +21,7 @@ from ocr_ray.evaluation.report import read_predictions
 from ocr_ray.pages.maker import write_pages
 from ocr_ray.rendering import RenderConfig, render_lines
 from ocr_ray.storage import exists, list_files, local_copy, locate, read_bytes, read_json
-from ocr_ray.training.loop import TrainConfig
+from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, train_trocr
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]

@@ -37,8 +37,8 @@ from ocr_ray.lines import SPLITS, LabelColumn
 from ocr_ray.manifests import read_digests, require_datasets
 from ocr_ray.parts import PLAN, check_claim
 from ocr_ray.storage import exists, locate, locate_model, write_bytes, write_json
-from ocr_ray.training.feed import make_pixel_values
 from ocr_ray.training.model import OcrModel, load_model, model_files
+from ocr_ray.training.pixels import make_pixel_values
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
         load_model(folder)  # names what is missing, before a worker would
         label_column = read_label_column(folder)
         weights = hashlib.sha256()
-        for path in sorted([*folder.glob("*.safetensors"), *folder.glob("pytorch_model*.bin")]):
+        for path in sorted(folder.glob("*.safetensors")):
             weights.update(path.read_bytes())
     plan = {
         "job": "evaluate_trocr",
@@ -243,7 +243,7 @@ def read_images(model: OcrModel, images: Sequence[bytes]) -> tuple[list[str], li
             for logits, chosen in zip(generated.logits, tokens.T, strict=True)
         ]
         confidences = mean_before_end(
-            torch.stack(probabilities, dim=1), tokens, model.network.generation_config.eos_token_id
+            torch.stack(probabilities, dim=1), tokens, model.end_token_id
         )
     texts = [unicodedata.normalize("NFC", text) for text in model.decode(generated.sequences)]
     return texts, confidences.tolist()

@@ -3,7 +3,7 @@
 ```
 config.json model.safetensors generation_config.json  written by rank 0
 tokenizer.json vocab.json preprocessor_config.json …  copied byte for byte from the first model
-history.json                                          the metrics of each epoch so far
+history.json                                          the records of training and validation so far
 training_state.pt                                     optimizer, scheduler, progress, sizes of these files
 rng-00000.pt rng-00001.pt …                           the generators of each rank, written by it
 ```
@@ -32,18 +32,60 @@ HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What was trained on in some steps, and how long that took."""
+
+    loss: float = 0.0
+    """Summed over the tokens of all ranks."""
+    tokens: int = 0
+    lines: int = 0
+    seconds: float = 0.0
+    wait_seconds: float = 0.0
+    """Of them those in which the first rank waited for its feed."""
+
+    def __add__(self, other: "Pace") -> "Pace":
+        return Pace(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+
+    def to_metrics(self) -> dict[str, float]:
+        """Return loss per token, lines per second and the share of time spent waiting; all finite."""
+        seconds = max(self.seconds, 1e-9)
+        return {
+            "loss": self.loss / max(1, self.tokens),
+            "lines_per_second": self.lines / seconds,
+            "feed_wait_share": self.wait_seconds / seconds,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainState:
     """How far training is."""
 
     epoch: int = 0
     """Epochs done."""
+    lines_done: int = 0
+    """Of the next epoch, in its order."""
     global_step: int = 0
     """Optimizer steps done."""
-    best_validation_loss: float | None = None
-    best_epoch: int | None = None
-    """The epoch, counted from 1, that ended with the best validation loss."""
-    history: list[dict[str, float]] = field(default_factory=list)
-    """The metrics of each epoch."""
+    lines: int = 0
+    """Trained on in all epochs."""
+    seconds: float = 0.0
+    """Spent in training and validation."""
+    since_record: Pace = field(default_factory=Pace)
+    """What the next record of training will tell."""
+    since_validation: Pace = field(default_factory=Pace)
+    best_score: float | None = None
+    best_lines: int | None = None
+    """The lines trained on when the score was best."""
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """The records of training and validation so far."""
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    """Lines of each validation with what was read."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainState":
+        """Return the state whose `asdict` is `values`."""
+        paces = {name: Pace(**values[name]) for name in ("since_record", "since_validation")}
+        return cls(**values | paces)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +95,7 @@ class Training:
     ocr: OcrModel
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau
+    scaler: torch.amp.GradScaler
     rank: int = 0
     world_size: int = 1
 
@@ -76,11 +119,13 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
     disable_progress_bar()
     training.ocr.network.save_pretrained(folder)
     copy_processor_files(training.ocr.folder, folder)
-    (folder / HISTORY_FILE).write_text(json.dumps(state.history), encoding="utf-8")
+    told = {"history": state.history, "samples": state.samples}
+    (folder / HISTORY_FILE).write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     content = {
         "optimizer": training.optimizer.state_dict(),
         "scheduler": training.scheduler.state_dict(),
+        "scaler": training.scaler.state_dict(),
         "state": asdict(state),
         "world_size": training.world_size,
         "sizes_bytes": sizes,
@@ -114,11 +159,12 @@ def load_checkpoint(folder: Path, training: Training) -> TrainState:
     training.ocr.network.load_state_dict(saved.state_dict())
     training.optimizer.load_state_dict(content["optimizer"])
     training.scheduler.load_state_dict(content["scheduler"])
+    training.scaler.load_state_dict(content["scaler"])
     if generators is None:
         log.info("rank %d is new since the checkpoint: its generators begin afresh", training.rank)
     else:
         _unpack_generators(generators)  # last: loading a model draws from them
-    return TrainState(**content["state"])
+    return TrainState.from_dict(content["state"])
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,37 +1,50 @@
-"""The feed: batches of lines in one global order, each line exactly once an epoch, for any number of ranks.
+"""The feed: steps of lines in one global order, each line exactly once an epoch, for any number of ranks.
 
-The order of an epoch depends on the seed, the epoch and the datasets alone. Batch b of all ranks together is
-the next `batch_size * world_size` lines of it, and rank r takes every `world_size`-th of them.
+The order of an epoch (see `order`) depends on the seed, the epoch, the datasets and the global batch size
+alone. Step s is the next `global_batch_size` lines of it; rank r takes those at positions p with
+p % world_size == r, in batches of `batch_size` by ascending position. A step is the same set of lines for any
+number of ranks, and training may go on behind any step, with another number too.
 
-Memory: lines are shuffled in windows of 32 row groups. A rank holds its own lines of two windows as encoded
-images, four row groups while they are read, and four finished batches: with row groups of 256 lines of 22 kB
-and batches of 16 about 360 MB / world_size + 23 MB + 110 MB, however large the datasets are. Every rank reads
-all row groups: `world_size` times the datasets are read in an epoch.
+Row groups are read by 4 threads as whole column chunks, 1,024 of the rank's lines ahead of the batches that
+are made; batches are made by `threads` others, at least 8 batches and 2 steps ahead of their use.
+
+Memory, however large the datasets are: a rank holds images, still encoded, of its 24 / gcd(world_size, 24)
+lanes, two row groups each and partly used up, and those read ahead. With row groups of 256 lines of 22 kB
+(PNG; JPEG has half) that grew a process by 370 MB at world size 1 (225 MB of it images), 210 MB at 4 and 580
+MB at 5: ranks whose number does not divide 24 also hold lines of others. Lengths take twice as many row
+groups at worst. With shares it is so for each dataset, but for a small one all of its fewer than 48 row
+groups. Batches ahead take 147 kB a line.
+
+Without an epoch, for validation, every rank reads all row groups in their order and holds two.
 """
 
 import io
-from collections import defaultdict, deque
-from collections.abc import Generator, Iterator, Sequence
+import math
+import threading
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, Protocol
 
-import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 
 from ocr_ray.errors import InputError
 from ocr_ray.lines import LabelColumn
 from ocr_ray.storage import Location
+from ocr_ray.training.lanes import LANE_WINDOW_ROW_GROUPS, NUM_LANES
 from ocr_ray.training.model import OcrModel
-from ocr_ray.training.splits import RowGroup, Split, iter_windows, read_columns
-
-T = TypeVar("T")
+from ocr_ray.training.order import SMALL_ROW_GROUPS, LineOrder
+from ocr_ray.training.pixels import make_pixels
+from ocr_ray.training.plans import Place, Planner, StepPlan, plan_ahead
+from ocr_ray.training.splits import Reader, Split, StoredLine
 
 READ_THREADS = 4
-BATCHES_AHEAD = 4
+LINES_READ_AHEAD = 1024
+BATCHES_AHEAD = 8
+STEPS_AHEAD = 2
 IGNORED_TOKEN = -100
 """Fills up labels; transformers and PyTorch leave it out of the loss."""
 
@@ -45,230 +58,252 @@ class LineDataset:
     place: Location
 
 
+class Augment(Protocol):
+    """Changes the image of a line for one epoch."""
+
+    def __call__(
+        self,
+        image: Image.Image,
+        *,
+        source: str,
+        line_id: str,
+        epoch: int,
+        size_px: tuple[int, int],
+    ) -> Image.Image:
+        """Return the changed image, mode L; the same for the same arguments, in any thread.
+
+        `size_px` is width and height of the line before it was resized.
+        """
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """What one rank trains on in one step; N is 0 for a rank that the last lines did not reach."""
+    """What one rank passes through the network at once; N lines by ascending position."""
 
-    pixel_values: torch.Tensor
-    """Shape (N, 3, H, W), float32."""
+    pixels: torch.Tensor
+    """Shape (N, H, W), uint8, or (N, 3, H, W), float32; `pixels.to_pixel_values` takes either. Pinned if CUDA
+    is there."""
     labels: torch.Tensor
-    """Shape (N, T), int64, filled up with -100."""
+    """Shape (N, T), int64, filled up with -100; pinned likewise."""
     texts: list[str]
     """The labels before they were encoded."""
     line_ids: list[str]
     sources: list[str]
+    datasets: list[str]
     positions: list[int]
     """In the global order of the epoch."""
-
-    @property
-    def num_tokens(self) -> int:
-        return int((self.labels != IGNORED_TOKEN).sum())
+    num_tokens: int
+    """Of the labels, without what fills them up."""
 
     def __len__(self) -> int:
         return len(self.line_ids)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
-    position: int
-    dataset: str
-    line_id: str
-    image_bytes: bytes
-    text: str
-    source: str
+class Step:
+    """What one rank does before the optimizer's next step."""
+
+    batches: list[Batch]
+    """None for a rank that the last lines did not reach."""
+    num_lines: int
+    """Of all ranks together: `global_batch_size`, in the last step perhaps fewer."""
+    first_position: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feed:
-    """Batches of one rank over the lines of some splits together."""
+    """Steps of one rank over the lines of some splits together."""
 
     splits: tuple[Split, ...]
     ocr: OcrModel
     batch_size: int
-    """Of one rank."""
+    """Lines of one rank in one pass through the network."""
+    global_batch_size: int | None = None
+    """Lines of one step over all ranks; None: `batch_size * world_size`."""
     rank: int = 0
     world_size: int = 1
     seed: int = 0
     label_column: LabelColumn = "text"
+    shares: Mapping[str, float] | None = None
+    """As `LineOrder` takes them, by the names of the splits; `lengths` too."""
+    lengths: Mapping[str, npt.NDArray[Any]] | None = None
+    augment: Augment | None = None
+    threads: int = 2
+    """That decode, resize, augment and encode."""
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "world_size", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(f"rank must be from 0 to {self.world_size - 1}, got {self.rank}")
+        if self.lines_per_step % (self.batch_size * self.world_size) or self.lines_per_step < 1:
+            raise ValueError(
+                f"global_batch_size must be a multiple of batch_size x world_size = {self.batch_size} x "
+                f"{self.world_size}, got {self.global_batch_size}"
+            )
+        names = [split.name for split in self.splits]
+        if len(set(names)) < len(names):
+            raise ValueError(f"splits must have different names, got {', '.join(names)}")
+        self.order()  # refuses shares and lengths that do not fit
+
+    @property
+    def lines_per_step(self) -> int:
+        """Over all ranks, in every step but perhaps the last."""
+        if self.global_batch_size is None:
+            return self.batch_size * self.world_size
+        return self.global_batch_size
 
     @property
     def num_lines(self) -> int:
-        """Of all ranks together."""
+        """Of an epoch, of all ranks together."""
         return sum(split.num_lines for split in self.splits)
 
     @property
-    def num_batches(self) -> int:
-        """In an epoch; the same for every rank."""
-        return -(-self.num_lines // (self.batch_size * self.world_size))
+    def num_steps(self) -> int:
+        """Of an epoch; the same for every rank."""
+        return -(-self.num_lines // self.lines_per_step)
 
-    def batches(self, epoch: int | None = None) -> Iterator[Batch]:
-        """Give the batches of an epoch, shuffled for it, or in the splits' own order without one.
+    def order(self) -> LineOrder:
+        """Return the order of the lines, the same for all ranks."""
+        return LineOrder(
+            row_counts={split.name: [group.num_lines for group in split.row_groups] for split in self.splits},
+            global_batch_size=self.lines_per_step,
+            seed=self.seed,
+            shares=self.shares,
+            lengths=self.lengths,
+        )
 
-        Reading, decoding and encoding happen in background threads, which end with the iterator.
+    def steps(self, epoch: int | None, *, start_line: int = 0) -> Generator[Step, None, None]:
+        """Give the steps of an epoch behind its first `start_line` lines.
+
+        Without an epoch the lines keep the splits' own order, as they are, for validation. Reading, decoding
+        and encoding happen in background threads, which end with the iterator or when it is closed; what they
+        raise is raised here.
 
         Raises:
+            ValueError: `start_line` is not where a step begins or the epoch ends.
             InputError: a label has more tokens than the decoder has positions.
         """
-        return _read_ahead(self._make_batches(epoch), BATCHES_AHEAD)
-
-    def _make_batches(self, epoch: int | None) -> Generator[Batch, None, None]:
-        with closing(self._read_lines(epoch)) as lines:
-            for _ in range(self.num_batches):
-                yield make_batch(self.ocr, list(islice(lines, self.batch_size)))
-
-    def _read_lines(self, epoch: int | None) -> Generator[_Line, None, None]:
-        """Give this rank's lines in order, reading one window ahead."""
-        groups = [(split.name, group) for split in self.splits for group in split.row_groups]
-        row_counts = [group.num_lines for _, group in groups]
-        pool = ThreadPoolExecutor(READ_THREADS)
-        ahead: deque[list[Future[list[_Line]]]] = deque()
-        start = 0
-        try:
-            for lines in iter_windows(row_counts, seed=self.seed, epoch=epoch):
-                positions = np.arange(start, start + len(lines))
-                mine = positions % self.world_size == self.rank
-                wanted: defaultdict[int, dict[int, int]] = defaultdict(dict)
-                for (group, row), position in zip(
-                    lines[mine].tolist(), positions[mine].tolist(), strict=True
-                ):
-                    wanted[group][row] = position
-                ahead.append(
-                    [
-                        pool.submit(_read_row_group, *groups[group], rows, self.label_column)
-                        for group, rows in wanted.items()
-                    ]
-                )
-                start += len(lines)
-                if len(ahead) == 2:
-                    yield from _in_order(ahead.popleft())
-            while ahead:
-                yield from _in_order(ahead.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _in_order(reads: Sequence[Future[list[_Line]]]) -> list[_Line]:
-    return sorted((line for read in reads for line in read.result()), key=lambda line: line.position)
-
-
-def _read_row_group(
-    dataset: str, group: RowGroup, positions: dict[int, int], label_column: LabelColumn
-) -> list[_Line]:
-    """Return the lines of a row group whose rows are the keys of `positions`."""
-    table = read_columns(group, ["line_id", "image.bytes", label_column, "source"])
-    rows = list(positions)
-    return [
-        _Line(
-            position=positions[row],
-            dataset=dataset,
-            line_id=values["line_id"],
-            image_bytes=values["image"]["bytes"],
-            text=values[label_column],
-            source=values["source"],
-        )
-        for row, values in zip(rows, table.take(rows).to_pylist(), strict=True)
-    ]
-
-
-def make_batch(ocr: OcrModel, lines: Sequence[_Line]) -> Batch:
-    """Return the lines as tensors, pixels as the model's own image processor makes them from RGB."""
-    labels = ocr.encode_labels([line.text for line in lines])
-    _require_short(ocr, lines, labels)
-    longest = max(map(len, labels), default=0)
-    return Batch(
-        pixel_values=make_pixel_values(ocr, [line.image_bytes for line in lines]),
-        labels=torch.tensor(
-            [ids + [IGNORED_TOKEN] * (longest - len(ids)) for ids in labels], dtype=torch.int64
-        ).reshape(len(lines), longest),
-        texts=[line.text for line in lines],
-        line_ids=[line.line_id for line in lines],
-        sources=[line.source for line in lines],
-        positions=[line.position for line in lines],
-    )
-
-
-def make_pixel_values(ocr: OcrModel, images: Sequence[bytes]) -> torch.Tensor:
-    """Return encoded images as the model's input, shape (N, 3, H, W), float32.
-
-    It is what the model's own image processor makes of them in RGB; it would take the height of a bare (H, W)
-    array for its channels. Where it only resizes, rescales and normalises, grey is resized once instead of
-    three times and its 256 levels are looked up: the same bits in a fifth of the time.
-    """
-    if not images:
-        return torch.zeros(0, 3, 1, 1)
-    decoded = [Image.open(io.BytesIO(image)) for image in images]
-    processor = ocr.image_processor
-    if not _maps_levels(processor) or any(image.mode != "L" for image in decoded):
-        return _process([image.convert("RGB") for image in decoded], processor)
-    size = (processor.size["width"], processor.size["height"])
-    levels = _process(
-        [Image.frombytes("L", (256, 1), bytes(range(256))).convert("RGB")], processor, do_resize=False
-    )
-    table = levels[0, :, 0, :].numpy()  # channel, level
-    pixel_values = np.empty((len(decoded), len(table), size[1], size[0]), dtype=np.float32)
-    for index, image in enumerate(decoded):
-        grey = np.asarray(image.resize(size, processor.resample))
-        for channel, values in enumerate(table):
-            np.take(values, grey, out=pixel_values[index, channel], mode="clip")  # "raise" would copy
-    return torch.from_numpy(pixel_values)
-
-
-def _maps_levels(processor: Any) -> bool:
-    """Return whether pixels are mapped one by one after a resize to a fixed size."""
-    known = type(processor).__name__ in ("DeiTImageProcessorPil", "ViTImageProcessorPil")
-    crops_or_pads = getattr(processor, "do_center_crop", None) or getattr(processor, "do_pad", None)
-    size = processor.size
-    return bool(
-        known and processor.do_resize and not crops_or_pads and size.get("height") and size.get("width")
-    )
-
-
-def _process(images: Sequence[Image.Image], processor: Any, **options: Any) -> torch.Tensor:
-    pixel_values: torch.Tensor = processor(images=images, return_tensors="pt", **options)["pixel_values"]
-    return pixel_values
-
-
-def _require_short(ocr: OcrModel, lines: Sequence[_Line], labels: Sequence[Sequence[int]]) -> None:
-    for line, ids in zip(lines, labels, strict=True):
-        if len(ids) > ocr.max_target_tokens:
-            raise InputError(
-                f"a label must have at most {ocr.max_target_tokens} tokens, "
-                f"line {line.line_id} of {line.dataset} has {len(ids)}"
+        begins = start_line % self.lines_per_step == 0 and 0 <= start_line < self.num_lines
+        if not begins and start_line != self.num_lines:
+            raise ValueError(
+                f"start_line must be a multiple of {self.lines_per_step} or {self.num_lines}, the epoch's "
+                f"end, got {start_line}"
             )
+        return self._steps(epoch, start_line)
 
+    def _steps(self, epoch: int | None, start_line: int) -> Generator[Step, None, None]:
+        readers = ThreadPoolExecutor(READ_THREADS, thread_name_prefix="feed-read")
+        makers = ThreadPoolExecutor(self.threads, thread_name_prefix="feed-make")
+        maker = BatchMaker(self.ocr, epoch, self.augment)
+        making: deque[tuple[StepPlan, list[Future[Batch]]]] = deque()
+        try:
+            for plan in self._plan(epoch, start_line, readers):
+                making.append((plan, [makers.submit(maker.make, places) for places in plan.batches]))
+                if len(making) > self._steps_ahead:
+                    yield _finish(*making.popleft())
+            while making:
+                yield _finish(*making.popleft())
+        finally:
+            readers.shutdown(wait=False, cancel_futures=True)  # first: makers may wait for them
+            makers.shutdown(cancel_futures=True)
+            readers.shutdown()
 
-def check_labels(ocr: OcrModel, split: Split, label_column: LabelColumn) -> int:
-    """Return the tokens of the longest label; reads no images.
+    @property
+    def _steps_ahead(self) -> int:
+        batches_per_step = self.lines_per_step // (self.batch_size * self.world_size)
+        return max(STEPS_AHEAD, -(-BATCHES_AHEAD // batches_per_step))
 
-    Raises:
-        InputError: labels have more tokens than the decoder has positions; counted, and the longest named.
-    """
-    num_long, longest, longest_id = 0, 0, ""
-    for group in split.row_groups:
-        table = read_columns(group, ["line_id", label_column])
-        lengths = [len(ids) for ids in ocr.encode_labels(table[label_column].to_pylist())]
-        num_long += sum(length > ocr.max_target_tokens for length in lengths)
-        if max(lengths) > longest:
-            longest = max(lengths)
-            longest_id = table["line_id"][lengths.index(longest)].as_py()
-    if num_long:
-        raise InputError(
-            f"a label must have at most {ocr.max_target_tokens} tokens: {num_long} of the "
-            f"{split.num_lines} lines of {split.name} have more in column {label_column}, "
-            f"line {longest_id} has {longest}; leave them out or take a model with more positions"
+    def _plan(self, epoch: int | None, start_line: int, pool: ThreadPoolExecutor) -> Iterator[StepPlan]:
+        order = self.order()
+        planner = Planner(
+            names=[split.name for split in self.splits],
+            reader=self._open_reader(epoch, pool),
+            lines_per_step=self.lines_per_step,
+            batch_size=self.batch_size,
+            rank=self.rank,
+            world_size=self.world_size,
         )
-    return longest
+        return plan_ahead(planner.plan(order.lines(epoch, start_line), start_line), LINES_READ_AHEAD)
+
+    def _open_reader(self, epoch: int | None, pool: ThreadPoolExecutor) -> Reader:
+        repeated: set[str] = set()
+        max_row_groups = 2
+        if epoch is not None:
+            # A lane is within one window, or two where a bucket spans them. One row group more: where ranks
+            # share a lane, those left behind must grow older than all in use before they are dropped.
+            per_lane = LANE_WINDOW_ROW_GROUPS * (1 if self.lengths is None else 2) + 1
+            max_row_groups = per_lane * NUM_LANES // math.gcd(self.world_size, NUM_LANES)
+            if self.shares is not None:
+                repeated = {split.name for split in self.splits if len(split.row_groups) < SMALL_ROW_GROUPS}
+                max_row_groups *= max(1, len(self.splits) - len(repeated))
+        return Reader(
+            self.splits,
+            pool,
+            label_column=self.label_column,
+            max_row_groups=max_row_groups,
+            kept=frozenset(repeated),
+        )
 
 
-def _read_ahead(items: Generator[T, None, None], depth: int) -> Iterator[T]:
-    """Give the items of a generator that runs in a thread of its own, `depth` items ahead."""
-    end = object()
-    pool = ThreadPoolExecutor(1)
-    try:
-        pending = deque(pool.submit(next, items, end) for _ in range(depth))
-        while (item := pending.popleft().result()) is not end:
-            pending.append(pool.submit(next, items, end))
-            yield item  # type: ignore[misc]
-    finally:
-        pool.shutdown(cancel_futures=True)
-        items.close()
+def _finish(plan: StepPlan, batches: Sequence[Future[Batch]]) -> Step:
+    return Step(
+        batches=[batch.result() for batch in batches],
+        num_lines=plan.num_lines,
+        first_position=plan.first_position,
+    )
+
+
+class BatchMaker:
+    """Makes batches of an epoch, in several threads at once."""
+
+    def __init__(self, ocr: OcrModel, epoch: int | None, augment: Augment | None) -> None:
+        self.ocr = ocr
+        self.epoch = epoch
+        self.augment = augment
+        self.pins = torch.cuda.is_available()
+        # A fast tokenizer refuses a second thread ("Already borrowed") while a first call sets its options.
+        self.tokenizing = threading.Lock()
+
+    def make(self, places: Sequence[Place]) -> Batch:
+        """Return the lines as a batch, waiting until they are read."""
+        lines = [place.line.take() for place in places]
+        labels = self._encode(lines, places)
+        pixels = make_pixels(self.ocr, [self._decode(line) for line in lines])
+        return Batch(
+            pixels=pixels.pin_memory() if self.pins else pixels,
+            labels=labels.pin_memory() if self.pins else labels,
+            texts=[line.text for line in lines],
+            line_ids=[line.line_id for line in lines],
+            sources=[line.source for line in lines],
+            datasets=[place.dataset for place in places],
+            positions=[place.position for place in places],
+            num_tokens=int((labels != IGNORED_TOKEN).sum()),
+        )
+
+    def _decode(self, line: StoredLine) -> Image.Image:
+        image: Image.Image = Image.open(io.BytesIO(line.image_bytes))
+        if self.augment is None or self.epoch is None or image.mode != "L":
+            return image
+        return self.augment(
+            image,
+            source=line.source,
+            line_id=line.line_id,
+            epoch=self.epoch,
+            size_px=(line.width_px, line.height_px),
+        )
+
+    def _encode(self, lines: Sequence[StoredLine], places: Sequence[Place]) -> torch.Tensor:
+        with self.tokenizing:
+            encoded = self.ocr.encode_labels([line.text for line in lines])
+        for line, place, ids in zip(lines, places, encoded, strict=True):
+            if len(ids) > self.ocr.max_target_tokens:
+                raise InputError(
+                    f"a label must have at most {self.ocr.max_target_tokens} tokens, "
+                    f"line {line.line_id} of {place.dataset} has {len(ids)}"
+                )
+        labels = torch.full((len(lines), max(map(len, encoded))), IGNORED_TOKEN, dtype=torch.int64)
+        for row, ids in enumerate(encoded):
+            labels[row, : len(ids)] = torch.tensor(ids, dtype=torch.int64)
+        return labels

@@ -1,245 +1,234 @@
-"""The training loop: steps, validation, and a report with a checkpoint after every epoch. Free of Ray."""
+"""The training loop: steps, validations, checkpoints within epochs and at their ends. Free of Ray."""
 
-import io
 import logging
 import math
-import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-import torch.distributed as dist
-from PIL import Image
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.lines import LabelColumn
-from ocr_ray.randomness import MAX_SEED, keyed_generator
-from ocr_ray.training.checkpoint import Training, TrainState, load_checkpoint, save_checkpoint
-from ocr_ray.training.feed import Batch, Feed, LineDataset, make_pixel_values
+from ocr_ray.errors import ProductionError
+from ocr_ray.training.checkpoint import Pace, TrainState, load_checkpoint, save_checkpoint
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.feed import Step
 from ocr_ray.training.model import OcrModel
-from ocr_ray.training.splits import Split, open_split
-from ocr_ray.training.validation import ValidationSums, line_losses, reduce_sums, validate
+from ocr_ray.training.preparation import (
+    TrainData,
+    make_feed,
+    make_validation_feed,
+    open_splits,
+    prepare,
+)
+from ocr_ray.training.steps import apply_gradients, compute_gradients, make_blank_batch
+from ocr_ray.training.validation import ValidationSums, reduce_sums, validate
 
 log = logging.getLogger(__name__)
 
-Metrics = dict[str, float | int]
-Report = Callable[[Metrics, Path], None]
-"""Takes an epoch's metrics and a folder with this rank's files of its checkpoint, deleted afterwards."""
+Metrics = dict[str, Any]
+Signal = Literal["", "save", "stop"]
 
-PROGRESS_INTERVAL_S = 10
+RECORDS_PER_EPOCH = 100
+POLL_SECONDS = 1.0
+"""How often ranks agree on whether to save or to stop."""
+UNRATED = 1e9
+"""The score of a checkpoint that was not validated: finite, and worse than any that was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """How a model is fine-tuned; the defaults are the brief's."""
+class Hooks:
+    """What training tells and asks of what runs it."""
 
-    epochs: int = 5
-    """How often every line is trained on."""
-    batch_size: int = 16
-    """Lines of one worker in one step; the global batch is this times the number of workers."""
-    lr: float = 5e-5
-    """Learning rate of Adam at the start."""
-    lr_patience: int = 0
-    """Epochs without a better validation loss after which the learning rate is reduced."""
-    lr_factor: float = 0.5
-    """What the learning rate is multiplied by then."""
-    seed: int = 0
-    """Of the order of the lines and of dropout."""
-    label_column: LabelColumn = "text"
-    """text: what is printed; markup: with the maths in $...$ as AI Hub writes it."""
-    select_on: Literal["page", "all"] = "page"
-    """The validation lines that choose the best model: page (all where no dataset has any) or all."""
-    max_generated_lines: int = 2000
-    """Validation lines of each dataset that are read for CER and WER; the loss is taken over all."""
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "max_generated_lines"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not 0 < self.lr < 1:
-            raise ValueError(f"lr must be between 0 and 1, got {self.lr}")
-        if self.lr_patience < 0:
-            raise ValueError(f"lr_patience must be at least 0, got {self.lr_patience}")
-        if not 0 < self.lr_factor < 1:
-            raise ValueError(f"lr_factor must be between 0 and 1, got {self.lr_factor}")
-        if not 0 <= self.seed <= MAX_SEED:
-            raise ValueError(f"seed must be in 0..{MAX_SEED}, got {self.seed}")
-        if self.label_column not in ("text", "markup"):
-            raise ValueError(f"label_column must be text or markup, got {self.label_column!r}")
-        if self.select_on not in ("page", "all"):
-            raise ValueError(f"select_on must be page or all, got {self.select_on!r}")
+    report: Callable[[Metrics, Path], None]
+    """Takes metrics with a `score`, lower is better, and a folder with this rank's files of a checkpoint,
+    which is deleted afterwards; called by every rank."""
+    poll: Callable[[], Signal] = lambda: ""
+    """Whether to save a checkpoint now, or to save and stop; called by every rank at the same steps."""
+    record: Callable[[TrainState], None] = lambda state: None
+    """Takes the state after each new record of its history; called by the first rank alone."""
+    step: Callable[[Step], None] = lambda step: None
+    """Takes each step of this rank before it is taken."""
 
 
 def train(
-    ocr: OcrModel,
-    datasets: Sequence[LineDataset],
-    config: TrainConfig,
-    *,
-    report: Report,
-    resume_from: Path | None = None,
+    ocr: OcrModel, data: TrainData, config: TrainConfig, *, hooks: Hooks, resume_from: Path | None = None
 ) -> TrainState:
     """Train for the epochs that are left, on the device of the network; return how far training came.
 
-    Within an initialised `torch.distributed` every rank calls this; `report` is then called by every rank.
+    Within an initialised `torch.distributed` every rank calls this.
 
     Raises:
-        InputError: there is no line to train on or to validate with.
+        InputError: there is no line to train on or to validate with, or a label does not fit the model.
         CheckpointError: the checkpoint to go on from is missing or half-written.
         ProductionError: a loss is not finite.
     """
-    rank, world_size = _find_rank()
-    train_splits, validation_splits = open_splits(datasets)
-    _seed_generators(config.seed, rank)
-    blank = make_blank_batch(ocr)
-    freeze_unused(ocr, blank)
-    optimizer = torch.optim.Adam(
-        [parameter for parameter in ocr.network.parameters() if parameter.requires_grad], lr=config.lr
-    )
-    scheduler = ReduceLROnPlateau(optimizer, factor=config.lr_factor, patience=config.lr_patience)
-    training = Training(ocr=ocr, optimizer=optimizer, scheduler=scheduler, rank=rank, world_size=world_size)
-    state = load_checkpoint(resume_from, training) if resume_from else TrainState()
-    feed = _make_feed(training, config, train_splits)
-    validation_feeds = [_make_feed(training, config, [split]) for split in validation_splits]
-    network = ocr.network
-    if world_size > 1:
-        network = DistributedDataParallel(network, broadcast_buffers=False)
-    for epoch in range(state.epoch, config.epochs):
-        metrics: Metrics = {"epoch": epoch + 1, "lr": float(optimizer.param_groups[0]["lr"])}
-        metrics |= _train_epoch(network, training, feed, epoch=epoch, blank=blank)
-        metrics |= _collect_metrics(validate(ocr, validation_feeds, config.max_generated_lines), config)
-        scheduler.step(metrics["validation_loss"])
-        state = _advance(state, metrics, num_steps=feed.num_batches)
-        _log_epoch(metrics, config, rank)
-        with tempfile.TemporaryDirectory(prefix="ocr_ray-checkpoint-") as folder:
-            save_checkpoint(Path(folder), training, state)
-            report(dict(state.history[-1]), Path(folder))
-    return state
+    run = _Run(ocr, data, config, hooks)
+    if resume_from:
+        run.state = load_checkpoint(resume_from, run.training)
+    while run.state.epoch < config.epochs and not run.is_stopped:
+        run.train_epoch()
+    return run.state
 
 
-def open_splits(datasets: Sequence[LineDataset]) -> tuple[list[Split], list[Split]]:
-    """Return the train and the validation splits.
+class _Run:
+    """Training as it goes on."""
 
-    Raises:
-        InputError: all the train or all the validation splits are empty, or two datasets share a name.
-    """
-    names = [dataset.name for dataset in datasets]
-    if len(set(names)) < len(names):
-        raise InputError(f"datasets must have different names, got {', '.join(names)}")
-    opened = {}
-    for split in ("train", "validation"):
-        opened[split] = [open_split(dataset.name, dataset.place / split) for dataset in datasets]
-        if not any(part.num_lines for part in opened[split]):
-            places = ", ".join(str(dataset.place / split) for dataset in datasets)
-            raise InputError(f"the {split} split must have at least one line, there is none in {places}")
-    return opened["train"], opened["validation"]
+    def __init__(self, ocr: OcrModel, data: TrainData, config: TrainConfig, hooks: Hooks) -> None:
+        train_splits, validation_splits = open_splits(data.datasets)
+        self.training = prepare(ocr, config)
+        self.blank = make_blank_batch(ocr)
+        self.network: Any = ocr.network
+        if self.training.world_size > 1:
+            self.network = DistributedDataParallel(ocr.network, broadcast_buffers=False)
+        self.config, self.hooks, self.state = config, hooks, TrainState()
+        self.feed = make_feed(self.training, data, config, train_splits)
+        self.validation_feeds = [make_validation_feed(self.training, config, s) for s in validation_splits]
+        self.record_steps = max(1, self.feed.num_steps // RECORDS_PER_EPOCH)
+        self.is_stopped = False
+        self.sums = torch.zeros(2, dtype=torch.float64, device=ocr.device)
+        """Loss and tokens of this rank since the last `_flush`; the rest is in `pace`."""
+        self.pace = Pace()
+        self.saved_s = self.polled_s = time.monotonic()
+        self.polled_step = self.next_poll = 0
 
+    def train_epoch(self) -> None:
+        """Train on what is left of an epoch; validate at its end."""
+        epoch = self.state.epoch
+        self.network.train()
+        with closing(self.feed.steps(epoch, start_line=self.state.lines_done)) as steps:
+            for step, wait_seconds in _timed(steps):
+                started_s = time.monotonic()
+                self.hooks.step(step)
+                self.sums += compute_gradients(
+                    self.network, self.training, step, blank=self.blank, config=self.config
+                )
+                apply_gradients(self.training, self.config, self.state.global_step)
+                seconds = wait_seconds + time.monotonic() - started_s
+                self._advance(step, seconds, wait_seconds)
+                if self._is_validation_due(step):
+                    self._validate()
+                    self.network.train()
+                else:
+                    self._poll()
+                if self.is_stopped or self.state.epoch > epoch:
+                    return
 
-def _find_rank() -> tuple[int, int]:
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
-def _seed_generators(seed: int, rank: int) -> None:
-    """Seed the three global generators; dropout draws from torch's."""
-    for_torch, for_numpy, for_python = (
-        keyed_generator(seed, "training", rank).integers(2**32, size=3).tolist()
-    )
-    torch.manual_seed(for_torch)
-    np.random.seed(for_numpy)
-    random.seed(for_python)
-
-
-def _make_feed(training: Training, config: TrainConfig, splits: Sequence[Split]) -> Feed:
-    return Feed(
-        splits=tuple(splits),
-        ocr=training.ocr,
-        batch_size=config.batch_size,
-        rank=training.rank,
-        world_size=training.world_size,
-        seed=config.seed,
-        label_column=config.label_column,
-    )
-
-
-def make_blank_batch(ocr: OcrModel) -> Batch:
-    """Return one empty white line, for a rank that the last lines did not reach."""
-    buffer = io.BytesIO()
-    Image.new("L", (64, 64), 255).save(buffer, "PNG")
-    return Batch(
-        pixel_values=make_pixel_values(ocr, [buffer.getvalue()]),
-        labels=torch.tensor([[ocr.network.config.eos_token_id]]),
-        texts=[""],
-        line_ids=[""],
-        sources=[""],
-        positions=[-1],
-    )
-
-
-def freeze_unused(ocr: OcrModel, blank: Batch) -> None:
-    """Freeze the parameters that no loss reaches, such as an encoder's pooler: DDP would wait for them."""
-    ocr.network.eval()
-    losses = line_losses(ocr.network, blank.pixel_values.to(ocr.device), blank.labels.to(ocr.device))
-    torch.autograd.backward(losses.sum())
-    unused = [name for name, parameter in ocr.network.named_parameters() if parameter.grad is None]
-    for parameter in ocr.network.parameters():
-        parameter.requires_grad_(parameter.grad is not None)
-    ocr.network.zero_grad(set_to_none=True)
-    if unused:
-        log.info(
-            "%d parameters do not reach the loss and stay as they are: %s", len(unused), ", ".join(unused)
+    def _advance(self, step: Step, seconds: float, wait_seconds: float) -> None:
+        """Count a step that was taken."""
+        self.pace += Pace(lines=step.num_lines, seconds=seconds, wait_seconds=wait_seconds)
+        self.state = replace(
+            self.state,
+            lines_done=step.first_position + step.num_lines,
+            lines=self.state.lines + step.num_lines,
+            global_step=self.state.global_step + 1,
         )
+        if self.state.global_step % self.record_steps == 0:
+            self._record()
+
+    def _flush(self) -> None:
+        """Sum the loss over ranks and move what was counted into the state."""
+        loss, tokens = reduce_sums(self.sums.tolist(), self.training.ocr.device)
+        if not math.isfinite(loss):
+            raise ProductionError(f"the training loss must be finite, got {loss}: use a smaller --lr")
+        pace = replace(self.pace, loss=loss, tokens=round(tokens))
+        self.state = replace(
+            self.state,
+            seconds=self.state.seconds + pace.seconds,
+            since_record=self.state.since_record + pace,
+            since_validation=self.state.since_validation + pace,
+        )
+        self.sums.zero_()
+        self.pace = Pace()
+
+    def _record(self) -> None:
+        """Add a record of training to the history."""
+        self._flush()
+        record = self._describe("train") | self.state.since_record.to_metrics()
+        self._add_record(record)
+        self.state = replace(self.state, since_record=Pace())
+
+    def _describe(self, kind: str) -> Metrics:
+        state = self.state
+        return {
+            "kind": kind,
+            "epoch": state.epoch + 1,
+            "lines": state.lines,
+            "step": state.global_step,
+            "seconds": round(state.seconds, 3),
+            "lr": float(self.training.optimizer.param_groups[0]["lr"]),
+        }
+
+    def _add_record(self, record: Metrics) -> None:
+        self.state = replace(self.state, history=[*self.state.history, record])
+        if self.training.rank == 0:
+            self.hooks.record(self.state)
+
+    def _is_validation_due(self, step: Step) -> bool:
+        done, every = self.state.lines_done, self.config.validate_every_lines
+        return done == self.feed.num_lines or bool(every and done // every > step.first_position // every)
+
+    def _validate(self) -> None:
+        """Validate, lower the learning rate if it is time, and save a checkpoint with its score."""
+        self._flush()
+        started_s = time.monotonic()
+        sums, samples = validate(self.training.ocr, self.validation_feeds, self.config)
+        metrics = collect_metrics(sums, self.config)
+        score = float(metrics["validation_cer" if self.config.best_by == "cer" else "validation_loss"])
+        best = self.state.best_score
+        is_best = best is None or score <= best  # of equals the newer, as Ray Train keeps them
+        pace = {f"train_{name}": value for name, value in self.state.since_validation.to_metrics().items()}
+        best_score = score if best is None else min(best, score)
+        facts = {"score": score, "is_best": int(is_best), "best_score": best_score}
+        record = self._describe("validation") | pace | metrics | facts
+        self.training.scheduler.step(score)
+        state = self.state
+        is_end = state.lines_done == self.feed.num_lines
+        self.state = replace(
+            state,
+            epoch=state.epoch + is_end,
+            lines_done=0 if is_end else state.lines_done,
+            seconds=state.seconds + time.monotonic() - started_s,
+            since_validation=Pace(),
+            best_score=best_score,
+            best_lines=state.lines if is_best else state.best_lines,
+            samples=[*state.samples, *({"lines": state.lines, **sample} for sample in samples)],
+        )
+        self._add_record(record)
+        if self.training.rank == 0:
+            _log_validation(record, self.config)
+        self._save(record)
+
+    def _poll(self) -> None:
+        """Agree with all ranks, about once a second, on whether to save a checkpoint or to stop."""
+        if self.state.global_step < self.next_poll:
+            return
+        now_s, signal = time.monotonic(), self.hooks.poll()
+        every_s = 60 * self.config.checkpoint_every_minutes
+        is_due = signal == "save" or (every_s > 0 and now_s - self.saved_s >= every_s)
+        values = [is_due, signal == "stop", now_s - self.polled_s]
+        save, stop, seconds = reduce_sums(values, self.training.ocr.device)
+        steps = self.state.global_step - self.polled_step
+        pace = max(1, steps) * self.training.world_size / max(seconds, 1e-9)  # the same on all ranks
+        self.polled_s, self.polled_step = now_s, self.state.global_step
+        self.next_poll = self.state.global_step + max(1, int(POLL_SECONDS * pace))
+        self.is_stopped = bool(stop)
+        if save or stop:
+            self._flush()
+            self._save(self._describe("checkpoint") | {"score": UNRATED})
+
+    def _save(self, metrics: Metrics) -> None:
+        with tempfile.TemporaryDirectory(prefix="ocr_ray-checkpoint-") as folder:
+            save_checkpoint(Path(folder), self.training, self.state)
+            self.hooks.report({**metrics, "epochs_done": self.state.epoch}, Path(folder))
+        self.saved_s = time.monotonic()
 
 
-def _train_epoch(network: Any, training: Training, feed: Feed, *, epoch: int, blank: Batch) -> Metrics:
-    """Take a step for each batch; return the loss per token over all ranks and the pace."""
-    network.train()
-    device = training.ocr.device
-    loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-    num_tokens = 0
-    started = shown = time.monotonic()
-    for index, batch in enumerate(feed.batches(epoch), start=1):
-        loss_sum += compute_gradients(network, batch if len(batch) else blank, weight=float(len(batch) > 0))
-        training.optimizer.step()
-        num_tokens += batch.num_tokens
-        if training.rank == 0 and time.monotonic() - shown > PROGRESS_INTERVAL_S:
-            shown = time.monotonic()
-            _log_progress(
-                epoch, index, feed, loss=float(loss_sum) / max(1, num_tokens), seconds=shown - started
-            )
-    total_loss, total_tokens = reduce_sums([float(loss_sum), num_tokens], device)
-    train_loss = total_loss / total_tokens
-    if not math.isfinite(train_loss):
-        raise ProductionError(f"the training loss must be finite, got {train_loss}: use a smaller --lr")
-    return {
-        "train_loss": train_loss,
-        "train_lines_per_second": feed.num_lines / (time.monotonic() - started),
-    }
-
-
-def compute_gradients(network: Any, batch: Batch, *, weight: float = 1.0) -> torch.Tensor:
-    """Set the gradients of the loss per token over all ranks' lines; return this rank's summed loss.
-
-    DDP averages gradients over ranks, so that each rank's sum is multiplied by their number and divided by
-    the tokens of all. A rank without lines passes any batch with weight 0, to take part in it.
-    """
-    device = next(network.parameters()).device
-    labels = batch.labels.to(device)
-    [num_tokens] = reduce_sums([batch.num_tokens * weight], device)
-    network.zero_grad(set_to_none=True)
-    loss = line_losses(network, batch.pixel_values.to(device), labels).sum() * weight
-    torch.autograd.backward(loss * (_find_rank()[1] / num_tokens))
-    return loss.detach().double()
-
-
-def _collect_metrics(sums: dict[str, ValidationSums], config: TrainConfig) -> Metrics:
+def collect_metrics(sums: dict[str, ValidationSums], config: TrainConfig) -> Metrics:
     """Return the metrics of all validation lines and of each dataset, and the loss that selects the best."""
     metrics: Metrics = dict(sum(sums.values(), start=ValidationSums()).to_metrics())
     for name, dataset_sums in sums.items():
@@ -253,45 +242,25 @@ def _collect_metrics(sums: dict[str, ValidationSums], config: TrainConfig) -> Me
     return metrics
 
 
-def _advance(state: TrainState, metrics: Metrics, *, num_steps: int) -> TrainState:
-    """Return the state after an epoch."""
-    loss = float(metrics["validation_loss"])
-    best_so_far = math.inf if state.best_validation_loss is None else state.best_validation_loss
-    is_best = loss <= best_so_far  # of equals the newer, as Ray Train keeps them
-    global_step = state.global_step + num_steps
-    best_loss = min(loss, best_so_far)
-    metrics |= {"is_best": int(is_best), "best_validation_loss": best_loss, "global_step": global_step}
-    return replace(
-        state,
-        epoch=state.epoch + 1,
-        global_step=global_step,
-        best_validation_loss=best_loss,
-        best_epoch=state.epoch + 1 if is_best else state.best_epoch,
-        history=[*state.history, metrics],
-    )
+def _timed(steps: Iterator[Step]) -> Iterator[tuple[Step, float]]:
+    """Give steps with the seconds that each was waited for."""
+    while True:
+        started_s = time.monotonic()
+        step = next(steps, None)
+        if step is None:
+            return
+        yield step, time.monotonic() - started_s
 
 
-def _log_progress(epoch: int, index: int, feed: Feed, *, loss: float, seconds: float) -> None:
-    lines = min(index * feed.batch_size * feed.world_size, feed.num_lines)
+def _log_validation(record: Metrics, config: TrainConfig) -> None:
     log.info(
-        "epoch %d: %d of %d lines, loss %.3f, %.0f lines/s",
-        epoch + 1,
-        lines,
-        feed.num_lines,
-        loss,
-        lines / seconds,
+        "epoch %d of %d, %d lines: train loss %.4f, validation loss %.4f, CER %.4f, %.0f lines/s%s",
+        record["epoch"],
+        config.epochs,
+        record["lines"],
+        record["train_loss"],
+        record["validation_loss"],
+        record["validation_cer"],
+        record["train_lines_per_second"],
+        ", the best so far" if record["is_best"] else "",
     )
-
-
-def _log_epoch(metrics: Metrics, config: TrainConfig, rank: int) -> None:
-    if rank == 0:
-        log.info(
-            "epoch %d of %d: train loss %.4f, validation loss %.4f, CER %.4f, %.0f lines/s%s",
-            metrics["epoch"],
-            config.epochs,
-            metrics["train_loss"],
-            metrics["validation_loss"],
-            metrics["validation_cer"],
-            metrics["train_lines_per_second"],
-            ", the best so far" if metrics["is_best"] else "",
-        )

@@ -5,53 +5,56 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import pyarrow.parquet as pq
-import ray
 import ray.train
-import ray.train.torch
+import torch
 import tyro
 from ray.train.torch import TorchTrainer
 
-from ocr_ray.cards import model_card
-from ocr_ray.cluster import count_workers, ray_session, relay_logs, relayed_logs
+from ocr_ray.cluster import count_workers, ray_session, relayed_logs
+from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.lines import LabelColumn
 from ocr_ray.manifests import read_digests, require_datasets
 from ocr_ray.parts import PLAN, check_claim
-from ocr_ray.storage import (
-    Location,
-    copy_files,
-    exists,
-    list_files,
-    locate,
-    locate_model,
-    read_json,
-    write_bytes,
-    write_json,
+from ocr_ray.stopping import stop_signal
+from ocr_ray.storage import Location, copy_files, exists, list_files, locate, locate_model, write_json
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.export import choose_models, claim_models, export_models
+from ocr_ray.training.feed import LineDataset
+from ocr_ray.training.labels import (
+    LabelKey,
+    LabelLengths,
+    check_labels,
+    hash_tokenizer,
+    recall_labels,
+    remember_labels,
 )
-from ocr_ray.training.checkpoint import HISTORY_FILE, is_model_file
-from ocr_ray.training.feed import LineDataset, check_labels
-from ocr_ray.training.loop import TrainConfig, open_splits, train
-from ocr_ray.training.model import load_model, model_files
+from ocr_ray.training.loop import Metrics
+from ocr_ray.training.mixture import count_sources, describe_mixture
+from ocr_ray.training.model import OcrModel, load_model, model_files
+from ocr_ray.training.precision import check_precision
+from ocr_ray.training.preparation import TrainData, open_splits
 from ocr_ray.training.tiny import write_tiny_model
+from ocr_ray.training.worker import WorkerInputs, train_worker
 
 log = logging.getLogger(__name__)
 
 TINY = "tiny"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Where Ray Train lists a run's checkpoints."""
-SCORE = "validation_loss"
-METRICS = "metrics.json"
+SCORE = "score"
+LABELS = "labels"
 TOKENIZER_LINES = 20_000
 """Texts that the tiny model's tokenizer is trained on, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainJobConfig:
-    """Fine-tune a TrOCR on lines, data-parallel, with a checkpoint after every epoch.
+    """Fine-tune a TrOCR on lines, data-parallel, with checkpoints within epochs and at their ends.
 
     Run again with the same --run-name it goes on from the last checkpoint.
     """
@@ -63,15 +66,27 @@ class TrainJobConfig:
     """Where best_ocr/ and trained_ocr/ go."""
     run_name: str
     """The run that is begun, or gone on with."""
+    mix: tuple[str, ...] = ()
+    """URI=SHARE for each of --lines-uri: its share of the lines trained on, at any time; small datasets
+    repeat, large ones go on in the next epoch. None: every line once an epoch."""
     model: str = "team-lucid/trocr-small-korean"
     """A hub id, a folder or s3:// folder of any Hugging Face VisionEncoderDecoder, such as an earlier run's
     best_ocr; tiny: a small one of random weights, to try things out."""
     runs_uri: str = "runs"
     """Where runs keep their checkpoints, each in a folder of its name."""
+    fresh: bool = False
+    """Refuse a run that was begun already, instead of going on with it."""
     num_workers: int = 2
-    """Data-parallel workers; the global batch is --batch-size times this."""
+    """Data-parallel workers."""
     use_gpu: bool = False
     """Each worker takes a GPU."""
+    max_failures: int = 3
+    """How often the run goes on by itself after a worker failed; lost nodes do not count."""
+    keep_checkpoints: int = 1
+    """Best checkpoints that are kept beside the latest."""
+    pretraining_lines: int = 0
+    """Lines with context that the model was trained on before, for the ratio that is told; the brief counts
+    6000000 for team-lucid/trocr-small-korean."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:
@@ -79,18 +94,15 @@ class TrainJobConfig:
             raise ValueError("lines_uri must name at least one dataset")
         if not self.run_name or "/" in self.run_name:
             raise ValueError(f"run_name must be a folder's name, got {self.run_name!r}")
-        if self.num_workers < 1:
-            raise ValueError(f"num_workers must be at least 1, got {self.num_workers}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerInputs:
-    """What every worker is given."""
-
-    datasets: tuple[LineDataset, ...]
-    model: Location | str
-    """A folder, or a hub id."""
-    config: TrainConfig
+        for name, least in (
+            ("num_workers", 1),
+            ("keep_checkpoints", 1),
+            ("max_failures", 0),
+            ("pretraining_lines", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        self.train.count_global(self.num_workers)  # refuses what cannot be shared out
 
 
 def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
@@ -98,51 +110,166 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
 
     Raises:
         InputError: a dataset or the model is missing or does not fit, the run or the models' place belongs to
-            another configuration; found before any work.
+            another configuration, or the workers can never be had; found before any work.
+        ProductionError: the run was asked to stop before its end, and has saved a checkpoint.
     """
     places = require_datasets(config.lines_uri)
+    shares = parse_shares(config.mix, places)
+    check_precision(config.train.precision, torch.device("cuda" if config.use_gpu else "cpu"))
     run, models = locate(config.runs_uri) / config.run_name, locate(config.models_uri)
-    plan = _describe_run(config, places)
+    plan = _describe_run(config, places, shares)
+    if config.fresh and exists(run / PLAN):
+        raise InputError(
+            f"--fresh needs a new --run-name, {run} was begun; leave --fresh out to go on with it"
+        )
     check_claim(run, plan, growing="epochs", flag="--run-name")
     check_claim(models, {"run": run.uri}, growing="", flag="--models-uri")
     checkpoints = _read_checkpoints(run)
-    finished = bool(checkpoints) and checkpoints[-1][1]["epoch"] >= config.train.epochs
+    finished = _is_finished(checkpoints, config)
+    datasets = tuple(LineDataset(name=name, place=place) for name, place in places.items())
+    sources = {split.name: count_sources(split) for split in open_splits(datasets)[0]}
+    mixture = describe_mixture(sources, shares, pretraining_lines=config.pretraining_lines)
     if finished:
         log.info("run %s has finished its %d epochs: nothing is trained", run, config.train.epochs)
     else:
-        datasets = tuple(LineDataset(name=name, place=place) for name, place in places.items())
-        with _first_model(config, run, places) as (folder, model):
-            if not checkpoints:
-                _check_fit(folder, datasets, config.train.label_column)
-            reads = [*places.values()]
-            if isinstance(model, Location) and config.model != TINY:
-                reads.append(model)
-            num_cpus = max(config.num_workers, os.cpu_count() or 1)
-            with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
-                count_workers(config.num_workers, use_gpu=config.use_gpu)
-                write_json(run / PLAN, {"config": plan})
-                _claim_models(models, run)
-                if isinstance(model, Location) and not exists(model / "config.json"):
-                    names = [path.name for path in folder.iterdir()]
-                    copy_files(locate(str(folder)), model, sorted(names, key="config.json".__eq__))
-                _fit(config, run, WorkerInputs(datasets=datasets, model=model, config=config.train))
-    return {"run": run.uri, "trained": not finished, **_export(config, run, models)}
+        log.info(mixture.text)
+        if mixture.warning:
+            log.warning(mixture.warning)
+        _run(config, run, datasets, shares=shares, plan=plan)
+        checkpoints = _read_checkpoints(run)
+        if not _is_finished(checkpoints, config):
+            raise ProductionError(
+                f"{run} was asked to stop and has saved its state; run the same command to go on",
+                {"run": run.uri, "trained": True, "finished": False},
+            )
+    claim_models(models, run)
+    facts = {
+        "run": run.uri,
+        "base_model": config.model,
+        "label_column": config.train.label_column,
+        "lines": list(config.lines_uri),
+        "config": plan,
+        "mixture": mixture.text,
+    }
+    exported = export_models(models, choose_models(checkpoints), facts)
+    return {"run": run.uri, "trained": not finished, "finished": True, **exported}
 
 
-def _describe_run(config: TrainJobConfig, places: Mapping[str, Location]) -> dict[str, Any]:
+def parse_shares(mix: Sequence[str], places: Mapping[str, Location]) -> dict[str, float] | None:
+    """Return the share of each dataset by its name, or None without any.
+
+    Raises:
+        InputError: one is no URI=SHARE, or the datasets named are not those of `places`, each once.
+    """
+    if not mix:
+        return None
+    names = {place.uri: name for name, place in places.items()}
+    shares: dict[str, float] = {}
+    for word in mix:
+        uri, _, number = word.rpartition("=")
+        name = names.get(locate(uri).uri) if uri else None
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        if name is None or name in shares or not 0 < share < float("inf"):
+            raise InputError(
+                f"--mix must be URI=SHARE for each of --lines-uri once, share above 0, got {word!r}"
+            )
+        shares[name] = share
+    if missing := names.values() - shares.keys():
+        raise InputError(f"--mix must name each of --lines-uri, {', '.join(sorted(missing))} is missing")
+    return {name: shares[name] / sum(shares.values()) for name in places}
+
+
+def _describe_run(
+    config: TrainJobConfig, places: Mapping[str, Location], shares: Mapping[str, float] | None
+) -> dict[str, Any]:
     """Return what makes a run itself; of the datasets their content, not their place."""
     return {
         "job": "train_trocr",
         "lines": read_digests(places),
         "model": config.model,
-        "num_workers": config.num_workers,
-        **asdict(config.train),
+        "shares": shares,
+        **config.train.describe(config.num_workers),
     }
+
+
+def _is_finished(checkpoints: Sequence[tuple[Location, Metrics]], config: TrainJobConfig) -> bool:
+    return bool(checkpoints) and checkpoints[-1][1]["epochs_done"] >= config.train.epochs
+
+
+def _run(
+    config: TrainJobConfig,
+    run: Location,
+    datasets: tuple[LineDataset, ...],
+    *,
+    shares: Mapping[str, float] | None,
+    plan: Mapping[str, Any],
+) -> None:
+    """Train until the last epoch is done or the job is asked to stop."""
+    with _first_model(config, run, datasets) as (folder, model):
+        labels = _check_labels(folder, datasets, config.train, run / LABELS)
+        reads = [dataset.place for dataset in datasets]
+        if isinstance(model, Location) and config.model != TINY:
+            reads.append(model)
+        num_cpus = max(config.num_workers, os.cpu_count() or 1)
+        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # fills the dashboard's Train tab
+        with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
+            count_workers(config.num_workers, use_gpu=config.use_gpu)
+            write_json(run / PLAN, {"config": plan})
+            claim_models(locate(config.models_uri), run)
+            for key, found in labels.values():
+                remember_labels(run / LABELS, key, found)
+            if isinstance(model, Location) and not exists(model / "config.json"):
+                names = [path.name for path in folder.iterdir()]
+                copy_files(locate(str(folder)), model, sorted(names, key="config.json".__eq__))
+            lengths = {name: found for (split, name), (_, found) in labels.items() if split == "train"}
+            data = TrainData(datasets=datasets, shares=shares, lengths=lengths)
+            _fit(config, run, data, model)
+
+
+def _check_labels(
+    folder: Path, datasets: Sequence[LineDataset], config: TrainConfig, remembered: Location
+) -> dict[tuple[str, str], tuple[LabelKey, LabelLengths]]:
+    """Refuse a model that does not load or labels that it cannot write, before hours of training meet them.
+
+    Return the key and the tokens of each line of each split, by split and dataset: found now, or remembered
+    from an earlier start.
+    """
+    ocr, tokenizer = load_model(folder), hash_tokenizer(folder)
+    digests = read_digests({dataset.name: dataset.place for dataset in datasets})
+    labels = {}
+    for split_name, splits in zip(("train", "validation"), open_splits(datasets), strict=True):
+        for split in splits:
+            key = LabelKey(
+                dataset_digest=digests[split.name].get(split_name, ""),
+                tokenizer_sha256=tokenizer,
+                label_column=config.label_column,
+                max_tokens=ocr.max_target_tokens,
+            )
+            lengths = recall_labels(remembered, key)
+            if lengths is None:
+                log.info("%s: checking the labels of %d lines", split.name, split.num_lines)
+                lengths = check_labels(ocr, split, config.label_column)
+            labels[split_name, split.name] = key, lengths
+    _warn_of_long(max((int(found.max(initial=0)) for _, found in labels.values()), default=0), ocr)
+    return labels
+
+
+def _warn_of_long(longest: int, ocr: OcrModel) -> None:
+    """Say that evaluation would cut the longest labels, where the model's own limit is below them."""
+    if longest > ocr.max_generated_tokens:
+        log.warning(
+            "the longest label has %d tokens, the model's generation stops after %d: raise its max_length",
+            longest,
+            ocr.max_generated_tokens,
+        )
 
 
 @contextmanager
 def _first_model(
-    config: TrainJobConfig, run: Location, places: Mapping[str, Location]
+    config: TrainJobConfig, run: Location, datasets: Sequence[LineDataset]
 ) -> Iterator[tuple[Path, Location | str]]:
     """Give the model that training begins with as a local folder, and where workers will find it.
 
@@ -151,7 +278,9 @@ def _first_model(
     tiny = run / "tiny_model"
     if config.model == TINY and not exists(tiny / "config.json"):
         with tempfile.TemporaryDirectory() as folder:
-            write_tiny_model(Path(folder), _read_texts(places, config.train.label_column), config.train.seed)
+            write_tiny_model(
+                Path(folder), _read_texts(datasets, config.train.label_column), config.train.seed
+            )
             yield Path(folder), tiny
         return
     model = tiny if config.model == TINY else locate_model(config.model)
@@ -159,36 +288,39 @@ def _first_model(
         yield folder, model
 
 
-def _check_fit(folder: Path, datasets: Sequence[LineDataset], label_column: LabelColumn) -> None:
-    """Refuse a model that does not load, or has no room for a label, before hours of training meet it."""
-    ocr = load_model(folder)
-    for splits in open_splits(datasets):
-        for split in splits:
-            check_labels(ocr, split, label_column)
-
-
-def _read_texts(places: Mapping[str, Location], label_column: LabelColumn) -> list[str]:
+def _read_texts(datasets: Sequence[LineDataset], label_column: LabelColumn) -> list[str]:
     texts: list[str] = []
-    for place in places.values():
-        for name in list_files(place / "train"):
+    for folder in (dataset.place / "train" for dataset in datasets):
+        for name in list_files(folder):
             if len(texts) < TOKENIZER_LINES and name.endswith(".parquet"):
-                with place.filesystem.open_input_file((place / "train" / name).path) as file:
+                with folder.filesystem.open_input_file((folder / name).path) as file:
                     texts += pq.read_table(file, columns=[label_column])[label_column].to_pylist()
     return texts[:TOKENIZER_LINES]
 
 
-def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
+def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location | str) -> None:
+    total = config.train.count_global(config.num_workers)
     log.info(
-        "global batch %d = batch size %d x %d workers",
-        config.train.batch_size * config.num_workers,
+        "global batch %d = batch size %d x %d workers x %d passes",
+        total,
         config.train.batch_size,
         config.num_workers,
+        total // (config.train.batch_size * config.num_workers),
     )
     resources = {"CPU": 1, "GPU": 1} if config.use_gpu else {"CPU": 1}
-    with relayed_logs() as logs:
+    with relayed_logs() as logs, stop_signal() as stop:
+        inputs = WorkerInputs(
+            data=data,
+            lines_per_epoch=sum(map(len, (data.lengths or {}).values())),
+            model=model,
+            config=config.train,
+            run=run,
+            stop=stop,
+            logs=logs,
+        )
         trainer = TorchTrainer(
-            _train_worker,
-            train_loop_config={"inputs": inputs, "logs": logs},
+            train_worker,
+            train_loop_config={"inputs": inputs},
             scaling_config=ray.train.ScalingConfig(
                 num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
             ),
@@ -196,9 +328,12 @@ def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
                 name=config.run_name,
                 storage_path=run.path.rsplit("/", 1)[0],
                 storage_filesystem=run.filesystem,
+                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
                 # Keeps the best and, whatever its score, the latest; every report has the score.
                 checkpoint_config=ray.train.CheckpointConfig(
-                    num_to_keep=1, checkpoint_score_attribute=SCORE, checkpoint_score_order="min"
+                    num_to_keep=config.keep_checkpoints,
+                    checkpoint_score_attribute=SCORE,
+                    checkpoint_score_order="min",
                 ),
             ),
         )
@@ -208,67 +343,10 @@ def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
             raise next(iter(error.worker_failures.values()), error) from error
 
 
-def _train_worker(settings: dict[str, Any]) -> None:
-    """Train on one rank: the body of every Ray Train worker."""
-    inputs: WorkerInputs = settings["inputs"]
-    if ray.train.get_context().get_world_rank() == 0:
-        relay_logs(settings["logs"])
-
-    def report(metrics: dict[str, float], folder: Path) -> None:
-        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
-
-    with model_files(inputs.model) as model_folder:
-        ocr = load_model(model_folder)
-        ocr.network.to(ray.train.torch.get_device())
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            train(ocr, inputs.datasets, inputs.config, report=report)
-        else:
-            with checkpoint.as_directory() as folder:
-                train(ocr, inputs.datasets, inputs.config, report=report, resume_from=Path(folder))
-
-
-def _read_checkpoints(run: Location) -> list[tuple[Location, dict[str, Any]]]:
+def _read_checkpoints(run: Location) -> list[tuple[Location, Metrics]]:
     """Return the checkpoints that Ray Train keeps of a run with their metrics, the latest last."""
     if not exists(run / SNAPSHOT):
         return []
     result = ray.train.Result.from_path(run.path, storage_filesystem=run.filesystem)
     kept = [(Location(run.filesystem, c.path), metrics) for c, metrics in result.best_checkpoints or []]
-    return sorted(kept, key=lambda item: item[1]["epoch"])
-
-
-def _claim_models(models: Location, run: Location) -> None:
-    write_json(models / PLAN, {"config": {"run": run.uri}})
-
-
-def _export(config: TrainJobConfig, run: Location, models: Location) -> dict[str, Any]:
-    """Copy the best and the last checkpoint's model to where users find them, if not yet there."""
-    _claim_models(models, run)
-    checkpoints = _read_checkpoints(run)
-    chosen = {
-        "best_ocr": min(checkpoints, key=lambda item: (item[1][SCORE], -item[1]["epoch"])),
-        "trained_ocr": checkpoints[-1],
-    }
-    for name, (folder, metrics) in chosen.items():
-        facts = {
-            "run": run.uri,
-            "base_model": config.model,
-            "label_column": config.train.label_column,
-            "lines": list(config.lines_uri),
-            "metrics": metrics,
-            "history": read_json(folder / HISTORY_FILE),
-        }
-        target = models / name
-        files = {file: size for file, size in list_files(folder).items() if is_model_file(file)}
-        there = list_files(target)
-        if METRICS in there and files.items() <= there.items() and read_json(target / METRICS) == facts:
-            continue
-        log.info("%s: the weights of epoch %d", target, metrics["epoch"])
-        if exists(target / METRICS):
-            target.filesystem.delete_file((target / METRICS).path)
-        copy_files(folder, target, list(files))
-        figures = {key: value for key, value in metrics.items() if "/" not in key}
-        about = {"run": run.uri, "base model": config.model, "lines": ", ".join(config.lines_uri)}
-        write_bytes(target / "README.md", model_card(name, {**about, **figures}).encode())
-        write_json(target / METRICS, facts)
-    return {name: {"uri": (models / name).uri, **metrics} for name, (_, metrics) in chosen.items()}
+    return sorted(kept, key=lambda item: int(item[1]["lines"]))

@@ -7,13 +7,20 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F  # noqa: N812
 from transformers import GenerationConfig
-from transformers.models.vision_encoder_decoder.modeling_vision_encoder_decoder import shift_tokens_right
 
 from ocr_ray.metrics import ErrorCounts, count_errors
-from ocr_ray.training.feed import IGNORED_TOKEN, Batch, Feed
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.feed import Batch, Feed
+from ocr_ray.training.losses import IGNORED_TOKEN, line_losses
 from ocr_ray.training.model import OcrModel
+from ocr_ray.training.pixels import to_pixel_values
+from ocr_ray.training.precision import autocast
+
+NUM_SAMPLES = 16
+
+Sample = dict[str, Any]
+"""Of a validation line: `dataset`, `line_id`, `truth` and `prediction`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,20 +85,6 @@ def reduce_sums(values: Sequence[float], device: torch.device) -> list[float]:
     return [float(value) for value in sums.tolist()]
 
 
-def line_losses(network: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of each line, shape (N,), summed over its tokens.
-
-    `network` is a `VisionEncoderDecoderModel` or wraps one; shifting the labels is what it would do itself.
-    """
-    config = getattr(network, "module", network).config
-    decoder_input_ids = shift_tokens_right(labels, config.pad_token_id, config.decoder_start_token_id)
-    logits = network(pixel_values=pixel_values, decoder_input_ids=decoder_input_ids, use_cache=False).logits
-    losses = F.cross_entropy(
-        logits.float().transpose(1, 2), labels, ignore_index=IGNORED_TOKEN, reduction="none"
-    )
-    return losses.sum(dim=1)
-
-
 def choose_generated(num_lines: int, max_lines: int) -> frozenset[int]:
     """Return which lines of a dataset are generated: at most `max_lines`, evenly spaced, always the same."""
     count = min(num_lines, max_lines)
@@ -99,45 +92,76 @@ def choose_generated(num_lines: int, max_lines: int) -> frozenset[int]:
 
 
 @torch.no_grad()
-def validate(ocr: OcrModel, feeds: Sequence[Feed], max_generated_lines: int) -> dict[str, ValidationSums]:
-    """Return the sums of each feed's one split, over all ranks, by its dataset's name."""
+def validate(
+    ocr: OcrModel, feeds: Sequence[Feed], config: TrainConfig
+) -> tuple[dict[str, ValidationSums], list[Sample]]:
+    """Return the sums of each feed's one split over all ranks by its dataset's name, and some lines as read.
+
+    The lines shown are the same 16 each time, evenly spaced over the datasets that have any.
+    """
     was_training = ocr.network.training
     ocr.network.eval()
-    own = [_validate_split(ocr, feed, max_generated_lines).to_list() for feed in feeds]
+    num_shown = -(-NUM_SAMPLES // max(1, sum(feed.num_lines > 0 for feed in feeds)))
+    own, samples = [], []
+    for feed in feeds:
+        sums, shown = _validate_split(ocr, feed, config, num_shown)
+        own.append(sums.to_list())
+        samples += shown
     ocr.network.train(was_training)
-    sums = reduce_sums([value for values in own for value in values], ocr.device)
+    totals = reduce_sums([value for values in own for value in values], ocr.device)
     width = len(ValidationSums().to_list())
-    return {
-        feed.splits[0].name: ValidationSums.from_list(sums[index * width : (index + 1) * width])
+    by_name = {
+        feed.splits[0].name: ValidationSums.from_list(totals[index * width : (index + 1) * width])
         for index, feed in enumerate(feeds)
     }
+    return by_name, _gather(samples)[:NUM_SAMPLES]
 
 
-def _validate_split(ocr: OcrModel, feed: Feed, max_generated_lines: int) -> ValidationSums:
-    chosen = choose_generated(feed.num_lines, max_generated_lines)
-    sums = ValidationSums()
+def _gather(samples: list[Sample]) -> list[Sample]:
+    """Return what all ranks have, sorted."""
+    gathered = [samples]
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        gathered = [[] for _ in range(dist.get_world_size())]
+        dist.all_gather_object(gathered, samples)
+    return sorted(
+        (sample for some in gathered for sample in some), key=lambda s: (s["dataset"], s["line_id"])
+    )
+
+
+def _validate_split(
+    ocr: OcrModel, feed: Feed, config: TrainConfig, num_shown: int
+) -> tuple[ValidationSums, list[Sample]]:
+    chosen = choose_generated(feed.num_lines, config.max_generated_lines)
+    places = sorted(chosen)
+    shown = {places[index] for index in choose_generated(len(places), num_shown)}
+    sums, samples = ValidationSums(), []
     waiting: list[_Waiting] = []
-    for batch in feed.batches():
-        if not len(batch):
-            continue
-        sums += _sum_losses(ocr, batch)
-        waiting += [
-            _Waiting(pixel_values, text, int((labels != IGNORED_TOKEN).sum()))
-            for position, pixel_values, text, labels in zip(
-                batch.positions, batch.pixel_values, batch.texts, batch.labels, strict=True
-            )
-            if position in chosen
-        ]
+
+    def generate(lines: list[_Waiting]) -> None:
+        for line, prediction in zip(lines, _predict(ocr, lines, config), strict=True):
+            sums.errors += count_errors(line.text, prediction)
+            if line.position in shown:
+                names = {"dataset": feed.splits[0].name, "line_id": line.line_id}
+                samples.append({**names, "truth": line.text, "prediction": prediction})
+
+    for step in feed.steps(None):
+        for batch in step.batches:
+            pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
+            sums += _sum_losses(ocr, batch, pixel_values, config)
+            waiting += _choose(batch, pixel_values, chosen)
         while len(waiting) >= feed.batch_size:
-            sums.errors += _count_errors(ocr, waiting[: feed.batch_size])
+            generate(waiting[: feed.batch_size])
             waiting = waiting[feed.batch_size :]
     if waiting:
-        sums.errors += _count_errors(ocr, waiting)
-    return sums
+        generate(waiting)
+    return sums, samples
 
 
-def _sum_losses(ocr: OcrModel, batch: Batch) -> ValidationSums:
-    losses = line_losses(ocr.network, batch.pixel_values.to(ocr.device), batch.labels.to(ocr.device))
+def _sum_losses(
+    ocr: OcrModel, batch: Batch, pixel_values: torch.Tensor, config: TrainConfig
+) -> ValidationSums:
+    with autocast(config.precision, ocr.device):
+        losses = line_losses(ocr.network, pixel_values, batch.labels)
     tokens = (batch.labels != IGNORED_TOKEN).sum(dim=1)
     is_page = torch.tensor([source == "page" for source in batch.sources])
     losses = losses.double().cpu()
@@ -149,38 +173,51 @@ def _sum_losses(ocr: OcrModel, batch: Batch) -> ValidationSums:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
     """A line that waits until there are enough to generate together."""
 
+    position: int
+    line_id: str
     pixel_values: torch.Tensor
     text: str
     num_tokens: int
 
 
-def _count_errors(ocr: OcrModel, lines: Sequence[_Waiting]) -> ErrorCounts:
-    """Count the errors of greedy predictions, each cut after twice its label's tokens and 8.
+def _choose(batch: Batch, pixel_values: torch.Tensor, chosen: frozenset[int]) -> list[_Waiting]:
+    return [
+        _Waiting(
+            position=position,
+            line_id=batch.line_ids[index],
+            pixel_values=pixel_values[index],
+            text=batch.texts[index],
+            num_tokens=int((batch.labels[index] != IGNORED_TOKEN).sum()),
+        )
+        for index, position in enumerate(batch.positions)
+        if position in chosen
+    ]
+
+
+def _predict(ocr: OcrModel, lines: Sequence[_Waiting], config: TrainConfig) -> list[str]:
+    """Return greedy predictions, each cut after twice its label's tokens and 8.
 
     A model that has learnt little writes on to the decoder's end: the cut spares that time, is the same in
     any batch, and touches no prediction that is not wrong already.
     """
     generation = ocr.network.generation_config
     limits = [min(2 * line.num_tokens + 8, ocr.max_target_tokens - 1) for line in lines]
-    token_ids = ocr.network.generate(
-        torch.stack([line.pixel_values for line in lines]).to(ocr.device),
-        generation_config=GenerationConfig(
-            decoder_start_token_id=generation.decoder_start_token_id,
-            bos_token_id=generation.bos_token_id,
-            pad_token_id=generation.pad_token_id,
-            eos_token_id=generation.eos_token_id,
-            max_length=max(limits) + 1,  # the start token counts
-            num_beams=1,
-            do_sample=False,
-            no_repeat_ngram_size=0,
-        ),
-    ).tolist()
-    predictions = ocr.decode([ids[: limit + 1] for ids, limit in zip(token_ids, limits, strict=True)])
-    counts = ErrorCounts.zero()
-    for line, prediction in zip(lines, predictions, strict=True):
-        counts += count_errors(line.text, prediction)
-    return counts
+    with autocast(config.precision, ocr.device):
+        token_ids = ocr.network.generate(
+            torch.stack([line.pixel_values for line in lines]),
+            generation_config=GenerationConfig(
+                decoder_start_token_id=generation.decoder_start_token_id,
+                bos_token_id=generation.bos_token_id,
+                pad_token_id=generation.pad_token_id,
+                eos_token_id=generation.eos_token_id,
+                max_length=max(limits) + 1,  # the start token counts
+                num_beams=1,
+                do_sample=False,
+                no_repeat_ngram_size=0,
+            ),
+        ).tolist()
+    return ocr.decode([ids[: limit + 1] for ids, limit in zip(token_ids, limits, strict=True)])

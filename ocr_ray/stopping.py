@@ -1,0 +1,56 @@
+"""A job that is asked to end: SIGTERM, as `ray job stop` sends it, becomes a flag that workers ask for."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+
+class StopSignal:
+    """Whether the job was asked to end; sent to workers it still tells."""
+
+    def __init__(self, flag: Any) -> None:
+        self._flag = flag
+
+    def is_set(self) -> bool:
+        """Ask the flag, which takes about a millisecond."""
+        return bool(ray.get(self._flag.is_set.remote()))
+
+
+@contextmanager
+def stop_signal() -> Iterator[StopSignal]:
+    """Catch SIGTERM meanwhile; to be called in the main thread, with Ray running."""
+    flag: Any = ray.remote(_Flag).options(num_cpus=0).remote()
+    caught = threading.Event()
+    # Not in the handler: it may run within a call to Ray.
+    thread = threading.Thread(target=_relay, args=(caught, flag), daemon=True)
+    thread.start()
+    before = signal.signal(signal.SIGTERM, lambda *_: caught.set())
+    try:
+        yield StopSignal(flag)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        caught.set()
+        thread.join()
+        ray.kill(flag)
+
+
+def _relay(caught: threading.Event, flag: Any) -> None:
+    caught.wait()
+    ray.get(flag.set.remote())
+
+
+class _Flag:
+    """An actor that remembers."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def is_set(self) -> bool:
+        return self._is_set

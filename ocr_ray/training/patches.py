@@ -1,0 +1,68 @@
+"""Grey images through an encoder for colour: three equal channels are embedded as one."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+
+class GreyPatches(nn.Conv2d):
+    """A patch embedding that takes equal channels for one; weights and names are the convolution's.
+
+    A kernel over equal channels is the sum of its channels over one of them: the same result but for
+    rounding, with a third of the work and of the memory. Channels count as equal where the tensor says so
+    itself, by stride 0 (`grey.expand(-1, 3, -1, -1)`); any other image goes through the convolution.
+    """
+
+    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Return the embedding, shape (N, D, H / patch, W / patch), of images of shape (N, C, H, W)."""
+        if pixel_values.stride(1) != 0:
+            return super().forward(pixel_values)
+        num_images, _, height_px, width_px = pixel_values.shape
+        patch_height, patch_width = self.kernel_size[0], self.kernel_size[1]
+        rows, columns = height_px // patch_height, width_px // patch_width
+        grid = pixel_values[:, 0, : rows * patch_height, : columns * patch_width].reshape(
+            num_images, rows, patch_height, columns, patch_width
+        )
+        patches = grid.transpose(2, 3).reshape(num_images, rows * columns, patch_height * patch_width)
+        embedded = F.linear(patches, self.weight.sum(1).flatten(1), self.bias)
+        return embedded.transpose(1, 2).reshape(num_images, -1, rows, columns)
+
+
+def use_grey_patches(network: Any) -> int:
+    """Let every patch embedding of a network take equal channels for one; return how many it has.
+
+    The parameters stay the same objects under the same names, so that checkpoints and optimizers see nothing.
+    """
+    count = 0
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.Conv2d and _cuts_patches(child):
+                setattr(module, name, _as_grey_patches(child))
+                count += 1
+    return count
+
+
+def _cuts_patches(convolution: nn.Conv2d) -> bool:
+    """Return whether a convolution cuts an image of several channels into patches that do not overlap."""
+    return (
+        convolution.stride == convolution.kernel_size
+        and convolution.padding in ((0, 0), "valid")
+        and convolution.dilation == (1, 1)
+        and convolution.groups == 1
+        and convolution.in_channels > 1
+    )
+
+
+def _as_grey_patches(convolution: nn.Conv2d) -> GreyPatches:
+    with torch.device("meta"):  # its own weights are never used
+        patches = GreyPatches(
+            convolution.in_channels,
+            convolution.out_channels,
+            (convolution.kernel_size[0], convolution.kernel_size[1]),
+            (convolution.stride[0], convolution.stride[1]),
+            bias=convolution.bias is not None,
+        )
+    patches.weight, patches.bias = convolution.weight, convolution.bias
+    return patches.train(convolution.training)

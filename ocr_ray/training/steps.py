@@ -1,0 +1,100 @@
+"""One optimizer step: the gradients of a global batch over all ranks and passes, then the weights."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from PIL import Image
+
+from ocr_ray.training.checkpoint import Training
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.feed import Batch, Step
+from ocr_ray.training.losses import line_losses
+from ocr_ray.training.model import OcrModel
+from ocr_ray.training.pixels import make_pixels, to_pixel_values
+from ocr_ray.training.precision import autocast, clip_gradients
+
+log = logging.getLogger(__name__)
+
+
+def make_blank_batch(ocr: OcrModel) -> Batch:
+    """Return one empty white line, for a rank that the last lines did not reach."""
+    return Batch(
+        pixels=make_pixels(ocr, [Image.new("L", (64, 64), 255)]),
+        labels=torch.tensor([[ocr.end_token_id]]),
+        texts=[""],
+        line_ids=[""],
+        sources=[""],
+        datasets=[""],
+        positions=[-1],
+        num_tokens=1,
+    )
+
+
+def freeze_unused(ocr: OcrModel, blank: Batch) -> None:
+    """Freeze the parameters that no loss reaches, such as an encoder's pooler: DDP would wait for them."""
+    ocr.network.eval()
+    pixel_values = to_pixel_values(ocr, blank.pixels, ocr.device)
+    torch.autograd.backward(line_losses(ocr.network, pixel_values, blank.labels).sum())
+    unused = [name for name, parameter in ocr.network.named_parameters() if parameter.grad is None]
+    for parameter in ocr.network.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+    ocr.network.zero_grad(set_to_none=True)
+    if unused:
+        log.info(
+            "%d parameters do not reach the loss and stay as they are: %s", len(unused), ", ".join(unused)
+        )
+
+
+def compute_gradients(
+    network: Any, training: Training, step: Step, *, blank: Batch, config: TrainConfig
+) -> torch.Tensor:
+    """Set the gradients of the loss per token over all lines of a step.
+
+    Return this rank's summed loss and tokens, shape (2,), float64, on the device. DDP averages gradients over
+    ranks, so that each rank's sum is multiplied by their number and divided by the tokens of all. A rank
+    without lines passes `blank` with weight 0, to take part in it. Gradients are exchanged once, in the last
+    of a rank's batches.
+    """
+    ocr = training.ocr
+    training.optimizer.zero_grad(set_to_none=True)
+    batches, weight = (step.batches, 1.0) if step.batches else ([blank], 0.0)
+    own_tokens = sum(batch.num_tokens for batch in step.batches)
+    sums = torch.tensor([0, own_tokens], dtype=torch.float64, device=ocr.device)
+    num_tokens = sums[1].clone()
+    if training.world_size > 1:
+        dist.all_reduce(num_tokens)
+    scale = (weight * training.world_size / num_tokens).float()
+    for index, batch in enumerate(batches):
+        pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
+        is_last = index == len(batches) - 1
+        with nullcontext() if is_last or training.world_size == 1 else network.no_sync():
+            with autocast(config.precision, ocr.device):
+                loss = line_losses(network, pixel_values, batch.labels).sum()
+            torch.autograd.backward(training.scaler.scale(loss * scale))
+        sums[0] += weight * loss.detach()
+    return sums
+
+
+def apply_gradients(training: Training, config: TrainConfig, step_number: int) -> None:
+    """Change the weights; `step_number` counts from 0."""
+    if config.max_grad_norm is not None:
+        clip_gradients(training.optimizer, training.scaler, config.max_grad_norm)
+    share = (step_number + 1) / config.warmup_steps if step_number < config.warmup_steps else 1.0
+    with _scaled_lr(training.optimizer, share):
+        training.scaler.step(training.optimizer)
+    training.scaler.update()
+
+
+@contextmanager
+def _scaled_lr(optimizer: torch.optim.Optimizer, share: float) -> Iterator[None]:
+    """Multiply the learning rate for one step; the scheduler sees its own."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] *= share
+    yield
+    for group, lr in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = lr

@@ -1,0 +1,107 @@
+"""One rank of a training run: the body of every Ray Train worker."""
+
+import logging
+import time
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import ray.train.torch
+
+from ocr_ray.cluster import relay_logs
+from ocr_ray.progress import show_training
+from ocr_ray.stopping import StopSignal
+from ocr_ray.storage import Location
+from ocr_ray.training.checkpoint import TrainState
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.loop import Hooks, Metrics, Signal, train
+from ocr_ray.training.model import load_model, model_files
+from ocr_ray.training.preparation import TrainData
+from ocr_ray.training.tracking import Tracker, format_progress
+
+log = logging.getLogger(__name__)
+
+PROGRESS_INTERVAL_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInputs:
+    """What every worker is given."""
+
+    data: TrainData
+    lines_per_epoch: int
+    model: Location | str
+    """A folder, or a hub id."""
+    config: TrainConfig
+    run: Location
+    stop: StopSignal
+    logs: Any
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """Train on one rank: the body of every Ray Train worker."""
+    inputs: WorkerInputs = settings["inputs"]
+    is_first = ray.train.get_context().get_world_rank() == 0
+    if is_first:
+        relay_logs(inputs.logs)
+    with closing(_Recorder(inputs)) as recorder, model_files(inputs.model) as model_folder:
+        hooks = Hooks(report=_report, poll=_Poll(inputs.stop, is_first), record=recorder)
+        ocr = load_model(model_folder)
+        ocr.network.to(ray.train.torch.get_device())
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            train(ocr, inputs.data, inputs.config, hooks=hooks)
+        else:
+            with checkpoint.as_directory() as folder:
+                train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=Path(folder))
+
+
+def _report(metrics: Metrics, folder: Path) -> None:
+    ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
+
+
+class _Poll:
+    """Asks whether to stop, or to save since a node will soon be taken away.
+
+    Ray Train starts anew from the checkpoint when the node is gone, so that training goes on until then.
+    """
+
+    def __init__(self, stop: StopSignal, is_first: bool) -> None:
+        self._stop, self._is_first = stop, is_first
+        self._preempted: Any = None
+
+    def __call__(self) -> Signal:
+        preempted = ray.train.get_preemption_info()  # all workers wait for each other here
+        is_new = preempted is not None and preempted != self._preempted
+        self._preempted = preempted
+        if self._is_first and self._stop.is_set():
+            return "stop"
+        if is_new:
+            log.warning("a node will be taken away: saving a checkpoint")
+        return "save" if is_new else ""
+
+
+class _Recorder:
+    """Shows what training records: gauges, files beside the checkpoints, a line of progress now and then."""
+
+    def __init__(self, inputs: WorkerInputs) -> None:
+        self._name, self._epochs = inputs.run.name, inputs.config.epochs
+        self._lines_per_epoch = inputs.lines_per_epoch
+        self._logged_s = time.monotonic()
+        self._tracker = Tracker(inputs.run)
+
+    def __call__(self, state: TrainState) -> None:
+        show_training(self._name, state.history[-1])
+        self._tracker.update(state.history, state.samples)
+        now_s = time.monotonic()
+        if state.history[-1]["kind"] == "train" and now_s - self._logged_s >= PROGRESS_INTERVAL_S:
+            self._logged_s = now_s
+            log.info(
+                format_progress(state.history, epochs=self._epochs, lines_per_epoch=self._lines_per_epoch)
+            )
+
+    def close(self) -> None:
+        """Write what is not yet written."""
+        self._tracker.close()
