@@ -64,7 +64,7 @@ ACROSS = {
     "rendering": {"cluster", "shards", "material"},
     "cropping": {"cluster", "shards"},
     "audit": {"cluster", "rendering", "progress", "claims"},
-    "claims": {"rendering"},
+    "claims": {"rendering", "cropping"},
     "planning": {"rendering", "material"},
     "training/trainer": {"cluster"},
     "evaluation/predict": {"cluster"},
