@@ -245,9 +245,6 @@ def _check_whole(claims: Claims, reports: Sequence[PartReport]) -> list[Finding]
     differing = _name_differing(
         {name: claims.manifest[name] for name in names}, {name: getattr(counted, name) for name in names}
     )
-    if (num_pages := claims.plan.config.get("num_pages")) is not None:
-        found = sum(part.spec.stop - part.spec.start for part in stats)
-        differing += [f"num_pages: {num_pages} there, {found} now"] * (found != num_pages)
     pages = Counter(page_id for report in reports for page_id in report.page_ids)
     repeated = sorted(page_id for page_id, number in pages.items() if number > 1)
     differing += [f"pages in several parts: {', '.join(repeated[:3])}"] * bool(repeated)

@@ -31,6 +31,10 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
         _table(("source", "lines"), counts["by_source"].items()),
         _describe_fonts(counts["by_font"], manifest.notes.get("fonts", [])),
         _table(("reject", "boxes or lines"), manifest.rejects.items()),
+        *(
+            _table((topic.replace("_", " "), "number"), names.items())
+            for topic, names in manifest.counted.items()
+        ),
         _describe_balance(manifest.balance),
         _describe_left_out(manifest.config.get("left_out", ""), manifest.notes.get("left_out", {})),
         "Columns: `line_id`, `image`, `text` (what is printed), `markup` (with maths in `$…$` LaTeX), "

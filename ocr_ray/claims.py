@@ -1,10 +1,10 @@
 """What a dataset says of itself: the parts of its plan, and what its manifest says of each."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ocr_ray.cropping import cut_crop_parts
 from ocr_ray.errors import InputError
 from ocr_ray.inspection import PartClaim, Rules
 from ocr_ray.lines import FIRST_NUMBERS, PartSpec
@@ -42,7 +42,7 @@ def read_claims(place: Location) -> Claims:
     written, manifest = read_json(place / PLAN), read_json(place / MANIFEST)
     try:
         config, rows = written["config"], manifest["parts"]
-        plan = Plan(config=config, parts=_list_specs(config, rows), flags=written.get("flags", {}))
+        plan = Plan(config=config, parts=_list_specs(config), flags=written.get("flags", {}))
         hashes = {plan.config_sha256, written["config_sha256"], manifest["config_sha256"]}
         parts = tuple(
             PartClaim(spec=spec, rows=row["rows"], size_bytes=row["bytes"], rows_sha256=row["sha256"])
@@ -63,17 +63,10 @@ def read_claims(place: Location) -> Claims:
     return Claims(place=place, plan=plan, manifest=manifest, parts=parts)
 
 
-def _list_specs(config: Mapping[str, Any], parts: Sequence[Mapping[str, Any]]) -> tuple[PartSpec, ...]:
-    """Return the parts that a dataset must have; of crops, as many as there are: pages by split are not
-    in the plan."""
+def _list_specs(config: Mapping[str, Any]) -> tuple[PartSpec, ...]:
+    """Return the parts that a dataset must have."""
     if config["job"] == "crop_pages":
-        size = config["pages_per_part"]
-        splits = Counter(part["path"].split("/")[0] for part in parts)
-        return tuple(
-            PartSpec(split=split, index=index, start=index * size, stop=(index + 1) * size)
-            for split, number in splits.items()
-            for index in range(number)
-        )
+        return tuple(cut_crop_parts(config["pages"], config["spliced"], config["pages_per_part"]))
     numbers = count_lines(
         RenderConfig(
             out_uri="",

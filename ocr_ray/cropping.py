@@ -1,27 +1,41 @@
 """Labelled pages cut into lines: flags and labels into a plan, the plan into a dataset."""
 
 import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+import io
+import logging
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import ray
 import tyro
 
 from ocr_ray.cluster import ray_session
+from ocr_ray.commands import changed_flags
 from ocr_ray.errors import InputError, RowError
-from ocr_ray.lines import SPLITS, PartSpec, Reject, TextLine
-from ocr_ray.pages.crop import CropStyle, crop_page, open_page
-from ocr_ray.pages.files import MAX_IMAGE_BYTES, Listing, PageFile, PageStore, pair_pages
-from ocr_ray.pages.labels import MAX_LABEL_BYTES, BoxFormat, OutOfScopeError, read_label
-from ocr_ray.pages.problem_split import split_of_problem
-from ocr_ray.parts import Plan, check_claim, cut_parts
-from ocr_ray.randomness import check_seed
+from ocr_ray.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
+from ocr_ray.pages.crop import CropStyle, PageCrops, crop_page, open_page
+from ocr_ray.pages.files import Listing, PageFile, PageStore, pair_pages
+from ocr_ray.pages.labels import BoxFormat, PageLabel
+from ocr_ray.pages.preview import preview_html
+from ocr_ray.pages.production import CropInputs, make_part, read_pages
+from ocr_ray.pages.survey import PROBLEM_SCHEMA, survey_pages
+from ocr_ray.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.randomness import check_seed, keyed_generator
 from ocr_ray.render.lines import drawing_versions
 from ocr_ray.shards import Engine, Verification, produce
-from ocr_ray.storage import locate
+from ocr_ray.storage import exists, locate, write_bytes
+
+log = logging.getLogger(__name__)
+
+PROBLEMS, PREVIEW = "pages.parquet", "preview.html"
+PAGES_PER_TASK, TASKS_AHEAD = 1024, 256
+"""Labels read in one task, and tasks handed to Ray at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +51,17 @@ class CropConfig:
     """Share of the problems that becomes the validation split; those that differ only in numbers stay
     together. What lies in Validation, as AI Hub delivers it, becomes the test split whole."""
     seed: int = 0
-    """Decides the split."""
+    """Decides the split, and the spliced lines."""
     box_format: BoxFormat = "xyxy"
     """How 71716 labels give a box: left, top, right, bottom; or left, top, width, height; or points."""
     crop: Annotated[CropStyle, tyro.conf.arg(name="")] = field(default_factory=CropStyle)
+    splice: int = 0
+    """Lines of 5 to 30 characters to be joined from words of different problems besides: real print without
+    context. Each split has its share, of words of its own pages."""
+    preview: int = 0
+    """Random pages shown with their boxes, crops and texts in preview.html, before any is cropped."""
     pages_per_part: int = 1024
-    """Pages whose lines share one Parquet file, which is one task."""
+    """Pages, or spliced lines, of one Parquet file, which is one task."""
     num_cpus: int | None = None
     """The most CPUs used; None: all of this machine or cluster."""
     max_reject_fraction: float = 0.05
@@ -56,39 +75,15 @@ class CropConfig:
             raise ValueError(f"validation_share must be from 0 to 1, got {self.validation_share}")
         if self.pages_per_part < 1:
             raise ValueError(f"pages_per_part must be at least 1, got {self.pages_per_part}")
+        for name in ("splice", "preview"):
+            if not 0 <= getattr(self, name) < FIRST_NUMBERS["validation"]:
+                raise ValueError(f"{name} must be a number of lines or pages, got {getattr(self, name)}")
         self.engine()  # checks the rest
 
     def engine(self) -> Engine:
         return Engine(
             num_cpus=self.num_cpus, verify=self.verify, max_reject_fraction=self.max_reject_fraction
         )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CropInputs:
-    """What every part of a dataset of crops needs."""
-
-    pages: PageStore
-    files_by_split: dict[str, list[PageFile]]
-    unpaired: list[Reject]
-    """Files that make no page; they are accounted for in the first part."""
-    box_format: BoxFormat
-    style: CropStyle
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Problem:
-    """What the driver reads of a page: where it goes, and what its label holds."""
-
-    file: PageFile
-    identity: str
-    """Of the label's content."""
-    split: str
-    num_boxes: int
-    out_of_scope: dict[str, int]
-    """Boxes of other kinds."""
-    kind: str = ""
-    """What the page is, if it is no problem: an answer or handwriting."""
 
 
 def crop_pages(config: CropConfig) -> dict[str, Any]:
@@ -109,31 +104,109 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
             "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names; "
             f"found no pair among the {len(listing.files)} files of {place}"
         )
-    found = _read_problems(store, listing, files, config)
-    problems = [problem for problem in found if not problem.kind]
-    inputs = CropInputs(
-        pages=store,
-        files_by_split={
-            split: its_files
-            for split in SPLITS
-            if (its_files := [problem.file for problem in problems if problem.split == split])
-            or split != "test"
-        },
-        unpaired=[*listing.rejects, *unpaired],
+    with ray_session(num_cpus=config.num_cpus, reads=[place], writes=[out]):
+        survey = _Survey(listing)
+        for table in _survey(store, files, config):
+            survey.add(table)
+        inputs = CropInputs(
+            store=store,
+            pages=survey.pages_by_split(),
+            rejects=(*listing.rejects, *unpaired),
+            out_of_scope=dict(sorted((Counter(others) + survey.kinds).items())),
+            box_format=config.box_format,
+            style=config.crop,
+            seed=config.seed,
+        )
+        plan = _make_plan(config, inputs, survey.sha256(inputs))
+        check_claim(out, plan.config)
+        if not (holds_plan(out, plan) and exists(out / PROBLEMS)):
+            write_plan(out, plan)
+            write_bytes(out / PROBLEMS, survey.problems())
+        if config.preview:
+            write_bytes(out / PREVIEW, preview_html(_choose_pages(inputs, config.preview)).encode())
+            log.info("%d pages with their boxes: %s", config.preview, out / PREVIEW)
+        return produce(out, plan, make_part, inputs, config.engine())
+
+
+def _survey(store: PageStore, files: Sequence[PageFile], config: CropConfig) -> Iterator[pa.Table]:
+    """Yield what the labels say of all pages, in the order of `files`."""
+    survey = ray.remote(_survey_some).options(num_cpus=1)
+    ahead: deque[ray.ObjectRef[pa.Table]] = deque()
+    for start in range(0, len(files), PAGES_PER_TASK):
+        ahead.append(survey.remote(store, files[start : start + PAGES_PER_TASK], config))
+        if len(ahead) == (config.num_cpus or TASKS_AHEAD):
+            yield ray.get(ahead.popleft())
+    while ahead:
+        yield ray.get(ahead.popleft())
+
+
+def _survey_some(store: PageStore, files: Sequence[PageFile], config: CropConfig) -> pa.Table:
+    return survey_pages(
+        store,
+        files,
         box_format=config.box_format,
-        style=config.crop,
+        seed=config.seed,
+        validation_share=config.validation_share,
     )
-    images = [(problem.file.image_path, *listing.files[problem.file.image_path]) for problem in problems]
-    content = (
-        [(problem.file.label_path, problem.identity) for problem in problems],
-        images,
-        [(reject.reason, reject.detail) for reject in inputs.unpaired],
-    )
-    plan = Plan(
+
+
+class _Survey:
+    """What the labels of all pages say: kept as Arrow tables, the problems' texts as a Parquet file."""
+
+    def __init__(self, listing: Listing) -> None:
+        self.kinds: Counter[str] = Counter()
+        self._listing = listing
+        self._sha256 = hashlib.sha256()
+        self._pages: list[pa.Table] = []
+        self._sink = io.BytesIO()
+        self._writer = pq.ParquetWriter(self._sink, PROBLEM_SCHEMA, compression="zstd")
+
+    def add(self, table: pa.Table) -> None:
+        """Take the next pages."""
+        self.kinds.update(table["kind"].drop_null().to_pylist())
+        pages = table.filter(table["kind"].is_null())
+        self._writer.write_table(pages.filter(pages["markup"].is_valid()).select(PROBLEM_SCHEMA.names))
+        pages = pages.select(["page_id", "image_path", "label_path", "split", "label_sha256"])
+        for page_id, image_path, _, split, sha256 in zip(*pages.to_pydict().values(), strict=True):
+            num_bytes = self._listing.files[image_path][0]
+            self._sha256.update(f"{page_id}\n{split}\n{sha256}\n{num_bytes}\n".encode())
+        self._pages.append(pages.drop_columns("label_sha256"))
+
+    def sha256(self, inputs: CropInputs) -> str:
+        """Return the hash of ids, splits, labels and sizes of images, and of what is no page; no paths."""
+        sha256 = self._sha256.copy()
+        others = (
+            [(reject.reason, reject.page_id) for reject in inputs.rejects],
+            sorted(inputs.out_of_scope.items()),
+        )
+        sha256.update(repr(others).encode())
+        return sha256.hexdigest()
+
+    def pages_by_split(self) -> dict[str, pa.Table]:
+        """Return the pages of each split; test is there if it has any."""
+        pages = pa.concat_tables(self._pages)
+        tables = {split: pages.filter(pc.equal(pages["split"], split)) for split in SPLITS}
+        return {
+            split: table.drop_columns("split").combine_chunks()
+            for split, table in tables.items()
+            if table.num_rows or split != "test"
+        }
+
+    def problems(self) -> memoryview:
+        """Return the Parquet file of all problems, once all pages were added."""
+        self._writer.close()
+        return self._sink.getbuffer()
+
+
+def _make_plan(config: CropConfig, inputs: CropInputs, pages_sha256: str) -> Plan:
+    num_pages = {split: table.num_rows for split, table in inputs.pages.items()}
+    num_spliced = share_lines(config.splice, num_pages)
+    return Plan(
         config={
             "job": "crop_pages",
-            "num_pages": len(problems),
-            "pages_sha256": hashlib.sha256(json.dumps(content).encode()).hexdigest(),
+            "pages": num_pages,
+            "spliced": num_spliced,
+            "pages_sha256": pages_sha256,
             "seed": config.seed,
             "validation_share": config.validation_share,
             "pages_per_part": config.pages_per_part,
@@ -141,75 +214,49 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
             **asdict(config.crop),
             "versions": drawing_versions(),
         },
-        parts=tuple(
-            part
-            for split, its_files in inputs.files_by_split.items()
-            for part in cut_parts(split, 0, len(its_files), config.pages_per_part)
-        ),
-        notes={"pages": _count(problems, found, others)},
+        parts=tuple(cut_crop_parts(num_pages, num_spliced, config.pages_per_part)),
+        flags=describe_flags(config),
+        extras=(PROBLEMS, PREVIEW),
     )
-    check_claim(out, plan.config)
-    with ray_session(num_cpus=config.num_cpus, reads=[place], writes=[out]):
-        return produce(out, plan, crop_part, inputs, config.engine()) | plan.notes
 
 
-def _count(problems: list[_Problem], found: list[_Problem], others: dict[str, int]) -> dict[str, Any]:
-    """Return what the labels hold: pages and boxes, and those out of scope by kind."""
-    boxes: Counter[str] = Counter()
-    for problem in problems:
-        boxes.update(problem.out_of_scope)
-    kinds = Counter(others) + Counter(problem.kind for problem in found if problem.kind)
-    return {
-        "pages": len(problems),
-        "pages_out_of_scope": dict(sorted(kinds.items())),
-        "boxes": sum(problem.num_boxes for problem in problems),
-        "boxes_out_of_scope": dict(sorted(boxes.items())),
-    }
+def describe_flags(config: CropConfig) -> dict[str, Any]:
+    """Return the flags of the job that differ from their defaults, places in full, by their names."""
+    flags = changed_flags(config, CropConfig(pages_uri="", out_uri=""), {"crop": ""})
+    return {name: locate(value).uri if name.endswith("-uri") else value for name, value in flags.items()}
 
 
-def _read_problems(
-    store: PageStore, listing: Listing, files: list[PageFile], config: CropConfig
-) -> list[_Problem]:
-    """Return what the labels say, in the order of `files`; what is wrong with one is counted on cutting."""
-
-    def read_problem(file: PageFile) -> _Problem:
-        markup, num_boxes, others, kind = file.page_id, 0, {}, ""
-        identity = repr(listing.files[file.label_path])
-        try:
-            content = store.read(file.label_path, MAX_LABEL_BYTES)
-            identity = hashlib.sha256(content).hexdigest()
-            label = read_label(content, file.page_id, box_format=config.box_format)
-            markup, num_boxes, others = label.problem_markup, len(label.boxes), label.out_of_scope
-        except OutOfScopeError as error:
-            kind = error.reason
-        except RowError:
-            pass  # counted where the page is cropped
-        split = split_of_problem(markup, config.seed, config.validation_share)
-        return _Problem(
-            file=file,
-            identity=identity,
-            split="test" if file.collection == "validation" else split,
-            num_boxes=num_boxes,
-            out_of_scope=others,
-            kind=kind,
-        )
-
-    with ThreadPoolExecutor(32) as pool:
-        return list(pool.map(read_problem, files))
+def share_lines(number: int, num_pages: Mapping[str, int]) -> dict[str, int]:
+    """Return how many of the spliced lines each split has: its share of the pages, the largest the rest."""
+    total = max(1, sum(num_pages.values()))
+    shares = {split: number * pages // total for split, pages in num_pages.items()}
+    largest = max(shares, key=lambda split: num_pages[split])
+    return shares | {largest: shares[largest] + number - sum(shares.values())}
 
 
-def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:
-    """Yield the lines of a part's pages, and a reject for every box and page that gave none."""
-    if (spec.split, spec.index) == ("train", 0):
-        yield from inputs.unpaired
-    for file in inputs.files_by_split[spec.split][spec.start : spec.stop]:
-        try:
-            content = inputs.pages.read(file.label_path, MAX_LABEL_BYTES)
-            label = read_label(content, file.page_id, box_format=inputs.box_format)
-            page = open_page(inputs.pages.read(file.image_path, MAX_IMAGE_BYTES))
-        except RowError as error:
-            yield Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
-            continue
-        crops = crop_page(label, page, inputs.style)
-        yield from crops.lines
-        yield from crops.rejects
+def cut_crop_parts(
+    num_pages: Mapping[str, int], num_spliced: Mapping[str, int], items_per_part: int
+) -> Iterator[PartSpec]:
+    """Yield the parts of a dataset of crops: in each split those of pages, then those of spliced lines."""
+    for split, number in num_pages.items():
+        parts = cut_parts(split, 0, number, items_per_part)
+        yield from parts
+        if lines := num_spliced.get(split):
+            first = FIRST_SPLICED_NUMBER + FIRST_NUMBERS[split]
+            yield from cut_parts(split, first, lines, items_per_part, first_index=len(parts))
+
+
+def _choose_pages(inputs: CropInputs, number: int) -> Iterator[tuple[str, bytes, PageLabel, PageCrops]]:
+    """Yield random pages whose labels can be read, with what is cut out of them."""
+    ends = np.cumsum([table.num_rows for table in inputs.pages.values()])
+    random = keyed_generator(inputs.seed, "preview", 0)
+    chosen = np.sort(random.choice(int(ends[-1]), min(number, int(ends[-1])), replace=False))
+    for split, first, end in zip(inputs.pages, [0, *ends], ends, strict=False):
+        indices = chosen[(chosen >= first) & (chosen < end)] - first
+        for file, read in read_pages(inputs, inputs.files_of(split, indices.tolist())):
+            try:
+                label, content = read.result()
+                crops = crop_page(label, open_page(content), inputs.style)
+            except RowError:
+                continue
+            yield file.page_id, content, label, crops

@@ -6,6 +6,7 @@ RowError              this line or page only: a counted reject
   RenderError         a line that could not be drawn
   CropError           a box that could not be cut out
   LabelError          a label that could not be read or printed
+  OutOfScopeError     a page that is whole, but no problem
 CheckpointError       a checkpoint that is missing or half-written
 ProductionError       the job ran, but what it made may not be used: exit code 1
 """
@@ -43,6 +44,10 @@ class CropError(RowError):
 
 class LabelError(RowError):
     """A label could not be read, or its text could not be turned into what is printed."""
+
+
+class OutOfScopeError(RowError):
+    """A page is whole, but shows no problem: `answer` or `handwriting`."""
 
 
 class CheckpointError(Exception):

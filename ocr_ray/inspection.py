@@ -14,7 +14,16 @@ from PIL import Image
 from ocr_ray.errors import LabelError
 from ocr_ray.findings import Finding, Notes
 from ocr_ray.images import SQUARE_SIZE_PX
-from ocr_ray.lines import SCHEMA, PartSpec, PartStats, Reject, RowSummary, TextLine, table_to_lines
+from ocr_ray.lines import (
+    FIRST_SPLICED_NUMBER,
+    SCHEMA,
+    PartSpec,
+    PartStats,
+    Reject,
+    RowSummary,
+    TextLine,
+    table_to_lines,
+)
 from ocr_ray.parts import DAMAGE
 from ocr_ray.storage import Location, read_bytes
 from ocr_ray.text.canonical import canonical
@@ -23,7 +32,8 @@ from ocr_ray.text.markup import to_text
 
 ROWS_PER_DECODED_IMAGE = 16
 """Every so many rows an image is decoded; that of any row with other bytes is found by its digest."""
-_NUMBER = re.compile("[0-9]{9}")
+_NUMBER = re.compile("([0-9]{9})")
+_SPLICED_NUMBER = re.compile("spliced#([0-9]{10})")
 _BOX = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _NEVER_NULL = ("line_id", "image", "text", "markup", "source", "width_px", "height_px")
@@ -34,7 +44,6 @@ class PartClaim:
     """What plan and manifest say of a part."""
 
     spec: PartSpec
-    """For crops `stop` is the most that it may be."""
     rows: int
     size_bytes: int
     rows_sha256: str
@@ -106,7 +115,7 @@ def inspect_part(place: Location, claim: PartClaim, rules: Rules) -> PartReport:
     return PartReport(
         findings=notes.to_findings() + rejects_findings,
         stats=stats,
-        footer_agrees=stats == footer and not rejects_findings,
+        footer_agrees=footer is not None and stats == replace(footer, counted={}) and not rejects_findings,
         page_ids=frozenset(rows.page_ids),
     )
 
@@ -115,7 +124,7 @@ def _open_part(
     file: pa.NativeFile, spec: PartSpec, rules: Rules, notes: Notes
 ) -> tuple[pq.ParquetFile, PartStats] | None:
     """Return a part and its footer, or None with a note where the file is another or cannot be read."""
-    numbers = range(spec.start, spec.stop) if rules.is_rendered else ()
+    numbers = _numbers_of(spec, rules)
     try:
         part = pq.ParquetFile(file)
         values = part.metadata.metadata or {}
@@ -126,8 +135,7 @@ def _open_part(
     except DAMAGE as error:
         notes.add("unreadable", numbers, detail=str(error))
         return None
-    expected = spec if rules.is_rendered else replace(spec, stop=min(spec.stop, footer.spec.stop))
-    if footer.spec != expected:
+    if footer.spec != spec:
         its = footer.spec
         notes.add("foreign_part", numbers, detail=f"it is {its.path}, items {its.start} to {its.stop - 1}")
     elif not part.schema_arrow.equals(SCHEMA):
@@ -175,22 +183,29 @@ def _check_totals(stats: PartStats, claim: PartClaim, notes: Notes) -> None:
         notes.add("wrong_digest", detail=detail)
 
 
+def _numbers_of(spec: PartSpec, rules: Rules) -> range:
+    """Return the numbers of the lines that a part must account for; none for those of pages."""
+    has_numbers = rules.is_rendered or spec.start >= FIRST_SPLICED_NUMBER
+    return range(spec.start, spec.stop) if has_numbers else range(0)
+
+
 class _Rows:
     """What one pass over the rows of a part has seen."""
 
     def __init__(self, spec: PartSpec, rules: Rules, notes: Notes) -> None:
         self.summary = RowSummary()
-        self.numbers = range(spec.start, spec.stop) if rules.is_rendered else range(0)
+        self.numbers = _numbers_of(spec, rules)
         self.page_ids: set[str] = set()
         self._rules, self._notes = rules, notes
         self._is_test = spec.split == "test"
+        self._id_of_number = _NUMBER if rules.is_rendered else _SPLICED_NUMBER
         self._num_rows = 0
         self._seen: set[int | str] = set()
         """Numbers of lines and rejects; for crops the ids of lines."""
 
     def add_reject(self, reject: Reject) -> None:
         self.summary.add(reject)
-        if self._rules.is_rendered:
+        if self.numbers:
             self._see_number(-1 if reject.number is None else reject.number)
 
     def add(self, line: TextLine) -> None:
@@ -198,14 +213,16 @@ class _Rows:
         row = self._num_rows
         self._num_rows += 1
         self.summary.add(line)
-        if not self._rules.is_rendered:
+        if not self.numbers:
             self._check_crop(line, row)
             number = row
-        elif _NUMBER.fullmatch(line.line_id):
-            number = int(line.line_id)
-            self._check_rendered(line, number)
+        elif match := self._id_of_number.fullmatch(line.line_id):
+            number = int(match[1])
+            self._see_number(number)
+            if self._rules.is_rendered:
+                self._check_rendered(line, number)
         else:
-            self._notes.add("wrong_line_id", detail=f"{line.line_id!r} in row {row} is not nine digits")
+            self._notes.add("wrong_line_id", detail=f"{line.line_id!r} in row {row} has no number")
             return
         if canonical(line.text) != line.text:
             self._notes.add("wrong_text", [number], detail=f"{line.text!r} is not canonical")
@@ -225,7 +242,6 @@ class _Rows:
         self._seen.add(number)
 
     def _check_rendered(self, line: TextLine, number: int) -> None:
-        self._see_number(number)
         if fault := _find_markup_fault(line):
             self._notes.add("wrong_text", [number], detail=fault)
         fonts = self._rules.test_fonts if self._is_test else self._rules.fonts

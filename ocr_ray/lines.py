@@ -3,7 +3,7 @@
 import hashlib
 import json
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -15,6 +15,8 @@ LabelColumn = Literal["text", "markup"]
 """The column that a model learns to read."""
 FIRST_NUMBERS = {"train": 0, "validation": 700_000_000, "test": 800_000_000}
 """Where each split's space of line numbers begins; below 1,000,000,000 a `line_id` has nine digits."""
+FIRST_SPLICED_NUMBER = 1_000_000_000
+"""Lines spliced from crops are numbered from here, each split as far on as above."""
 DIGEST_MODULUS = 2**256
 
 _IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -101,10 +103,25 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What was counted beside lines and rejects while a part was made."""
+
+    topic: str
+    """Such as `warnings`."""
+    name: str
+    """Such as `text_not_in_problem`."""
+    number: int = 1
+
+
+Row = TextLine | Reject | Count
+"""What makers of parts yield."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartSpec:
     """One part of a dataset that is to be made: items [start, stop) of a split.
 
-    An item is a line number for rendered lines, a page's index for crops.
+    An item is a line number for rendered and spliced lines, a page's index for crops.
     """
 
     split: str
@@ -134,6 +151,8 @@ class PartStats:
     by_source: dict[str, int] = field(default_factory=dict)
     by_font: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, int] = field(default_factory=dict)
+    counted: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Numbers by topic and name that rows and rejects do not tell again."""
     size_bytes: int = 0
     """Of the Parquet file; known once it is written."""
 
@@ -159,11 +178,15 @@ class RowSummary:
         self._by_source: Counter[str] = Counter()
         self._by_font: Counter[str] = Counter()
         self._rejects: Counter[str] = Counter()
+        self._counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def add(self, row: TextLine | Reject) -> None:
-        """Count a line, or a reject by its reason."""
+    def add(self, row: Row) -> None:
+        """Count a line, a reject by its reason, or what was counted already."""
         if isinstance(row, Reject):
             self._rejects[row.reason] += 1
+            return
+        if isinstance(row, Count):
+            self._counted[row.topic][row.name] += row.number
             return
         digest = row.digest()
         self._rows_sha.update(digest)
@@ -182,6 +205,7 @@ class RowSummary:
             by_source=dict(sorted(self._by_source.items())),
             by_font=dict(sorted(self._by_font.items())),
             rejects=dict(sorted(self._rejects.items())),
+            counted={topic: dict(sorted(names.items())) for topic, names in sorted(self._counted.items())},
         )
 
 
@@ -199,6 +223,8 @@ class Manifest:
     """What its texts are made of: see `Balance.report`."""
     rejects: dict[str, int]
     parts: list[dict[str, Any]]
+    counted: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What was counted beside lines and rejects, by topic and name: pages read, boxes out of scope."""
     flags: dict[str, Any] = field(default_factory=dict)
     """How the job was called that wrote it."""
     notes: dict[str, Any] = field(default_factory=dict)

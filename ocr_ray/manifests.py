@@ -1,6 +1,6 @@
 """The manifest of a dataset: built of what is known of its parts, and what readers trust it for."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -65,12 +65,15 @@ def build_manifest(
     by_font: Counter[str] = Counter()
     rejects: Counter[str] = Counter()
     digests: Counter[str] = Counter()
+    counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
     rows = []
     for part in parts:
         by_split[part.spec.split] += part.rows
         by_source.update(part.by_source)
         by_font.update(part.by_font)
         rejects.update(part.rejects)
+        for topic, numbers in part.counted.items():
+            counted[topic].update(numbers)
         digests[part.spec.split] += int(part.digest_sum, 16)
         rows.append(
             {"path": part.spec.path, "rows": part.rows, "bytes": part.size_bytes, "sha256": part.rows_sha256}
@@ -90,6 +93,7 @@ def build_manifest(
         balance=balance.report(),
         rejects=dict(sorted(rejects.items())),
         parts=rows,
+        counted={topic: dict(sorted(numbers.items())) for topic, numbers in sorted(counted.items())},
         flags=plan.flags,
         notes=plan.notes,
     )

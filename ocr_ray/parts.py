@@ -25,6 +25,7 @@ from ocr_ray.lines import (
     PartSpec,
     PartStats,
     Reject,
+    Row,
     RowSummary,
     TextLine,
     lines_to_table,
@@ -62,6 +63,8 @@ class Plan:
     """How the job was called, by flag; recorded, decides nothing."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What is worth recording and decides no row."""
+    extras: tuple[str, ...] = ()
+    """Files that the job may write beside those of every dataset."""
 
     @property
     def config_sha256(self) -> str:
@@ -73,16 +76,18 @@ class Plan:
     def names(self) -> list[str]:
         """The files that the dataset owns, relative to it."""
         paths = [path for part in self.parts for path in (part.path, part.rejects_path)]
-        return [PLAN, *paths, PICTURE, CARD, MANIFEST]
+        return [PLAN, *paths, *self.extras, PICTURE, CARD, MANIFEST]
 
 
-def cut_parts(split: str, first: int, num_items: int, items_per_part: int) -> list[PartSpec]:
+def cut_parts(
+    split: str, first: int, num_items: int, items_per_part: int, *, first_index: int = 0
+) -> list[PartSpec]:
     """Return the parts that cover items [first, first + num_items) of a split; one, empty, for none."""
     starts = range(first, first + num_items, items_per_part) or [first]
     end = first + num_items
     return [
         PartSpec(split=split, index=index, start=start, stop=min(start + items_per_part, end))
-        for index, start in enumerate(starts)
+        for index, start in enumerate(starts, start=first_index)
     ]
 
 
@@ -183,7 +188,7 @@ def read_part_footer(out: Location, spec: PartSpec, config_sha256: str) -> tuple
 
 
 def write_part(
-    out: Location, spec: PartSpec, config_sha256: str, rows: Iterable[TextLine | Reject]
+    out: Location, spec: PartSpec, config_sha256: str, rows: Iterable[Row]
 ) -> tuple[PartStats, Balance]:
     """Write a part's rejects, then the part, whose existence commits both; return what its footer says.
 
@@ -197,6 +202,7 @@ def write_part(
             summary.add(row)
             if isinstance(row, Reject):
                 rejects.append(row)
+            if not isinstance(row, TextLine):
                 continue
             balance.add(row)
             group.append(row)
@@ -257,7 +263,8 @@ def rows_verify(out: Location, stats: PartStats, balance: Balance) -> bool:
                 counted.add(line)
     except DAMAGE:
         return False
-    return (replace(summary.to_stats(stats.spec), size_bytes=stats.size_bytes), counted) == (stats, balance)
+    found = replace(summary.to_stats(stats.spec), size_bytes=stats.size_bytes, counted=stats.counted)
+    return (found, counted) == (stats, balance)
 
 
 def read_random_lines(out: Location, parts: Sequence[PartStats], *, key: str, number: int) -> list[TextLine]:

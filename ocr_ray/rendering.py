@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from ocr_ray.cluster import ray_session
+from ocr_ray.commands import changed_flags
 from ocr_ray.errors import InputError
 from ocr_ray.images import ImageConfig
 from ocr_ray.lines import FIRST_NUMBERS
@@ -188,16 +189,12 @@ _FONTS = ("fonts", "holdout-fonts")
 
 def describe_flags(config: RenderConfig) -> dict[str, Any]:
     """Return the flags of the job that differ from their defaults, places in full, by their names."""
-    standard = _flatten(asdict(RenderConfig(out_uri="")))
-    flags = {}
-    for name, value in _flatten(asdict(config)).items():
-        if value == standard[name]:
-            continue
-        room, _, rest = name.partition(".")
-        flag = (_ROOMS.get(room, f"{room}.") + rest if rest else name).replace("_", "-")
+    flags = changed_flags(config, RenderConfig(out_uri=""), _ROOMS)
+    for flag, value in flags.items():
         if flag.endswith(_PLACES) or (flag == "model" and Path(value).is_dir()):
-            value = locate(value).uri
-        flags[flag] = tuple(map(_place_font, value)) if flag in _FONTS else value
+            flags[flag] = locate(value).uri
+        elif flag in _FONTS:
+            flags[flag] = tuple(map(_place_font, value))
     return flags
 
 
@@ -209,10 +206,3 @@ def _place_font(spec: str) -> str:
     if "/" in spec:
         return locate(spec).uri + ("/" if spec.endswith("/") else "")
     return str(Path(spec).resolve()) if Path(spec.partition("#")[0]).is_file() else spec
-
-
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat

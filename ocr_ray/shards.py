@@ -22,7 +22,7 @@ from ocr_ray.balance import Balance
 from ocr_ray.cards import NUM_SHOWN_LINES, dataset_card
 from ocr_ray.contact_sheet import draw_contact_sheet
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.lines import Manifest, PartSpec, PartStats, Reject, TextLine
+from ocr_ray.lines import Manifest, PartSpec, PartStats, Row
 from ocr_ray.manifests import build_manifest
 from ocr_ray.parts import (
     CARD,
@@ -44,8 +44,8 @@ from ocr_ray.storage import Location, exists, list_files, write_bytes, write_jso
 log = logging.getLogger(__name__)
 
 Verification = Literal["footers", "rows"]
-PartMaker = Callable[[Any, PartSpec], Iterator[TextLine | Reject]]
-"""(what all parts share, the part) -> its lines and rejects, in order; a pure function."""
+PartMaker = Callable[[Any, PartSpec], Iterator[Row]]
+"""(what all parts share, the part) -> its lines and rejects, in order, and counts; a pure function."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +126,7 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
         "parts_kept": num_kept,
         **manifest.counts,
         "rejects": manifest.rejects,
+        **manifest.counted,
         "unlisted_files": len(unlisted),
     }
 

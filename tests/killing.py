@@ -4,22 +4,22 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 
 from ocr_ray.commands import list_arguments
 from ocr_ray.lines import SPLITS
-from ocr_ray.rendering import RenderConfig, describe_flags
 from ocr_ray.storage import list_files, locate, read_bytes, read_json
 
 WAIT_S = 120
 
 
-def start_job(config: RenderConfig, log_path: Path, *, address: str = "") -> subprocess.Popen:
+def start_job(job: str, flags: Mapping[str, Any], log_path: Path, *, address: str = "") -> subprocess.Popen:
     """Start the driver of a job in a session of its own; it joins the Ray at `address`, or starts one."""
-    command = [sys.executable, "-m", "jobs.render_lines", *list_arguments(describe_flags(config))]
+    command = [sys.executable, "-m", f"jobs.{job}", *list_arguments(flags)]
     with log_path.open("a") as log:
         return subprocess.Popen(
             command, stdout=log, stderr=log, start_new_session=True, env=os.environ | {"RAY_ADDRESS": address}

@@ -27,7 +27,7 @@ def test_question_and_choices_are_read_and_the_rest_is_counted_by_class() -> Non
     assert read_label(encode(LABEL_71859), "S3_초등_3_000000") == PageLabel(
         page_id="S3_초등_3_000000",
         schema="71859",
-        problem_markup="계산을 하세요. $124 + 57$",
+        problem_markup="계산을 하세요. $124 + 57$ ㉠ $181$\n㉡ $171$",
         boxes=(
             Box(index=1, x0=20, y0=10.5, x1=400, y1=34.5, markup="계산을 하세요.", part=QUESTION),
             Box(index=2, x0=20, y0=44, x1=181, y1=68.5, markup="$124 + 57$", part=QUESTION),

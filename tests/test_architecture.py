@@ -66,7 +66,7 @@ ACROSS = {
     "rendering": {"cluster", "shards", "material"},
     "cropping": {"cluster", "shards"},
     "audit": {"cluster", "rendering", "progress", "claims"},
-    "claims": {"rendering"},
+    "claims": {"rendering", "cropping"},
     "planning": {"rendering", "material"},
     "training/trainer": {"cluster", "stopping", "training/worker"},
     "training/worker": {"cluster", "progress", "stopping"},

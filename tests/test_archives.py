@@ -263,6 +263,7 @@ SOUND = make_sound_zip({"a.png": b"image" * 20, "a.json": b"{}"}, compression=zi
         (SOUND.replace(b"PK\1\2", b"PK\1\3", 1), "its directory is damaged"),
         (make_zip(MadeMember(name=b"a"), count=2), "it says 2 entries and has 1"),
         (SOUND[:-18] + b"\1" + SOUND[-17:], "it is a piece of a split zip"),
+        (make_zip(MadeMember(name=b"a" * 4097 + b".png")), "a name of 4101 characters"),
     ],
 )
 def test_an_archive_that_cannot_be_listed_is_refused_whole(content: bytes, problem: str) -> None:

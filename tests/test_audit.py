@@ -247,7 +247,7 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
         audit_lines(AuditConfig(lines_uri=str(out), rerender=1))
     first, second = (out / f"train/part-0000{index}.parquet" for index in (0, 1))
     whole = {path: path.read_bytes() for path in (second, out / "manifest.json")}
-    spec = PartSpec(split="train", index=1, start=4, stop=5)
+    spec = PartSpec(split="train", index=1, start=4, stop=min(8, manifest["config"]["pages"]["train"]))
     lines = table_to_lines(pq.read_table(first))
     stats, _ = write_part(locate(str(out)), spec, manifest["config_sha256"], lines)
     manifest["parts"][1] |= {"rows": stats.rows, "sha256": stats.rows_sha256, "bytes": stats.size_bytes}
@@ -256,7 +256,6 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
         audit_lines(AuditConfig(lines_uri=str(out)))
     details = " ".join(finding["detail"] for finding in error.value.summary["findings"])
     assert f"pages in several parts: {lines[0].page_id}" in details
-    assert "num_pages: 12 there" in details
     for path, content in whole.items():
         path.write_bytes(content)
     first.unlink()

@@ -1,27 +1,30 @@
-from collections import Counter
+"""Two hundred pages of each schema with a fault for every reason, through the whole job."""
+
+from collections import Counter, defaultdict
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from faulty_pages import write_faulty_pages
-from PIL import Image
 
-from ocr_ray.errors import RowError
+from ocr_ray.cropping import CropConfig, crop_pages
 from ocr_ray.images import ImageConfig
-from ocr_ray.pages.crop import CropStyle, crop_page, open_page
-from ocr_ray.pages.files import MAX_IMAGE_BYTES, PageFile, PageStore, pair_pages
-from ocr_ray.pages.labels import MAX_LABEL_BYTES, OutOfScopeError, PageLabel, read_label
+from ocr_ray.pages.crop import CropStyle
 from ocr_ray.pages.maker import Schema
 from ocr_ray.render.fonts import Font
 from ocr_ray.storage import locate
 
-NATIVE = CropStyle(image=ImageConfig(size="native"))
-REASONS = {
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
+
+PAGE_REASONS = {
     "missing_image",
     "missing_label",
     "bad_json",
     "unknown_schema",
     "bad_image",
     "duplicate_page",
+}
+BOX_REASONS = {
     "box_outside_page",
     "empty_box",
     "box_too_small",
@@ -31,41 +34,48 @@ REASONS = {
 }
 
 
+def read_rows(folder: Path, columns: list[str]) -> list[dict]:
+    return [row for path in sorted(folder.glob("*.parquet")) for row in read_columns(path, columns)]
+
+
+def read_columns(path: Path, columns: list[str]) -> list[dict]:
+    return pq.read_table(path, columns=columns).to_pylist()
+
+
 @pytest.mark.parametrize("schema", ["71716", "71859"])
 def test_of_200_pages_with_every_fault_each_page_and_box_is_accounted_for(
     schema: Schema, tmp_path: Path, fonts: list[Font]
 ) -> None:
-    place = locate(str(tmp_path))
+    place = locate(str(tmp_path / "pages"))
     expected = write_faulty_pages(place, schema=schema, seed=5, font_bytes=fonts[0].content)
-    assert set(expected.rejects) == REASONS
-    store = PageStore(place)
-    files, unpaired, others = pair_pages(store.list().files)
-    rejects = Counter(reject.reason for reject in unpaired)
-    out_of_scope, boxes_out_of_scope = Counter(others), Counter[str]()
-    warnings, texts, num_boxes = Counter[str](), {}, 0
-    for file in files:
-        try:
-            label, page = read_page(store, file)
-        except OutOfScopeError as error:
-            out_of_scope[error.reason] += 1
-            continue
-        except RowError as error:
-            rejects[error.reason] += 1
-            continue
-        crops = crop_page(label, page, NATIVE)
-        texts[file.page_id] = [line.text for line in crops.lines]
-        num_boxes += len(label.boxes)
-        rejects.update(reject.reason for reject in crops.rejects)
-        boxes_out_of_scope.update(label.out_of_scope)
-        warnings.update(crops.warnings)
-    assert texts == expected.texts
-    assert rejects == expected.page_rejects + expected.box_rejects
-    assert out_of_scope == expected.pages_out_of_scope
-    assert boxes_out_of_scope == expected.boxes_out_of_scope
-    assert warnings == expected.warnings
-    assert num_boxes == expected.num_boxes
-
-
-def read_page(store: PageStore, file: PageFile) -> tuple[PageLabel, Image.Image]:
-    label = read_label(store.read(file.label_path, MAX_LABEL_BYTES), file.page_id)
-    return label, open_page(store.read(file.image_path, MAX_IMAGE_BYTES))
+    assert set(expected.page_rejects) == PAGE_REASONS
+    assert set(expected.box_rejects) == BOX_REASONS
+    out = tmp_path / "crops"
+    summary = crop_pages(
+        CropConfig(
+            pages_uri=place.uri,
+            out_uri=str(out),
+            crop=CropStyle(image=ImageConfig(size="native")),
+            pages_per_part=64,
+            max_reject_fraction=0.5,
+        )
+    )
+    assert summary["rejects"] == expected.rejects
+    assert summary["pages"] == {"read": len(expected.texts), "rejected": expected.page_rejects.total()}
+    assert summary["boxes"] == {
+        "cut": expected.num_boxes - expected.box_rejects.total(),
+        "rejected": expected.box_rejects.total(),
+    }
+    assert summary["pages_out_of_scope"] == expected.pages_out_of_scope
+    assert summary["boxes_out_of_scope"] == expected.boxes_out_of_scope
+    assert summary.get("warnings", {}) == expected.warnings
+    assert summary["lines"] == expected.num_lines
+    texts = defaultdict(list)
+    for split in ("train", "validation"):
+        for row in read_rows(out / split, ["page_id", "text"]):
+            texts[row["page_id"]].append(row["text"])
+    assert texts == {page_id: lines for page_id, lines in expected.texts.items() if lines}
+    rejects = read_rows(out / "rejects", ["page_id", "box", "reason", "detail"])
+    assert Counter(reject["reason"] for reject in rejects if reject["box"]) == expected.box_rejects
+    assert Counter(reject["reason"] for reject in rejects if not reject["box"]) == expected.page_rejects
+    assert all(reject["page_id"] and reject["detail"] for reject in rejects)

@@ -15,7 +15,7 @@ from stub_lines import FONTS, make_line, make_rows
 from ocr_ray.errors import RenderError
 from ocr_ray.findings import write_ranges
 from ocr_ray.inspection import PartClaim, PartReport, Rules, inspect_part
-from ocr_ray.lines import PartSpec, PartStats, Reject, TextLine
+from ocr_ray.lines import FIRST_SPLICED_NUMBER, PartSpec, PartStats, Reject, TextLine
 from ocr_ray.parts import write_part
 from ocr_ray.rerendering import compare_rendered
 from ocr_ray.storage import Location, locate, read_bytes, write_bytes
@@ -237,16 +237,29 @@ def make_crop(page_id: str, box: str) -> TextLine:
 
 def test_crops_have_pages_and_boxes_instead_of_numbers(place) -> None:
     rows = [make_crop(page_id, box) for page_id in ("P3_1", "P3_2") for box in ("0", "1.0", "1.1")]
-    claim = write(place, rows, spec=replace(CROP_SPEC, stop=2), rules=CROP_RULES)
-    claim = replace(claim, spec=CROP_SPEC)  # how many pages the last part of a split has is not in a plan
+    claim = write(place, rows, spec=CROP_SPEC, rules=CROP_RULES)
     report = inspect_part(place, claim, CROP_RULES)
     assert (report.findings, report.footer_agrees, report.page_ids) == ((), True, {"P3_1", "P3_2"})
     rows[1:3] = [replace(rows[1], line_id="P3_1#"), rows[0]]
     rows[5] = replace(rows[5], page_id="P3_1")
-    write(place, rows, spec=replace(CROP_SPEC, stop=2), rules=CROP_RULES)
+    write(place, rows, spec=CROP_SPEC, rules=CROP_RULES)
     found = reasons_of(inspect_part(place, claim, CROP_RULES))
     assert found["wrong_line_id"] == "1,5"
     assert found["duplicate"] == "2"
+
+
+def test_spliced_lines_are_found_again_by_their_numbers(place) -> None:
+    first = FIRST_SPLICED_NUMBER
+    spec = PartSpec(split="train", index=1, start=first, stop=first + 5)
+    rows: Rows = [
+        replace(make_crop("P3_1", "0"), line_id=f"spliced#{first + n}", page_id=None) for n in (0, 1, 3)
+    ]
+    rows.append(Reject(reason="no_words_fit", number=first + 2))
+    claim = write(place, rows, spec=spec, rules=CROP_RULES)
+    assert reasons_of(inspect_part(place, claim, CROP_RULES)) == {"gap": f"{first + 4}"}
+    rows[1:3] = [rows[0], replace(rows[1], line_id="spliced#1")]
+    write(place, rows, spec=spec, rules=CROP_RULES)
+    assert reasons_of(inspect_part(place, claim, CROP_RULES)).keys() >= {"duplicate", "wrong_line_id", "gap"}
 
 
 @given(st.lists(st.integers(0, 60)))

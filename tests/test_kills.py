@@ -15,7 +15,7 @@ import pytest
 from killing import assert_same_dataset, find_working, kill_tree, list_parts, start_job, wait_for
 from ray.cluster_utils import Cluster
 
-from ocr_ray.rendering import RenderConfig
+from ocr_ray.rendering import RenderConfig, describe_flags
 
 pytestmark = pytest.mark.soak
 
@@ -25,7 +25,7 @@ SEED = 20261122
 
 
 def run_undisturbed(config: RenderConfig, log_path: Path) -> None:
-    job = start_job(config, log_path)
+    job = start_job("render_lines", describe_flags(config), log_path)
     try:
         assert job.wait(timeout=900) == 0, log_path.read_text()
     finally:
@@ -73,7 +73,9 @@ class Machine:
         self.start_driver()
 
     def start_driver(self) -> None:
-        self.driver = start_job(self.config, self.log_path, address=self.cluster.address)
+        self.driver = start_job(
+            "render_lines", describe_flags(self.config), self.log_path, address=self.cluster.address
+        )
 
     def raylets(self) -> list[int]:
         """Return the process ids of the raylets, the head's first."""
@@ -141,7 +143,7 @@ def test_two_jobs_at_one_place_leave_one_right_dataset(undisturbed, tmp_path, ca
     """Each has a Ray of its own; both succeed, or one is refused and says why."""
     config = replace(undisturbed, out_uri=str(tmp_path / "lines"))
     logs = [tmp_path / "first", tmp_path / "second"]
-    jobs = [start_job(config, log_path) for log_path in logs]
+    jobs = [start_job("render_lines", describe_flags(config), log_path) for log_path in logs]
     try:
         codes = [job.wait(timeout=900) for job in jobs]
     finally:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skeletons import LABEL_71716, LABEL_71859, encode
 
-from ocr_ray.errors import LabelError, RowError
+from ocr_ray.errors import LabelError, OutOfScopeError, RowError
 from ocr_ray.pages.fields import MAX_KIND_LENGTH, MAX_LABEL_BYTES, MAX_MARKS
-from ocr_ray.pages.labels import BoxFormat, OutOfScopeError, PageLabel, read_label
+from ocr_ray.pages.labels import BoxFormat, PageLabel, read_label
 
 LABELS = pytest.mark.parametrize("document", [LABEL_71716, LABEL_71859], ids=["71716", "71859"])
 BOX_FORMATS: list[BoxFormat] = ["xyxy", "xywh", "points"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from killing import assert_same_dataset, kill_tree, list_parts, start_job, wait_for
 
-from ocr_ray.rendering import RenderConfig, render_lines
+from ocr_ray.rendering import RenderConfig, describe_flags, render_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 NUM_PARTS = 39
@@ -31,7 +31,7 @@ def undisturbed(fonts, tmp_path_factory) -> RenderConfig:
 def test_a_killed_job_is_completed_to_the_same_dataset(undisturbed, tmp_path) -> None:
     config = replace(undisturbed, out_uri=str(tmp_path / "lines"), num_cpus=1)
     log_path = tmp_path / "log"
-    job = start_job(config, log_path)
+    job = start_job("render_lines", describe_flags(config), log_path)
     wait_for(lambda: len(list_parts(config.out_uri)) > 3, job, log_path)
     kill_tree(job.pid)
     assert not (tmp_path / "lines/manifest.json").exists()

@@ -28,8 +28,7 @@ from ocr_ray.pages.fields import (
 )
 from ocr_ray.pages.page_label import Box, PageLabel, join_markup
 
-QUESTION = "문항(텍스트)"
-LINES = frozenset({QUESTION, "보기(텍스트)"})
+LINES = frozenset({"문항(텍스트)", "보기(텍스트)"})
 """The classes whose boxes are lines of the problem: what is asked, and the choices or facts in a frame."""
 
 
@@ -58,7 +57,7 @@ def read_page(document: dict[str, Any], page_id: str) -> PageLabel:
     return PageLabel(
         page_id=unicodedata.normalize("NFC", page_id),
         schema="71859",
-        problem_markup=join_markup(tuple(box for box in boxes if box.part == QUESTION)) or join_markup(boxes),
+        problem_markup=join_markup(boxes),
         boxes=boxes,
         out_of_scope=dict(sorted((+others).items())),
     )

@@ -21,6 +21,8 @@ from ocr_ray.errors import RowError
 
 MAX_ENTRIES = 4_000_000
 """In one archive. Listing them takes some 300 bytes of memory for each that is wanted, 100 for others."""
+MAX_NAME_LENGTH = 4096
+"""Characters of a path; longer ones fit on no disk, and take long to normalise."""
 MAX_RATIO = 200
 """Unpacked to packed bytes; PNG, JPEG and JSON stay far below."""
 RATIO_EXEMPT_BYTES = 2**20
@@ -90,6 +92,8 @@ class Archive:
         wanted: dict[str, _Entry] = {}
         for entry in _read_entries(file, start, length, name):
             offsets.append(entry.offset)
+            if len(entry.path) > MAX_NAME_LENGTH:
+                raise RowError("bad_archive", f"{name}: a name of {len(entry.path)} characters")
             if len(offsets) > MAX_ENTRIES:
                 raise RowError("bad_archive", f"{name}: it has more than {MAX_ENTRIES} entries")
             if entry.path.endswith("/") or not is_wanted(entry.path):

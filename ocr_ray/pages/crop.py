@@ -3,7 +3,7 @@
 import io
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -182,11 +182,24 @@ def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrop
     return crops
 
 
+def cut_lines(label: PageLabel, page: Image.Image) -> Iterator[tuple[str, str, Pixels]]:
+    """Yield id, text and grey pixels, without margin, of each line that `crop_page` would cut out."""
+    pixels = np.asarray(page)
+    for box in label.boxes:
+        try:
+            pieces = _cut_box(page, pixels, box)
+        except RowError:
+            continue  # a reject where the page is cropped
+        for piece in pieces:
+            x0, y0, x1, y1 = piece.corners
+            yield f"{label.page_id}#{piece.name}", piece.text, pixels[y0:y1, x0:x1]
+
+
 def _find_page(label: PageLabel, page: Image.Image) -> _Piece:
     """Return the whole page as one line whose text is the problem."""
     whole = Box(index=0, x0=0, y0=0, x1=page.width, y1=page.height, markup=label.problem_markup)
     markup = nfc(whole.markup).strip()
-    return _Piece(name="page", text=_print_line(markup), corners=_clip(whole, page), markup=markup)
+    return _Piece(name="page", text=print_line(markup), corners=_clip(whole, page), markup=markup)
 
 
 def _cut_box(page: Image.Image, pixels: Pixels, box: Box) -> list[_Piece]:
@@ -196,7 +209,7 @@ def _cut_box(page: Image.Image, pixels: Pixels, box: Box) -> list[_Piece]:
         RowError: the reason why the box gives no line.
     """
     markups = [nfc(markup) for markup in split_markup(box.markup)] or [""]
-    texts = [_print_line(markup) for markup in markups]
+    texts = [print_line(markup) for markup in markups]
     x0, y0, x1, y1 = corners = _clip(box, page)
     ink = find_ink(pixels[y0:y1, x0:x1])
     bands = find_bands(ink, len(texts))
@@ -227,7 +240,12 @@ def _is_syllable(text: str, ink: Ink, bands: list[tuple[int, int]]) -> bool:
     return len(text) == 1 and height <= right - left <= 1.5 * height
 
 
-def _print_line(markup: str) -> str:
+def print_line(markup: str) -> str:
+    """Return what a line of markup looks like in print, canonical and with single spaces.
+
+    Raises:
+        LabelError: `empty_text` or `unsupported_markup`.
+    """
     text = "" if markup in EMPTY_TEXTS else " ".join(canonical(to_text(markup)).split())
     if not text:
         raise LabelError("empty_text", f"the label's text is {markup[:MAX_QUOTE_LENGTH]!r}")

@@ -1,16 +1,15 @@
 """What any label says of its page: the schema is told from each file, and read by the module of its name."""
 
-from ocr_ray.errors import LabelError
+from ocr_ray.errors import LabelError, OutOfScopeError
 from ocr_ray.pages import aihub_71716, aihub_71859
 from ocr_ray.pages.fields import MAX_LABEL_BYTES, expect_object, parse_json
-from ocr_ray.pages.page_label import EMPTY_TEXTS, Box, BoxFormat, OutOfScopeError, PageLabel, Schema
+from ocr_ray.pages.page_label import EMPTY_TEXTS, Box, BoxFormat, PageLabel, Schema
 
 __all__ = [
     "EMPTY_TEXTS",
     "MAX_LABEL_BYTES",
     "Box",
     "BoxFormat",
-    "OutOfScopeError",
     "PageLabel",
     "Schema",
     "read_label",

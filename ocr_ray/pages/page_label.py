@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ocr_ray.errors import RowError
-
 EMPTY_TEXTS = frozenset({"", "None"})
 """What stands in the labels where there is no text."""
 
@@ -12,10 +10,6 @@ Schema = Literal["71716", "71859"]
 """The AI Hub dataset whose labels have the shape; that of 71718 is that of 71716."""
 BoxFormat = Literal["xyxy", "xywh", "points"]
 """How a 71716 label gives a box; 71859 says it with each box."""
-
-
-class OutOfScopeError(RowError):
-    """The file is whole, but shows no problem: `answer` or `handwriting`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from ocr_ray.images import ImageConfig, encode_image
+from ocr_ray.images import ImageConfig
 from ocr_ray.lines import Reject, TextLine
+from ocr_ray.pages.crop import encode_line
 from ocr_ray.pages.words import Pixels, Word
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.text.markup import to_markup
@@ -76,7 +77,7 @@ def splice_line(pool: WordPool, *, seed: int, number: int, config: SpliceConfig)
     image = Image.fromarray(_join_words(words, rng))
     return TextLine(
         line_id=f"spliced#{number}",
-        image_bytes=encode_image(image, config.image),
+        image_bytes=encode_line(image, config.image),
         text=text,
         markup=to_markup(text),
         source="spliced",
