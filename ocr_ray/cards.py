@@ -1,4 +1,4 @@
-"""Cards: the README.md of a dataset and of a model, in the form that the Hugging Face hub reads."""
+"""Cards: the README.md of a dataset, in the form that the Hugging Face hub reads."""
 
 import re
 from collections import Counter
@@ -27,12 +27,12 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
         f"# {counts['lines']:,} lines of text with their pictures",
         _describe_origin(manifest),
         _show_lines(lines),
-        _table(("split", "lines"), counts["by_split"].items()),
-        _table(("source", "lines"), counts["by_source"].items()),
+        make_table(("split", "lines"), counts["by_split"].items()),
+        make_table(("source", "lines"), counts["by_source"].items()),
         _describe_fonts(counts["by_font"], manifest.notes.get("fonts", [])),
-        _table(("reject", "boxes or lines"), manifest.rejects.items()),
+        make_table(("reject", "boxes or lines"), manifest.rejects.items()),
         *(
-            _table((topic.replace("_", " "), "number"), names.items())
+            make_table((topic.replace("_", " "), "number"), names.items())
             for topic, names in manifest.counted.items()
         ),
         _describe_balance(manifest.balance),
@@ -44,20 +44,19 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
-def model_card(name: str, facts: Mapping[str, Any]) -> str:
-    """Return a model's card with what is known of its training."""
-    rows = "".join(f"| {key} | {value} |\n" for key, value in facts.items())
-    return (
-        "---\nlanguage: ko\npipeline_tag: image-to-text\n---\n\n"
-        f"# {name}\n\nFine-tuned by ocr_ray to read one printed line of Korean elementary maths: a "
-        "`VisionEncoderDecoderModel` for a greyscale line resized to the square of its image processor.\n\n"
-        f"| | |\n|---|---|\n{rows}\n`metrics.json` holds every epoch's figures.\n"
-    )
-
-
 def escape_markdown(text: str) -> str:
     """Return text that Markdown shows as it is, in a paragraph or a cell of a table; of one line."""
     return re.sub(r"([\\`*_{}\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
+
+
+def make_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return a Markdown table with its cells escaped, or nothing where it would have no rows."""
+    cells = [
+        [f"{cell:,}" if isinstance(cell, int) else escape_markdown(str(cell)) for cell in row] for row in rows
+    ]
+    if not cells:
+        return ""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [list(names), ["---"] * len(names), *cells])
 
 
 def _describe_origin(manifest: Manifest) -> str:
@@ -73,7 +72,7 @@ def _show_lines(lines: Sequence[TextLine]) -> str:
     if not lines:
         return ""
     rows = ((number, line.text, line.source, line.font or "") for number, line in enumerate(lines, start=1))
-    return f"![{len(lines)} random lines](lines.png)\n\n" + _table(("", "text", "source", "font"), rows)
+    return f"![{len(lines)} random lines](lines.png)\n\n" + make_table(("", "text", "source", "font"), rows)
 
 
 def _describe_fonts(by_font: Mapping[str, int], fonts: Iterable[Mapping[str, Any]]) -> str:
@@ -83,7 +82,7 @@ def _describe_fonts(by_font: Mapping[str, int], fonts: Iterable[Mapping[str, Any
         known = facts.get(font, {})
         family = f"{known.get('family', '')}{' (stands in)' if known.get('stands_in') else ''}"
         rows.append((font, lines, family, known.get("version", ""), known.get("licence", "")))
-    return _table(("font", "lines", "family", "version", "licence"), rows)
+    return make_table(("font", "lines", "family", "version", "licence"), rows)
 
 
 def _describe_balance(balance: Mapping[str, Any]) -> str:
@@ -100,9 +99,9 @@ def _describe_balance(balance: Mapping[str, Any]) -> str:
         lengths[max(0, int(length) - 1) // 5] += count
     bins = [(f"{5 * index + 1} to {5 * index + 5}", count) for index, count in sorted(lengths.items())]
     tables = [
-        _table(("characters", "seen"), balance["classes"].items()),
-        _table(("length", "lines"), bins),
-        _table(("grade", "expressions"), balance["grades"].items()),
+        make_table(("characters", "seen"), balance["classes"].items()),
+        make_table(("length", "lines"), bins),
+        make_table(("grade", "expressions"), balance["grades"].items()),
     ]
     return "\n\n".join(filter(None, [coverage, *tables]))
 
@@ -126,13 +125,3 @@ def _describe_left_out(characters: str, facts: Mapping[str, Any]) -> str:
 def _name_character(char: str) -> str:
     """Return a character as it is, or its code point where it would not be seen."""
     return escape_markdown(char) if char.isprintable() and not char.isspace() else f"U+{ord(char):04X}"
-
-
-def _table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a table, or nothing where it would have no rows."""
-    cells = [
-        [f"{cell:,}" if isinstance(cell, int) else escape_markdown(str(cell)) for cell in row] for row in rows
-    ]
-    if not cells:
-        return ""
-    return "\n".join(f"| {' | '.join(row)} |" for row in [list(names), ["---"] * len(names), *cells])

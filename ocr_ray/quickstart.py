@@ -14,7 +14,8 @@ from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts
 from ocr_ray.rendering import RenderConfig, render_lines
 from ocr_ray.storage import locate, write_json
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.trainer import TINY, TrainJobConfig, train_trocr
+from ocr_ray.training.inputs import TINY
+from ocr_ray.training.trainer import TrainJobConfig, train_trocr
 
 log = logging.getLogger(__name__)
 

@@ -80,6 +80,8 @@ HEAVY = {
     "torch": ("training/", "evaluation/predict"),
     "transformers": ("training/", "evaluation/predict"),
     "trdg": ("render/trdg",),
+    "matplotlib": ("training/curves",),
+    "tensorboardX": ("training/events",),
     "ray": tuple(sorted(name for name, layer in MODULES.items() if layer == 3)),
 }
 """The libraries that cost memory, time or system packages, and the modules or rooms that may import them."""

@@ -170,9 +170,8 @@ def test_blur_spreads_ink_by_its_variance_on_both_axes(width: int, scale: float)
 
 
 def test_a_slant_leans_print_to_the_right_and_loses_none_of_it() -> None:
-    line = draw_bar(width=12)
-    slanted = change(line, slant=0.25)
-    dark = darkness_of(slanted)
+    line = draw_bar(width=8)  # with 1 px of paper beside the bar
+    dark = darkness_of(change(line, slant=0.25))
     assert dark.sum() == pytest.approx(darkness_of(line).sum(), rel=0.01)
     rows = np.flatnonzero(dark.sum(axis=1) > 3)
     top, bottom = (mean_and_variance(dark[row])[0] for row in (rows[1], rows[-2]))
@@ -189,6 +188,28 @@ def test_a_tilt_raises_the_right_end_of_a_line_and_loses_no_ink() -> None:
         mean_and_variance(dark[:, columns].sum(axis=1))[0] for columns in (slice(8), slice(-8, None))
     )
     assert left - right == pytest.approx(3.0 * 392 / 400, abs=0.1)
+
+
+@pytest.mark.parametrize("drawn", [{"slant": 0.4}, {"tilt_px": 6.0}])
+def test_a_squeezed_line_is_sheared_as_the_line_before_it_was_squeezed(drawn: dict[str, float]) -> None:
+    def spread(line: Image.Image, axis: int) -> float:
+        """By how much the shear widens the print along an axis: a variance."""
+        before, after = (
+            darkness_of(image).sum(axis=axis) for image in (line, change(line, (60, 40), **drawn))
+        )
+        return mean_and_variance(after)[1] - mean_and_variance(before)[1]
+
+    line = draw_bar()
+    for size in ((30, 40), (60, 20)):
+        squeezed = line.resize(size, Image.Resampling.BOX)
+        for axis in (0, 1):
+            own = spread(squeezed, axis) * (line.size[axis] / size[axis]) ** 2
+            assert own == pytest.approx(spread(line, axis), rel=0.1, abs=0.3), (size, axis)
+
+
+def test_what_a_shear_uncovers_is_paper() -> None:
+    sheared = np.asarray(change(change(draw_bar(), black=40, white=220), slant=0.3, tilt_px=4.0))
+    assert set(sheared[[0, 0, -1, -1], [0, -1, 0, -1]]) == {220}
 
 
 def test_edges_lose_paper_but_never_ink() -> None:

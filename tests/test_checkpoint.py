@@ -12,6 +12,7 @@ from ocr_ray.errors import CheckpointError
 from ocr_ray.training.checkpoint import (
     HISTORY_FILE,
     STATE_FILE,
+    Pace,
     Training,
     TrainState,
     is_model_file,
@@ -20,18 +21,31 @@ from ocr_ray.training.checkpoint import (
     save_checkpoint,
 )
 from ocr_ray.training.model import PROCESSOR_FILES, OcrModel
+from ocr_ray.training.precision import make_scaler
 
 torch.set_num_threads(1)
 
 STATE = TrainState(
-    epoch=2, global_step=7, best_validation_loss=0.5, best_epoch=1, history=[{"epoch": 1, "lr": 0.1}]
+    epoch=2,
+    lines_done=24,
+    global_step=7,
+    lines=56,
+    seconds=1.5,
+    since_record=Pace(loss=2.5, tokens=9, lines=8, seconds=0.5),
+    best_score=0.5,
+    best_lines=32,
+    history=[{"kind": "train", "epoch": 1, "lr": 0.1}],
+    samples=[{"lines": 32, "truth": "가", "prediction": "나"}],
 )
 
 
 def make_training(ocr: OcrModel, *, rank: int = 0, world_size: int = 1) -> Training:
     optimizer = torch.optim.Adam(ocr.network.parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-    return Training(ocr=ocr, optimizer=optimizer, scheduler=scheduler, rank=rank, world_size=world_size)
+    scaler = make_scaler("fp32", torch.device("cpu"))
+    return Training(
+        ocr=ocr, optimizer=optimizer, scheduler=scheduler, scaler=scaler, rank=rank, world_size=world_size
+    )
 
 
 def take_step(training: Training) -> None:
@@ -85,7 +99,8 @@ def test_a_checkpoint_is_a_hugging_face_folder_with_the_files_of_its_model(
     assert {path.name for path in folder.iterdir() if is_model_file(path.name)} == {
         path.name for path in model_folder.iterdir()
     }
-    assert json.loads((folder / HISTORY_FILE).read_text()) == STATE.history
+    told = json.loads((folder / HISTORY_FILE).read_text())
+    assert told == {"history": STATE.history, "samples": STATE.samples}
     for name in PROCESSOR_FILES:
         if (model_folder / name).exists():
             assert (folder / name).read_bytes() == (model_folder / name).read_bytes()

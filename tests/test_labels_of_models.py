@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from ocr_ray.errors import InputError
 from ocr_ray.lines import LabelColumn
 from ocr_ray.storage import locate
-from ocr_ray.text.hangul import FIRST_SYLLABLE, LAST_SYLLABLE
+from ocr_ray.text.hangul import FIRST_SYLLABLE, LAST_SYLLABLE, nfc
 from ocr_ray.training.labels import (
     LabelKey,
     check_labels,
@@ -45,11 +45,11 @@ def ocr(folder: Path) -> OcrModel:
 
 
 def make_split(place: Path, texts: Sequence[str], *, rows_per_group: int = 3, column: str = "text") -> Split:
-    """Write labels in parts of 12 lines, without images; their ids are `line 0`, `line 1`, …"""
+    """Write labels in parts of 12 lines, without images; their ids are 0, 1, …"""
     place.mkdir(parents=True, exist_ok=True)
     for part, start in enumerate(range(0, len(texts), 12)):
         rows = list(texts[start : start + 12])
-        ids = [f"line {start + row}" for row in range(len(rows))]
+        ids = [f"{start + row}" for row in range(len(rows))]
         table = pa.table({"line_id": ids, column: pa.array(rows, pa.string())})
         pq.write_table(table, place / f"part-{part:05d}.parquet", row_group_size=rows_per_group)
     return open_split("crops", locate(str(place)))
@@ -57,20 +57,18 @@ def make_split(place: Path, texts: Sequence[str], *, rows_per_group: int = 3, co
 
 def with_words(ocr: OcrModel, words: Sequence[str], normalizer: Any = None) -> OcrModel:
     """Return the model with a tokenizer that knows these words alone, as far as they stand between spaces."""
-    tokenizer = Tokenizer(
-        models.WordLevel(
-            {word: i for i, word in enumerate(["<s>", "</s>", "<unk>", *words])}, unk_token="<unk>"
-        )
-    )
+    start, pad, end, unknown = special = ("<s>", "<pad>", "</s>", "<unk>")  # numbered as the model's own
+    vocabulary = {word: number for number, word in enumerate([*special, *words])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=unknown))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     if normalizer:
         tokenizer.normalizer = normalizer
-    tokenizer.post_processor = processors.BertProcessing(("</s>", 1), ("<s>", 0))
+    tokenizer.post_processor = processors.BertProcessing((end, 2), (start, 0))
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="</s>", cls_token="<s>", unk_token="<unk>", pad_token="<s>"
+        tokenizer_object=tokenizer, eos_token=end, cls_token=start, unk_token=unknown, pad_token=pad
     )
     changed = replace(ocr, tokenizer=fast)
-    assert changed.decode(changed.encode_labels([words[0]])) == [words[0]]
+    assert [nfc(back) for back in changed.decode(changed.encode_labels([words[0]]))] == [nfc(words[0])]
     return changed
 
 
@@ -127,7 +125,9 @@ def test_labels_that_the_decoder_cannot_hold_are_counted_and_the_longest_named(
 
 
 def test_a_label_of_exactly_the_decoders_positions_fits(ocr: OcrModel, tmp_path: Path) -> None:
-    text = next(text for n in range(80) if len(ocr.encode_labels([text := "7 " * n + "7"])[0]) == 64)
+    text = next(
+        text for n in range(80) if len(ocr.encode_labels([text := "7 " * (n // 2) + "7" * (n % 2)])[0]) == 64
+    )
     assert check_labels(ocr, make_split(tmp_path / "64", [text]), "text").tolist() == [64]
     with pytest.raises(InputError, match=r"at most 64 tokens, 1 of the 1 lines .* line 0 has 6[56]"):
         check_labels(ocr, make_split(tmp_path / "65", [text + " 7"]), "text")
@@ -139,8 +139,8 @@ def test_labels_that_do_not_survive_are_counted_with_what_came_back(ocr: OcrMode
         check_labels(with_words(ocr, ["24", "개"]), make_split(tmp_path, texts), "text")
     message = str(error.value)
     assert message.startswith(
-        "a label must come back from the tokenizer as it was, 4 of the 6 lines of crops, column text, do not: "
-        "line 2 '24 □' -> '24', line 4 '□ 개' -> '개', line 5 '□' -> ''; most often lost: '□㉠'; leave them"
+        "a label must come back from the tokenizer as it was, 4 of the 6 lines of crops, column text, do not:"
+        " line 2 '24 □' -> '24', line 4 '□ 개' -> '개', line 5 '□' -> ''; most often lost: '□㉠'; leave them"
     )
 
 
@@ -157,6 +157,15 @@ def test_both_faults_are_told_at_once(ocr: OcrModel, tmp_path: Path) -> None:
     split = make_split(tmp_path, ["24 " * 70, "□"])
     with pytest.raises(InputError, match=r"line 0 has 72; leave .* 1 of the 2 lines .* line 1 '□' -> ''"):
         check_labels(with_words(ocr, ["24"]), split, "text")
+
+
+def test_a_tokenizer_that_was_made_to_truncate_and_pad_before_does_neither(
+    ocr: OcrModel, tmp_path: Path
+) -> None:
+    split = make_split(tmp_path, ["두 칸 7", "7"] * 60)
+    lengths = [len(ids) for ids in ocr.encode_labels(["두 칸 7", "7"])]
+    ocr.tokenizer(["두 칸"] * 3, padding="max_length", truncation=True, max_length=5)
+    assert check_labels(ocr, split, "text").tolist() == lengths * 60
 
 
 def test_what_a_thread_meets_is_raised(ocr: OcrModel, tmp_path: Path) -> None:
@@ -177,7 +186,8 @@ def test_a_tokenizer_is_known_by_its_own_files_alone(folder: Path, tmp_path: Pat
     for name in names:
         changed = tmp_path / name
         shutil.copytree(folder, changed)
-        (changed / name).write_bytes((folder / name).read_bytes() + b" ")
+        content = (folder / name).read_bytes()
+        (changed / name).write_bytes(content[:-1] + b"x")
         found.add(hash_tokenizer(changed))
         (changed / name).unlink()
         found.add(hash_tokenizer(changed))
@@ -185,12 +195,16 @@ def test_a_tokenizer_is_known_by_its_own_files_alone(folder: Path, tmp_path: Pat
     assert len(names) == 5
 
 
-def test_bytes_that_move_from_one_file_to_the_next_make_another_tokenizer(tmp_path: Path) -> None:
-    for name, (first, second) in {"a": (b"xy", b"z"), "b": (b"x", b"yz")}.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "tokenizer.json").write_bytes(first)
-        (tmp_path / name / "tokenizer_config.json").write_bytes(second)
-    assert hash_tokenizer(tmp_path / "a") != hash_tokenizer(tmp_path / "b")
+def test_a_file_that_holds_the_next_one_makes_another_tokenizer(tmp_path: Path) -> None:
+    for name, separators in (("one", (b"\n", b" 1\n", b" 6\n")), ("two", (None,))):
+        for number, separator in enumerate(separators):
+            place = tmp_path / f"{name}-{number}"
+            place.mkdir()
+            joined = b"" if separator is None else b"tokenizer_config.json" + separator + b"second"
+            (place / "tokenizer.json").write_bytes(b"first" + joined)
+            if separator is None:
+                (place / "tokenizer_config.json").write_bytes(b"second")
+    assert len({hash_tokenizer(place) for place in tmp_path.iterdir()}) == 4
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

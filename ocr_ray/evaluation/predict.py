@@ -242,9 +242,7 @@ def read_images(model: OcrModel, images: Sequence[bytes]) -> tuple[list[str], li
             logits.float().softmax(-1).gather(-1, chosen[:, None])[:, 0]
             for logits, chosen in zip(generated.logits, tokens.T, strict=True)
         ]
-        confidences = mean_before_end(
-            torch.stack(probabilities, dim=1), tokens, model.end_token_id
-        )
+        confidences = mean_before_end(torch.stack(probabilities, dim=1), tokens, model.end_token_id)
     texts = [unicodedata.normalize("NFC", text) for text in model.decode(generated.sequences)]
     return texts, confidences.tolist()
 

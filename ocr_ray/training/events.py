@@ -44,14 +44,17 @@ def name_tags(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def write_events(folder: Location, content: bytes) -> None:
-    """Make the one event file of a folder hold `content`.
+    """Make the last event file of a folder hold `content`.
 
     A file on a disk that `content` begins with grows at its end, because TensorBoard keeps it open. One that
-    holds anything else is replaced by one with the next number, which TensorBoard opens anew.
+    holds anything else is emptied, and one with the next number written, which TensorBoard opens anew; it
+    would never do so if the one that it reads were gone.
     """
-    names = [name for name in list_files(folder, recursive=False) if name.startswith(PREFIX)]
-    name = names[-1] if names else f"{PREFIX}{0:08d}"
-    there = read_bytes(folder / name) if names else b""
+    sizes = {
+        name: size for name, size in list_files(folder, recursive=False).items() if name.startswith(PREFIX)
+    }
+    name = max(sizes, default=f"{PREFIX}{0:08d}")
+    there = read_bytes(folder / name) if sizes else b""
     if not content.startswith(there):
         name, there = f"{PREFIX}{int(name.removeprefix(PREFIX)) + 1:08d}", b""
     if there and folder.is_local:
@@ -59,9 +62,10 @@ def write_events(folder: Location, content: bytes) -> None:
             file.write(content[len(there) :])
     elif content != there:
         write_bytes(folder / name, content)
-    for old in names:
-        if old != name:
-            folder.filesystem.delete_file((folder / old).path)
+    empty = make_events([])
+    for old, size_bytes in sizes.items():
+        if old != name and size_bytes != len(empty):
+            write_bytes(folder / old, empty)
 
 
 def _make_event(record: Mapping[str, Any]) -> Event:

@@ -4,7 +4,7 @@ A model never learns a label that its tokenizer cannot give back, and stops at o
 found once before training, for each content of a dataset, tokenizer and label column, and remembered with the
 run together with the number of tokens of each label, by which batches are made up.
 
-A label of 30 tokens takes 60 us of a core, 3 million 3 minutes; no image is read.
+A label of 30 tokens takes 60 µs of a core, 3 million 3 minutes; no image is read.
 """
 
 import hashlib
@@ -128,8 +128,8 @@ def _is_changed(label: _Fault) -> bool:
     return label.back != label.text and nfc(label.back) != nfc(label.text).strip()
 
 
-def _find_lost(label: _Fault) -> set[str]:
-    return set(nfc(label.text)) - set(nfc(label.back))
+def _find_lost(label: _Fault) -> list[str]:
+    return sorted(set(nfc(label.text)) - {*nfc(label.back), " "})
 
 
 def _find_longest(labels: Iterable[_Fault]) -> list[_Fault]:

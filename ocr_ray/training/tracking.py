@@ -10,7 +10,7 @@ curves.png                                 loss, CER of each dataset, learning r
 All are pure functions of a history, whose records hold their own times, so that a run that goes on from a
 checkpoint leaves what an undisturbed one leaves: nothing twice, nothing lost. A longer history's event file
 begins with the shorter one's bytes, and a TensorBoard that is open reads on. Where a history goes on
-otherwise than the file, as after a lost checkpoint, the file gets the next number and the old one goes.
+otherwise than the file, as from an older checkpoint, that one is emptied and one with the next number begun.
 """
 
 import json

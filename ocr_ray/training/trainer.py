@@ -2,54 +2,40 @@
 
 import logging
 import os
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow.parquet as pq
 import ray.train
 import torch
 import tyro
 from ray.train.torch import TorchTrainer
 
 from ocr_ray.cluster import count_workers, ray_session, relayed_logs
+from ocr_ray.commands import changed_flags
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.lines import LabelColumn
 from ocr_ray.manifests import read_digests, require_datasets
 from ocr_ray.parts import PLAN, check_claim
 from ocr_ray.stopping import stop_signal
-from ocr_ray.storage import Location, copy_files, exists, list_files, locate, locate_model, write_json
+from ocr_ray.storage import Location, copy_files, exists, locate, write_json
+from ocr_ray.training.card import describe_datasets, describe_versions
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.export import choose_models, claim_models, export_models
 from ocr_ray.training.feed import LineDataset
-from ocr_ray.training.labels import (
-    LabelKey,
-    LabelLengths,
-    check_labels,
-    hash_tokenizer,
-    recall_labels,
-    remember_labels,
-)
+from ocr_ray.training.inputs import TINY, check_all_labels, first_model
+from ocr_ray.training.labels import remember_labels
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.mixture import count_sources, describe_mixture
-from ocr_ray.training.model import OcrModel, load_model, model_files
 from ocr_ray.training.precision import check_precision
 from ocr_ray.training.preparation import TrainData, open_splits
-from ocr_ray.training.tiny import write_tiny_model
 from ocr_ray.training.worker import WorkerInputs, train_worker
 
 log = logging.getLogger(__name__)
 
-TINY = "tiny"
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Where Ray Train lists a run's checkpoints."""
 SCORE = "score"
 LABELS = "labels"
-TOKENIZER_LINES = 20_000
-"""Texts that the tiny model's tokenizer is trained on, at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,12 +133,20 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
         "run": run.uri,
         "base_model": config.model,
         "label_column": config.train.label_column,
-        "lines": list(config.lines_uri),
+        "datasets": describe_datasets(places),
         "config": plan,
         "mixture": mixture.text,
+        "mixture_warning": mixture.warning,
+        "versions": describe_versions(),
     }
     exported = export_models(models, choose_models(checkpoints), facts)
     return {"run": run.uri, "trained": not finished, "finished": True, **exported}
+
+
+def describe_flags(config: TrainJobConfig) -> dict[str, Any]:
+    """Return the flags of the job that differ from their defaults, by their names."""
+    standard = TrainJobConfig(lines_uri=("",), models_uri="", run_name="-")
+    return changed_flags(config, standard, {"train": ""})
 
 
 def parse_shares(mix: Sequence[str], places: Mapping[str, Location]) -> dict[str, float] | None:
@@ -208,8 +202,8 @@ def _run(
     plan: Mapping[str, Any],
 ) -> None:
     """Train until the last epoch is done or the job is asked to stop."""
-    with _first_model(config, run, datasets) as (folder, model):
-        labels = _check_labels(folder, datasets, config.train, run / LABELS)
+    with first_model(config.model, run, datasets, config.train) as (folder, model):
+        labels = check_all_labels(folder, datasets, config.train, run / LABELS)
         reads = [dataset.place for dataset in datasets]
         if isinstance(model, Location) and config.model != TINY:
             reads.append(model)
@@ -227,75 +221,6 @@ def _run(
             lengths = {name: found for (split, name), (_, found) in labels.items() if split == "train"}
             data = TrainData(datasets=datasets, shares=shares, lengths=lengths)
             _fit(config, run, data, model)
-
-
-def _check_labels(
-    folder: Path, datasets: Sequence[LineDataset], config: TrainConfig, remembered: Location
-) -> dict[tuple[str, str], tuple[LabelKey, LabelLengths]]:
-    """Refuse a model that does not load or labels that it cannot write, before hours of training meet them.
-
-    Return the key and the tokens of each line of each split, by split and dataset: found now, or remembered
-    from an earlier start.
-    """
-    ocr, tokenizer = load_model(folder), hash_tokenizer(folder)
-    digests = read_digests({dataset.name: dataset.place for dataset in datasets})
-    labels = {}
-    for split_name, splits in zip(("train", "validation"), open_splits(datasets), strict=True):
-        for split in splits:
-            key = LabelKey(
-                dataset_digest=digests[split.name].get(split_name, ""),
-                tokenizer_sha256=tokenizer,
-                label_column=config.label_column,
-                max_tokens=ocr.max_target_tokens,
-            )
-            lengths = recall_labels(remembered, key)
-            if lengths is None:
-                log.info("%s: checking the labels of %d lines", split.name, split.num_lines)
-                lengths = check_labels(ocr, split, config.label_column)
-            labels[split_name, split.name] = key, lengths
-    _warn_of_long(max((int(found.max(initial=0)) for _, found in labels.values()), default=0), ocr)
-    return labels
-
-
-def _warn_of_long(longest: int, ocr: OcrModel) -> None:
-    """Say that evaluation would cut the longest labels, where the model's own limit is below them."""
-    if longest > ocr.max_generated_tokens:
-        log.warning(
-            "the longest label has %d tokens, the model's generation stops after %d: raise its max_length",
-            longest,
-            ocr.max_generated_tokens,
-        )
-
-
-@contextmanager
-def _first_model(
-    config: TrainJobConfig, run: Location, datasets: Sequence[LineDataset]
-) -> Iterator[tuple[Path, Location | str]]:
-    """Give the model that training begins with as a local folder, and where workers will find it.
-
-    A tiny one is made from the texts; it comes to lie in the run's folder when training starts.
-    """
-    tiny = run / "tiny_model"
-    if config.model == TINY and not exists(tiny / "config.json"):
-        with tempfile.TemporaryDirectory() as folder:
-            write_tiny_model(
-                Path(folder), _read_texts(datasets, config.train.label_column), config.train.seed
-            )
-            yield Path(folder), tiny
-        return
-    model = tiny if config.model == TINY else locate_model(config.model)
-    with model_files(model) as folder:
-        yield folder, model
-
-
-def _read_texts(datasets: Sequence[LineDataset], label_column: LabelColumn) -> list[str]:
-    texts: list[str] = []
-    for folder in (dataset.place / "train" for dataset in datasets):
-        for name in list_files(folder):
-            if len(texts) < TOKENIZER_LINES and name.endswith(".parquet"):
-                with folder.filesystem.open_input_file((folder / name).path) as file:
-                    texts += pq.read_table(file, columns=[label_column])[label_column].to_pylist()
-    return texts[:TOKENIZER_LINES]
 
 
 def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location | str) -> None:
