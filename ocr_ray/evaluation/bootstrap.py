@@ -5,24 +5,22 @@ Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13); a line w
 itself. Where nothing at all went wrong the interval is [0, 0], although the next page may hold an error.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ocr_ray.metrics import ErrorCounts, count_errors
+from ocr_ray.metrics import COLUMNS, Counts
 from ocr_ray.randomness import keyed_generator
 
-IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 
 NUM_RESAMPLES = 1_000
 INTERVAL_PERCENT = (2.5, 97.5)
-COUNTS = tuple(field.name for field in fields(ErrorCounts))
-"""The columns of a matrix of counts, a row for each line or page."""
 _CHARACTERS = ("character_hits", "character_substitutions", "character_deletions")
 _WORDS = ("word_hits", "word_substitutions", "word_deletions")
 RATE_PARTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -57,13 +55,7 @@ class Difference:
     """Two-sided, at least 2 / (resamples + 1); 1 where no line differs. None like the ends."""
 
 
-def count_lines(truths: Sequence[str], predictions: Sequence[str]) -> IntArray:
-    """Return the counts of each line: N, len(COUNTS). About 0.1 ms a line."""
-    rows = [count_errors(*pair).to_list() for pair in zip(truths, predictions, strict=True)]
-    return np.array(rows, dtype=np.int64).reshape(len(rows), len(COUNTS))
-
-
-def number_clusters(datasets: pa.ChunkedArray, page_ids: pa.ChunkedArray) -> IntArray:
+def number_clusters(datasets: pa.ChunkedArray, page_ids: pa.ChunkedArray) -> Counts:
     """Return the number of each line's page, from 0; a line without a page has a number of its own."""
     if not len(page_ids):
         return np.zeros(0, dtype=np.int64)
@@ -77,7 +69,7 @@ def number_clusters(datasets: pa.ChunkedArray, page_ids: pa.ChunkedArray) -> Int
     return numbers
 
 
-def sum_clusters(counts: IntArray, clusters: IntArray) -> IntArray:
+def sum_clusters(counts: Counts, clusters: Counts) -> Counts:
     """Return the sums of the lines of each page: N, C and N give K, C; pages in the order of their number."""
     names, places = np.unique(clusters, return_inverse=True)
     sums = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
@@ -85,17 +77,17 @@ def sum_clusters(counts: IntArray, clusters: IntArray) -> IntArray:
     return sums
 
 
-def rate_parts(counts: IntArray, rate: str) -> IntArray:
-    """Return what a rate divides, of each row of counts: N, len(COUNTS) gives N, 2."""
+def rate_parts(counts: Counts, rate: str) -> Counts:
+    """Return what a rate divides, of each row of counts: N, COLUMNS gives N, 2."""
     over, under = RATE_PARTS[rate]
-    parts = [counts[:, [COUNTS.index(name) for name in names]].sum(axis=1) for names in (over, under)]
+    parts = [counts[:, [COLUMNS.index(name) for name in names]].sum(axis=1) for names in (over, under)]
     return np.stack(parts, axis=1)
 
 
-def describe_intervals(counts: IntArray, clusters: IntArray) -> dict[str, list[float] | None]:
+def describe_intervals(counts: Counts, clusters: Counts) -> dict[str, list[float] | None]:
     """Return the ends of every rate's interval as an entry of the report keeps them, `{"cer": [low, high]}`.
 
-    Counts and page of each line: N, len(COUNTS) and N.
+    Counts and page of each line: N, COLUMNS and N.
     """
     pages = sum_clusters(counts, clusters)
     intervals = {rate: rate_interval(rate_parts(pages, rate)) for rate in RATE_PARTS}
@@ -105,7 +97,29 @@ def describe_intervals(counts: IntArray, clusters: IntArray) -> dict[str, list[f
     }
 
 
-def rate_interval(pages: IntArray, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
+def describe_slices(
+    counts: Counts, clusters: Counts, names: Mapping[str, Sequence[str | None]]
+) -> dict[str, dict[str, dict[str, list[float] | None]]]:
+    """Return `describe_intervals` of every slice: `{"by_font": {"바탕": {"cer": [low, high]}}}`.
+
+    Of each family the name of each line's slice; None: it is in none.
+    """
+    return {
+        family: {name: describe_intervals(counts[rows], clusters[rows]) for name, rows in found.items()}
+        for family, found in ((family, group_rows(names[family])) for family in names)
+    }
+
+
+def group_rows(names: Sequence[str | None]) -> dict[str, list[int]]:
+    """Return the places of each name, names in their order; None is no name."""
+    rows = defaultdict(list)
+    for row, name in enumerate(names):
+        if name is not None:
+            rows[name].append(row)
+    return dict(sorted(rows.items()))
+
+
+def rate_interval(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
     """Return the rate of pages, each with its numerator and denominator: K, 2."""
     total = _divide(pages.sum(axis=0, keepdims=True))
     if not total.size:
@@ -116,7 +130,7 @@ def rate_interval(pages: IntArray, *, seed: int = 0, num_resamples: int = NUM_RE
 
 
 def rate_difference(
-    pages: IntArray, baseline: IntArray, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+    pages: Counts, baseline: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Difference:
     """Return how far the rate of pages lies above that of a baseline on the same pages: K, 2 and K, 2.
 
@@ -141,7 +155,7 @@ def rate_difference(
 
 
 def resample_sums(
-    pages: IntArray, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
+    pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> npt.NDArray[np.float64]:
     """Return sums over as many pages as there are, drawn with replacement: K, C gives num_resamples, C.
 
@@ -159,13 +173,13 @@ def resample_sums(
     return sums
 
 
-def _divide(sums: IntArray | FloatArray) -> FloatArray:
+def _divide(sums: Counts | FloatArray) -> FloatArray:
     """Return the rates of those rows that have something to divide by: N, 2 gives at most N."""
     kept = sums[sums[:, 1] > 0].astype(np.float64)
     return kept[:, 0] / kept[:, 1]
 
 
-def _subtract(sums: IntArray | FloatArray) -> FloatArray:
+def _subtract(sums: Counts | FloatArray) -> FloatArray:
     kept = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)].astype(np.float64)
     return kept[:, 0] / kept[:, 1] - kept[:, 2] / kept[:, 3]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 BAR_SIZE = (160, 16)
 DIAGRAM_SIZE = 300
-_MARGIN = 36
+_MARGIN, _TOP = 36, 14
 _MAX_RADIUS = 10
 
 
@@ -39,7 +39,7 @@ def draw_calibration(bins: Sequence[Mapping[str, Any]]) -> str:
     The area of a dot grows with its number of lines; on the dashed diagonal confidence can be believed.
     """
     size, end = DIAGRAM_SIZE, DIAGRAM_SIZE - _MARGIN
-    length = end - 8
+    length = end - _TOP
     filled = [found for found in bins if found.get("lines")]
     most = max((found["lines"] for found in filled), default=1)
     points = [
@@ -66,8 +66,8 @@ def draw_calibration(bins: Sequence[Mapping[str, Any]]) -> str:
     return (
         f'<svg class="chart" width="{size}" height="{size}" viewBox="0 0 {size} {size}" role="img" '
         'aria-label="share of exact lines over mean confidence">'
-        f'<path class="axis" d="M{_MARGIN},8V{end}H{far}"/>'
-        f'<line class="ideal" x1="{_MARGIN}" y1="{end}" x2="{far}" y2="8"/>'
+        f'<path class="axis" d="M{_MARGIN},{_TOP}V{end}H{far}"/>'
+        f'<line class="ideal" x1="{_MARGIN}" y1="{end}" x2="{far}" y2="{_TOP}"/>'
         f'<polyline class="path" points="{path}"/>{dots}{ticks}'
         f'<text x="{(_MARGIN + far) / 2}" y="{size - 6}" text-anchor="middle">mean confidence</text>'
         f'<text x="10" y="{end / 2}" text-anchor="middle" transform="rotate(-90 10 {end / 2})">'

@@ -6,8 +6,8 @@ from typing import Any
 from ocr_ray.evaluation.report_charts import draw_bar
 from ocr_ray.evaluation.report_tables import (
     Cell,
-    draw_facts,
     draw_table,
+    show_name,
     show_percent,
     show_points,
     show_text,
@@ -22,7 +22,7 @@ _HIGHER_IS_BETTER = ("exact_match", "character_accuracy")
 def draw_compared_headline(baseline: Mapping[str, Any], rates: Mapping[str, str]) -> str:
     """Return the rates of both models over the lines that both read."""
     overall = baseline.get("overall") or {}
-    heads = [("", False), ("here", True), ("baseline", True), ("difference", True), ("95 % interval", True)]
+    heads = [("", False), ("here", True), ("baseline", True), ("difference, points", True), ("95 % interval", True)]
     rows = []
     for rate, title in rates.items():
         if found := overall.get(rate):
@@ -38,9 +38,14 @@ def draw_compared_headline(baseline: Mapping[str, Any], rates: Mapping[str, str]
             )
     if not rows:
         return ""
+    lines = ", ".join(
+        f"{show_value('lines', number)} {show_name(name)}"
+        for name, number in (baseline.get("lines") or {}).items()
+    )
+    lines = f"Lines: {lines}." if lines else ""
     return (
         f"<h3>Beside the baseline</h3>{draw_table(heads, rows)}"
-        f"{draw_facts({'lines': baseline['lines']}) if baseline.get('lines') else ''}"
+        f'<p class="faint">{lines}</p>'
         '<p class="faint">Paired bootstrap over the pages that both read. <b>★</b> marks a difference that '
         "is hardly chance: p below 0.05, and in slices, of which some differ by chance, a false discovery rate "
         "below 0.05 (Benjamini and Hochberg).</p>"
@@ -52,8 +57,10 @@ def draw_compared_family(entries: Mapping[str, Any]) -> str:
     pairs = [entry.get("cer") or {} for entry in entries.values()]
     rates = [rate for pair in pairs for rate in (pair.get("here"), pair.get("baseline")) if rate is not None]
     scale = max(rates, default=0.0)
-    heads = [("slice", False), ("", False), ("CER here", True), ("CER baseline", True), ("difference", True)]
-    heads += [("exact here", True), ("exact baseline", True), ("difference", True), ("lines of both", True)]
+    if all(pair.get("baseline") is None for pair in pairs):
+        return ""
+    heads = [("slice", False), ("", False), ("CER", True), ("baseline", True), ("points", True)]
+    heads += [("exact", True), ("baseline", True), ("points", True), ("lines", True)]
     rows = []
     for (name, entry), pair in zip(entries.items(), pairs, strict=True):
         exact = entry.get("exact_match") or {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from PIL import Image
 
+from ocr_ray.evaluation.alignment import Alignment
 from ocr_ray.evaluation.report_tables import show_percent, show_text
 
 MAX_SIZE_PX = (720, 96)
@@ -44,6 +45,14 @@ class Examples:
     random: Sequence[Example] = ()
     confusions: Mapping[tuple[str, str], Sequence[Example]] = field(default_factory=dict)
     """By (truth, read)."""
+
+
+def list_ops(alignment: Alignment) -> tuple[tuple[str, str], ...]:
+    """Return an alignment as the `ops` of an example."""
+    return tuple(
+        (alignment.truth[op.truth_start : op.truth_stop], alignment.prediction[op.read_start : op.read_stop])
+        for op in alignment.operations
+    )
 
 
 def draw_example(example: Example) -> str:

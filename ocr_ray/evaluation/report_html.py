@@ -4,11 +4,11 @@ A section appears where the report holds its data; a key without a section of it
 that no figure of report.json goes unseen.
 
 `overall`            entry: lines, rates, counts, `intervals` {rate: [low, high]}
-`by_…`               {slice: entry}; `not_in_slices` {family: lines whose slice is unknown}
+`by_…`               {slice: entry}; `unknown_lines` {family: lines that are in no slice of it}
 `baseline`           what `compare_reports` returns
 `calibration`        what `Calibration.to_report` returns
 `confusions`         [{truth, read, count}], the commonest first
-`context_dependence` `over_reading` `arithmetic` `collapse` `joined_problems`    plain figures, named
+`context_dependence` `overread` `arithmetic` `collapse` `joined_problems`    plain figures, named
 `config` `hashes`    what was evaluated
 """
 
@@ -42,8 +42,8 @@ MAX_EXAMPLES = 30
 NOTES = {
     "context_dependence": "Whether the model reads or guesses: errors in the last third of a line over "
     "errors in its first, and on words out of order over the same words in their own order. A model that only reads "
-    "has ratios near 1.",
-    "over_reading": "What was read beyond the end of the line, and how often it is the beginning of the next "
+    "has quotients near 1; `at least` means that the better side has no error at all.",
+    "overread": "What was read beyond the end of the line, and how often it is the beginning of the next "
     "box of the same problem.",
     "arithmetic": "Digits, signs and whole equations; repeated digits that were kept; and solving: a true "
     "equation read where a false one is printed.",
@@ -52,7 +52,7 @@ NOTES = {
     "joined_problems": "The readings of a problem's boxes in their order, against the whole problem.",
 }
 """The sections of plain figures, in their order, with what they tell."""
-_OWN_KEYS = {"overall", "baseline", "calibration", "confusions", "config", "hashes", "not_in_slices", *NOTES}
+_OWN_KEYS = {"overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines", *NOTES}
 
 Section = tuple[str, str]
 """A title and its HTML."""
@@ -131,11 +131,12 @@ def _draw_family(report: Mapping[str, Any], family: str) -> str:
     )
     heads = [("slice", False), ("", False), *((show_name(rate), True) for rate in rates), ("lines", True)]
     rows = [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()]
-    unknown = (report.get("not_in_slices") or {}).get(family)
+    unknown = (report.get("unknown_lines") or {}).get(family)
     left_out = f'<p class="faint">{unknown:,} lines are in none of these.</p>' if unknown else ""
     compared = (report.get("baseline") or {}).get(family)
     beside = draw_compared_family(compared) if compared else ""
-    note = f'<p class="faint">Bars: CER from 0 to {show_percent(scale)}, with its 95 % interval.</p>'
+    whiskers = ", with its 95 % interval" if any(len(pair) > 1 for pair in ends) else ""
+    note = f'<p class="faint">Bars: CER from 0 to {show_percent(scale)}{whiskers}.</p>'
     return f"{draw_table(heads, rows)}{note}{left_out}{beside}"
 
 
@@ -158,7 +159,16 @@ def _make_slice(name: str, entry: Mapping[str, Any], rates: Sequence[str], *, sc
 
 def _draw_figures(report: Mapping[str, Any], name: str) -> str:
     figures = report.get(name)
-    return f"<p>{NOTES[name]}</p>{draw_facts(figures, name)}" if figures else ""
+    if not figures:
+        return ""
+    theirs = ((report.get("baseline") or {}).get("figures") or {}).get(name)
+    drawn = draw_facts(figures, name)
+    if theirs:
+        drawn = (
+            f'<div class="beside"><div><h3>here</h3>{drawn}</div>'
+            f"<div><h3>baseline</h3>{draw_facts(theirs, name)}</div></div>"
+        )
+    return f"<p>{NOTES[name]}</p>{drawn}"
 
 
 def _draw_calibration(calibration: Mapping[str, Any]) -> str:

@@ -21,9 +21,11 @@ h1 { font-size: 22px; margin: 8px 0; } h2 { font-size: 18px; margin: 0 0 8px; } 
 h3 { margin: 16px 0 4px; } p { margin: 4px 0 8px; } .faint, small { color: var(--faint); }
 nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 8px 0; } a { color: inherit; }
 section { border-top: 1px solid var(--edge); padding: 16px 0; }
-.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(190px, 1fr)); gap: 12px; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
 .card { background: var(--panel); border: 1px solid var(--edge); border-radius: 8px; padding: 8px 12px; }
 .card b { display: block; font-size: 26px; line-height: 1.3; } .card span { display: block; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 320px), 1fr)); }
+.beside { gap: 0 24px; } summary { cursor: pointer; color: var(--faint); }
 .scroll { overflow-x: auto; max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: 4px 0 8px; }
 th, td { border-bottom: 1px solid var(--edge); padding: 4px 12px 4px 0; text-align: left; }

@@ -9,7 +9,7 @@ MAX_TEXT_LENGTH = 500
 MAX_DEPTH = 4
 """Of mappings within mappings; what lies deeper is shown as it would be printed."""
 SHARES = ("cer", "wer", "rate", "share", "recall", "accuracy", "exact", "match", "error", "confidence")
-"""Words in the name of a figure that is shown in percent; a ratio of rates is not."""
+"""A figure with one of these words in its name is shown in percent; a ratio of rates is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ def show_percent(value: float | None) -> str:
 
 
 def show_points(value: float) -> str:
-    """Return a difference of shares in percentage points, with its sign."""
-    return f"{100 * value:+.2f} points"
+    """Return a difference of shares in percentage points, with its sign and without the word."""
+    return f"{100 * value:+.2f}".replace("-", "−")
 
 
 def show_interval(interval: Sequence[float] | None) -> str:
@@ -67,7 +67,7 @@ def show_value(name: str, value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, float):
-        is_share = "ratio" not in name and any(word in name for word in SHARES)
+        is_share = any(word in SHARES for word in name.split("_"))
         return show_percent(value) if is_share else f"{value:,.4g}"
     if isinstance(value, str):
         return show_text(value)
@@ -89,7 +89,7 @@ def draw_table(heads: Sequence[tuple[str, bool]], rows: Iterable[Sequence[Cell]]
 def draw_facts(facts: Any, name: str = "", depth: int = 0) -> str:
     """Return any plain data: figures as a list, rows with the same keys as a table, the rest under its name.
 
-    Nothing of the report goes unseen because its key is new. `counts` of an entry are left to report.json.
+    Nothing of the report goes unseen because its key is new. `counts` are folded away, in tables left out.
     """
     if isinstance(facts, list | tuple) and facts and all(_is_row(fact) for fact in facts):
         return _draw_rows(dict(enumerate(facts)), with_names=False)
@@ -105,7 +105,9 @@ def draw_facts(facts: Any, name: str = "", depth: int = 0) -> str:
         for key, value in single.items()
     )
     table = f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>\n' if rows else ""
-    return table + "".join(
+    counts = facts.get("counts")
+    folded = f"<details><summary>counts</summary>{draw_facts(counts)}</details>" if counts else ""
+    return f"{table}{folded}" + "".join(
         f"<h3>{show_name(str(key))}</h3>{draw_facts(value, str(key), depth + 1)}"
         for key, value in nested.items()
     )
