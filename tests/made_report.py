@@ -8,12 +8,13 @@ import pyarrow as pa
 from PIL import Image, ImageDraw
 
 from ocr_ray.evaluation.baseline import compare_reports
-from ocr_ray.evaluation.bootstrap import count_lines, describe_intervals, number_clusters
+from ocr_ray.evaluation.bootstrap import describe_intervals, describe_slices, number_clusters
 from ocr_ray.evaluation.calibration import calibrate
 from ocr_ray.evaluation.report import ReportConfig, build_report
 from ocr_ray.evaluation.report_examples import Example, Examples
+from ocr_ray.metrics import count_lines
 
-WORDS = "학생들이 탁자 7개에 똑같이 나누어 앉으려고 합니다 직사각형 넓이는 3 × 8 = 24 cm² 입니다".split()
+WORDS = ("학생들이", "탁자", "7개에", "똑같이", "나누어", "앉으려고", "직사각형", "넓이는", "3", "×", "8", "cm²")
 SOURCES = ("page", "words", "arithmetic")
 
 
@@ -100,11 +101,12 @@ def make_report() -> tuple[dict[str, Any], Examples]:
         "positional_accuracy": 0.91,
         "jamo_cer": 0.031,
     }
-    for name, entry in report["by_source"].items():
-        places = [place for place, row in enumerate(rows) if row["source"] == name]
-        entry["intervals"] = describe_intervals(counts[places], clusters[places])
+    found = describe_slices(counts, clusters, {"by_source": [row["source"] for row in rows]})
+    for name, intervals in found["by_source"].items():
+        report["by_source"][name]["intervals"] = intervals
     exact = [row["text"] == row["prediction"] for row in rows]
     report |= _make_sections()
+    baseline |= _make_sections()
     report["calibration"] = calibrate([row["confidence"] for row in rows], exact).to_report()
     report["baseline"] = compare_reports(
         report, baseline, predictions=[table], baseline_predictions=[make_table(others)]
@@ -118,7 +120,7 @@ def _make_sections() -> dict[str, Any]:
             name: {"lines": 240, "cer": cer, "counts": {}}
             for name, cer in (("first", 0.02), ("middle", 0.04), ("last", 0.31))
         },
-        "not_in_slices": {"by_third": 7},
+        "unknown_lines": {"by_third": 7},
         "confusions": [
             {"truth": "이", "read": "8", "count": 1_234},
             {"truth": " ", "read": "8", "count": 12},
@@ -126,10 +128,13 @@ def _make_sections() -> dict[str, Any]:
             {"truth": "개", "read": "", "count": 3},
         ],
         "context_dependence": {
-            "thirds": {"first_cer": 0.02, "last_cer": 0.31, "ratio": 15.5},
-            "spliced": {"spliced_cer": None, "own_order_cer": 0.04, "ratio": None},
+            "context_dependence": 6.32,
+            "last_over_first": 10.0,
+            "last_over_first_at_least": False,
+            "spliced_over_own": None,
+            "counts": {"last_errors": 18, "last_characters": 90},
         },
-        "over_reading": {"overread_characters": 31, "lines": 9, "spill_characters": 4, "spill_share": 0.13},
+        "overread": {"overread_characters": 31, "lines": 9, "spill_characters": 4, "spill_share": 0.13},
         "arithmetic": {"digit_recall": 0.97, "equations": {"lines": 80, "exact_share": 0.9}, "solved": 2},
         "collapse": {
             "opening": {"text": "다음은", "share": 0.4, "share_in_truth": 0.1},

@@ -22,7 +22,13 @@ _HIGHER_IS_BETTER = ("exact_match", "character_accuracy")
 def draw_compared_headline(baseline: Mapping[str, Any], rates: Mapping[str, str]) -> str:
     """Return the rates of both models over the lines that both read."""
     overall = baseline.get("overall") or {}
-    heads = [("", False), ("here", True), ("baseline", True), ("difference, points", True), ("95 % interval", True)]
+    heads = [
+        ("", False),
+        ("here", True),
+        ("baseline", True),
+        ("difference, points", True),
+        ("95 % interval", True),
+    ]
     rows = []
     for rate, title in rates.items():
         if found := overall.get(rate):
@@ -47,8 +53,8 @@ def draw_compared_headline(baseline: Mapping[str, Any], rates: Mapping[str, str]
         f"<h3>Beside the baseline</h3>{draw_table(heads, rows)}"
         f'<p class="faint">{lines}</p>'
         '<p class="faint">Paired bootstrap over the pages that both read. <b>★</b> marks a difference that '
-        "is hardly chance: p below 0.05, and in slices, of which some differ by chance, a false discovery rate "
-        "below 0.05 (Benjamini and Hochberg).</p>"
+        "is hardly chance: p below 0.05, and in slices, of which some differ by chance, a false discovery "
+        "rate below 0.05 (Benjamini and Hochberg).</p>"
     )
 
 

@@ -41,8 +41,8 @@ MAX_CONFUSION_IMAGES = 3
 MAX_EXAMPLES = 30
 NOTES = {
     "context_dependence": "Whether the model reads or guesses: errors in the last third of a line over "
-    "errors in its first, and on words out of order over the same words in their own order. A model that only reads "
-    "has quotients near 1; `at least` means that the better side has no error at all.",
+    "errors in its first, and on words out of order over the same words in their own order. A model that "
+    "only reads has quotients near 1; `at least` means that the better side has no error at all.",
     "overread": "What was read beyond the end of the line, and how often it is the beginning of the next "
     "box of the same problem.",
     "arithmetic": "Digits, signs and whole equations; repeated digits that were kept; and solving: a true "
