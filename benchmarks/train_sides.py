@@ -1,0 +1,208 @@
+"""The same training twice: ours, and transformers' `Seq2SeqTrainer` as its examples set it up.
+
+Both begin with the files of a model and with encoded images, train some steps, and are timed from the step
+behind the warm-up's last to the last: from the moment when a batch is there to the same of a later step, so
+that waiting for data counts and starting up does not. Neither validates or saves meanwhile.
+"""
+
+import gc
+import io
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from PIL import Image
+from transformers import (
+    AutoImageProcessor,
+    AutoTokenizer,
+    Seq2SeqTrainer,
+    Seq2SeqTrainingArguments,
+    TrainerCallback,
+    VisionEncoderDecoderModel,
+)
+
+from benchmarks.train_data import SEED, Material
+from ocr_ray.training.checkpoint import TrainState
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.feed import Step
+from ocr_ray.training.loop import Hooks, Metrics, train
+from ocr_ray.training.model import load_model
+from ocr_ray.training.precision import Precision
+from ocr_ray.training.preparation import open_splits
+from ocr_ray.training.splits import read_lines
+
+LR = 5e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What both sides share."""
+
+    material: Material
+    global_batch_size: int
+    num_steps: int
+    """That are timed."""
+    warmup_steps: int
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    batch_by_length: bool = True
+    """Of ours alone; the Trainer's lines are shuffled."""
+
+
+class Enough(Exception):  # noqa: N818
+    """All steps that are timed are taken."""
+
+
+@dataclass(kw_only=True)
+class Clock:
+    """Takes the time of a step's beginning; a GPU is waited for only where it matters."""
+
+    setup: Setup
+    num_begun: int = 0
+    times_s: list[float] = field(default_factory=list)
+
+    def tick(self) -> None:
+        """Take the time as a batch is there; raise Enough at the first step that is not timed."""
+        is_end = self.num_begun == self.setup.warmup_steps + self.setup.num_steps
+        if is_end or self.num_begun == self.setup.warmup_steps:
+            if self.setup.device == "cuda":
+                torch.cuda.synchronize()
+            self.times_s.append(time.perf_counter())
+        if is_end:
+            raise Enough
+        self.num_begun += 1
+
+    @property
+    def lines_per_second(self) -> float:
+        started_s, ended_s = self.times_s
+        return self.setup.num_steps * self.setup.global_batch_size / (ended_s - started_s)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """What a turn of a side gave."""
+
+    lines_per_second: float
+    feed_wait_share: float | None = None
+
+
+def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
+    """Train with this package, the loop that every rank of a run is in; each rank calls this."""
+    clock, states = Clock(setup=setup), [TrainState()]
+
+    def step(_: Step) -> None:
+        clock.tick()
+
+    def report(_: Metrics, __: Path) -> None:
+        raise AssertionError("the dataset must have more lines than are trained on")
+
+    config = TrainConfig(
+        epochs=1,
+        batch_size=setup.global_batch_size // world_size,
+        global_batch_size=setup.global_batch_size,
+        lr=LR,
+        precision=setup.precision,
+        batch_by_length=setup.batch_by_length,
+        seed=SEED,
+        checkpoint_every_minutes=0,
+        feed_threads=feed_threads,
+    )
+    ocr = load_model(setup.material.model)
+    ocr.network.to(setup.device)
+    hooks = Hooks(report=report, step=step, record=states.append)
+    with suppress(Enough):
+        train(ocr, setup.material.data, config, hooks=hooks)
+    gc.collect()
+    waits = [record["feed_wait_share"] for record in states[-1].history if record["step"] > setup.warmup_steps]
+    share = sum(waits) / len(waits) if waits else None
+    return Turn(lines_per_second=clock.lines_per_second, feed_wait_share=share)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedLine:
+    """A line as it is stored."""
+
+    image_bytes: bytes
+    text: str
+
+
+def read_encoded(material: Material, count: int) -> list[EncodedLine]:
+    """Return the first lines of the dataset, held in memory: reading them costs the Trainer nothing."""
+    groups = [group for split in open_splits(material.data.datasets)[0] for group in split.row_groups]
+    stored = (line for group in groups for line in read_lines(group, "text") if line)
+    return [EncodedLine(image_bytes=line.image_bytes, text=line.text) for line in islice(stored, count)]
+
+
+class Collator:
+    """Makes a batch with the model's own image processor and tokenizer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.processor = AutoImageProcessor.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+
+    def __call__(self, lines: Sequence[EncodedLine]) -> dict[str, Any]:
+        images = [Image.open(io.BytesIO(line.image_bytes)).convert("RGB") for line in lines]
+        encoded = self.tokenizer([line.text for line in lines], padding=True, return_tensors="pt")
+        return {
+            "pixel_values": self.processor(images=images, return_tensors="pt").pixel_values,
+            "labels": encoded.input_ids.masked_fill(encoded.attention_mask == 0, -100),
+        }
+
+
+class _Ticks(TrainerCallback):  # type: ignore[misc]
+    """Ticks as the Trainer begins a step, its batch ready."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.clock.tick()
+
+
+def train_theirs(setup: Setup, lines: Sequence[EncodedLine], *, num_workers: int, folder: Path) -> Turn:
+    """Train with `Seq2SeqTrainer`; it writes nothing but an empty folder."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    clock = Clock(setup=setup)
+    settings = Seq2SeqTrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=setup.global_batch_size,
+        max_steps=setup.warmup_steps + setup.num_steps + 1,
+        learning_rate=LR,
+        lr_scheduler_type="constant",
+        optim="adamw_torch_fused",
+        weight_decay=0.0,
+        max_grad_norm=0.0,  # no clipping
+        bf16=setup.precision == "bf16",
+        use_cpu=setup.device == "cpu",
+        dataloader_num_workers=num_workers,
+        dataloader_persistent_workers=num_workers > 0,
+        dataloader_prefetch_factor=4 if num_workers else None,
+        dataloader_pin_memory=setup.device == "cuda",
+        dataloader_drop_last=True,
+        remove_unused_columns=False,
+        logging_strategy="no",
+        save_strategy="no",
+        eval_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        seed=SEED,
+    )
+    trainer = Seq2SeqTrainer(
+        model=VisionEncoderDecoderModel.from_pretrained(setup.material.model, dtype=torch.float32),
+        args=settings,
+        data_collator=Collator(setup.material.model),
+        train_dataset=lines,
+        callbacks=[_Ticks(clock)],
+    )
+    with suppress(Enough):
+        trainer.train()
+    del trainer
+    gc.collect()
+    return Turn(lines_per_second=clock.lines_per_second)
