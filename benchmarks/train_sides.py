@@ -66,6 +66,8 @@ class Clock:
     setup: Setup
     num_begun: int = 0
     times_s: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+    """Of the thread that trains."""
 
     def tick(self) -> None:
         """Take the time as a batch is there; raise Enough at the first step that is not timed."""
@@ -74,14 +76,20 @@ class Clock:
             if self.setup.device == "cuda":
                 torch.cuda.synchronize()
             self.times_s.append(time.perf_counter())
+            self.cpu_s.append(time.thread_time())
         if is_end:
             raise Enough
         self.num_begun += 1
 
-    @property
-    def lines_per_second(self) -> float:
-        started_s, ended_s = self.times_s
-        return self.setup.num_steps * self.setup.global_batch_size / (ended_s - started_s)
+    def to_turn(self, feed_wait_share: float | None = None) -> "Turn":
+        """Return what the timed steps took."""
+        num_lines = self.setup.num_steps * self.setup.global_batch_size
+        (started_s, ended_s), (started_cpu_s, ended_cpu_s) = self.times_s, self.cpu_s
+        return Turn(
+            lines_per_second=num_lines / (ended_s - started_s),
+            lines_per_cpu_second=num_lines / (ended_cpu_s - started_cpu_s),
+            feed_wait_share=feed_wait_share,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +97,8 @@ class Turn:
     """What a turn of a side gave."""
 
     lines_per_second: float
+    lines_per_cpu_second: float
+    """Of the thread that trains: what it would be if nothing else ran and loading kept up."""
     feed_wait_share: float | None = None
 
 
@@ -121,7 +131,7 @@ def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
     gc.collect()
     waits = [record["feed_wait_share"] for record in states[-1].history if record["step"] > setup.warmup_steps]
     share = sum(waits) / len(waits) if waits else None
-    return Turn(lines_per_second=clock.lines_per_second, feed_wait_share=share)
+    return clock.to_turn(share)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,4 +215,4 @@ def train_theirs(setup: Setup, lines: Sequence[EncodedLine], *, num_workers: int
         trainer.train()
     del trainer
     gc.collect()
-    return Turn(lines_per_second=clock.lines_per_second)
+    return clock.to_turn()
