@@ -152,8 +152,9 @@ def make_material(folder: Path, dataset: LineDataset, size: Size) -> Material:
     lengths: dict[str, LabelLengths] = {
         split.name: check_labels(ocr, split, "text") for split in open_splits([dataset])[0]
     }
+    num_weights = sum(weights.numel() for weights in ocr.network.parameters())
     mean = np.mean(lengths[dataset.name])
-    print_note(f"{size}: {sum(p.numel() for p in ocr.network.parameters()):,} weights, {mean:.1f} tokens a line")
+    print_note(f"{size}: {num_weights:,} weights, {mean:.1f} tokens a line")
     return Material(model=model, data=TrainData(datasets=(dataset,), lengths=lengths))
 
 

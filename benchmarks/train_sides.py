@@ -7,9 +7,10 @@ that waiting for data counts and starting up does not. Neither validates or save
 
 import gc
 import io
+import math
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any
 import torch
 import transformers
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
     AutoImageProcessor,
     AutoTokenizer,
@@ -30,10 +32,12 @@ from transformers import (
 from benchmarks.train_data import SEED, Material
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Step
+from ocr_ray.training.feed import Feed, Step
 from ocr_ray.training.loop import Hooks, Metrics, train
+from ocr_ray.training.losses import line_losses
 from ocr_ray.training.model import load_model
-from ocr_ray.training.precision import Precision
+from ocr_ray.training.pixels import to_pixel_values
+from ocr_ray.training.precision import Precision, autocast
 from ocr_ray.training.preparation import open_splits
 from ocr_ray.training.splits import read_lines
 
@@ -49,6 +53,8 @@ class Setup:
     num_steps: int
     """That are timed."""
     warmup_steps: int
+    num_threads: int = 1
+    """Of torch, in each process."""
     device: str = "cpu"
     precision: Precision = "fp32"
     batch_by_length: bool = True
@@ -81,7 +87,7 @@ class Clock:
             raise Enough
         self.num_begun += 1
 
-    def to_turn(self, feed_wait_share: float | None = None) -> "Turn":
+    def to_turn(self, feed_wait_share: float = math.nan) -> "Turn":
         """Return what the timed steps took."""
         num_lines = self.setup.num_steps * self.setup.global_batch_size
         (started_s, ended_s), (started_cpu_s, ended_cpu_s) = self.times_s, self.cpu_s
@@ -92,14 +98,14 @@ class Clock:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Turn:
     """What a turn of a side gave."""
 
     lines_per_second: float
     lines_per_cpu_second: float
     """Of the thread that trains: what it would be if nothing else ran and loading kept up."""
-    feed_wait_share: float | None = None
+    feed_wait_share: float = math.nan
 
 
 def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
@@ -129,9 +135,27 @@ def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
     with suppress(Enough):
         train(ocr, setup.material.data, config, hooks=hooks)
     gc.collect()
-    waits = [record["feed_wait_share"] for record in states[-1].history if record["step"] > setup.warmup_steps]
+    waits = [
+        record["feed_wait_share"] for record in states[-1].history if record["step"] > setup.warmup_steps
+    ]
     share = sum(waits) / len(waits) if waits else None
     return clock.to_turn(share)
+
+
+def count_flops_per_line(setup: Setup) -> float:
+    """Return the floating-point operations of a forward and a backward pass, per line of a first batch."""
+    ocr = load_model(setup.material.model)
+    ocr.network.to(setup.device).train()
+    feed = Feed(splits=tuple(open_splits(setup.material.data.datasets)[0]), ocr=ocr, batch_size=64, seed=SEED)
+    with closing(feed.steps(0)) as steps:
+        batch = next(steps).batches[0]
+    pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
+    with FlopCounterMode(display=False) as counter:
+        with autocast(setup.precision, ocr.device):
+            loss = line_losses(ocr.network, pixel_values, batch.labels).sum()
+        torch.autograd.backward(loss)
+    operations: int = counter.get_total_flops()
+    return operations / len(batch)
 
 
 @dataclass(frozen=True, kw_only=True)
