@@ -22,10 +22,10 @@ from ocr_ray.render.style import StyleConfig, choose_font, draw_style
 from ocr_ray.storage import locate
 from ocr_ray.text.corpus import read_corpus
 from ocr_ray.text.hangul import KS_X_1001
-from ocr_ray.training.feed import LineDataset
 from ocr_ray.training.labels import LabelLengths, check_labels
 from ocr_ray.training.model import load_model
 from ocr_ray.training.preparation import TrainData, open_splits
+from ocr_ray.training.splits import LineDataset
 from ocr_ray.training.tiny import write_tiny_model
 
 SEED = 7

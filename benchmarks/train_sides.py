@@ -98,7 +98,7 @@ class Clock:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Turn:
     """What a turn of a side gave."""
 
