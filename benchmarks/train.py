@@ -111,15 +111,14 @@ class Scene:
 
 
 def take_turns(sides: dict[str, Callable[[], Turn]], num_turns: int) -> dict[str, Turn]:
-    """Let the sides take turns, one after the other; return the best that each gave, each figure by itself."""
+    """Let the sides take turns, one after the other; return the best figures of each."""
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
     for _ in range(num_turns):
         for name, side in sides.items():
             turn = side()
             turns[name].append(turn)
-            print_note(
-                f"  {name}: {turn.lines_per_second:.2f} lines/s, {turn.lines_per_cpu_second:.2f} per CPU second"
-            )
+            rates = f"{turn.lines_per_second:.2f} lines/s, {turn.lines_per_cpu_second:.2f} per CPU second"
+            print_note(f"  {name}: {rates}")
     return {
         name: Turn(
             lines_per_second=max(turn.lines_per_second for turn in some),
