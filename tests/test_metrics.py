@@ -3,31 +3,30 @@ import math
 import unicodedata
 
 import jiwer
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from read_lines import BRIEF_PAIRS
 
-from ocr_ray.metrics import ErrorCounts, count_all, count_errors
+from ocr_ray.metrics import (
+    COLUMNS,
+    NUM_ERROR_COLUMNS,
+    ErrorCounts,
+    LineCounts,
+    count_all,
+    count_errors,
+    count_lines,
+    divide,
+)
 from ocr_ray.text.canonical import canonical
+from ocr_ray.text.hangul import KS_X_1001
 
 LINE = st.text(
     alphabet=st.sampled_from("가나다각한글 0123456789+-×÷=□()㎝cm\u2212▢\u3000,.$\\ \u1100\u1161\u11a8"),
     max_size=30,
 )
 PAIRS = st.lists(st.tuples(LINE, LINE), max_size=12)
-
-# One sentence cut into three boxes, and what a model that had learnt context read.
-BRIEF_PAIRS = [
-    (
-        "학생들이 탁자 $7$개에 똑같이 나누어 앉으려고 합니다. 탁자 한",
-        "학생들이 탁자 $7$ 개에 똑같이 나누어 앉으려고 합니다. 탁자 한 개에",
-    ),
-    (
-        "개에 $6$ 명씩 앉았다면 학생은 모두 몇 명인지 $ㅁ$를 사용하여 나",
-        "$재형$ $6$ 명이와 $7$ 중 직각삼각형 $2$를",
-    ),
-    ("눗셈식으로 나타내고 전체 학생 수를 구해 보세요.", "눗셈식으로 나타내고, $4$를 구해 보세요."),
-]
 
 
 def count_pairs(pairs: list[tuple[str, str]]) -> ErrorCounts:
@@ -195,3 +194,98 @@ def test_a_truth_without_a_prediction_is_refused() -> None:
 def test_sums_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         ErrorCounts.from_list([1, 2, 3])
+
+
+def count_details(truth: str, prediction: str) -> LineCounts:
+    return LineCounts.from_list(count_lines([truth], [prediction])[0, NUM_ERROR_COLUMNS:])
+
+
+def test_over_2000_random_pairs_every_rate_is_that_of_jiwer() -> None:
+    rng = np.random.default_rng(6)
+    characters = np.array([*KS_X_1001[::23], *"0123456789+-×÷=(),. ", *"    "])
+    truths, predictions = [], []
+    for _ in range(2000):
+        truth = rng.choice(characters, int(rng.integers(5, 31)))
+        keep = rng.random(len(truth)) > 0.15
+        read = np.where(keep, truth, rng.choice(characters, len(truth)))[rng.random(len(truth)) > 0.05]
+        truths.append("가" + "".join(truth))
+        predictions.append("".join(read) + "".join(rng.choice(characters, int(rng.integers(0, 4)))))
+    sums = count_lines(truths, predictions).sum(axis=0)
+    errors, details = (
+        ErrorCounts.from_list(sums[:NUM_ERROR_COLUMNS]),
+        LineCounts.from_list(sums[NUM_ERROR_COLUMNS:]),
+    )
+    decomposed = [[unicodedata.normalize("NFD", text) for text in side] for side in (truths, predictions)]
+    bare = [[text.replace(" ", "") for text in side] for side in (truths, predictions)]
+    aligned = jiwer.process_characters(truths, predictions)
+    assert errors.cer == pytest.approx(jiwer.cer(truths, predictions), abs=1e-12)
+    assert errors.wer == pytest.approx(jiwer.wer(truths, predictions), abs=1e-12)
+    assert errors.character_accuracy == aligned.hits / (
+        aligned.hits + aligned.substitutions + aligned.deletions
+    )
+    assert details.jamo_cer == pytest.approx(jiwer.cer(*decomposed), abs=1e-12)
+    assert details.cer_without_spaces == pytest.approx(jiwer.cer(*bare), abs=1e-12)
+    assert errors == count_all(truths, predictions)
+    assert 0.1 < errors.cer < 0.5
+
+
+@pytest.mark.parametrize(
+    ("truth", "prediction", "positional", "jamo", "bare"),
+    [
+        # positions right of all; errors in jamo of all; errors without spaces of all; worked by hand
+        ("탁자 7개", "탁자 7개", (5, 5), (0, 9), (0, 4)),
+        ("탁자 7개", "탁자7개", (2, 5), (1, 9), (0, 4)),
+        ("각", "가", (0, 1), (1, 3), (1, 1)),
+        ("가나다라", "X가나다라", (0, 4), (1, 8), (1, 4)),  # one insertion makes all positions wrong
+        ("가나", "나", (0, 2), (2, 4), (1, 2)),
+        ("가", "가나다", (1, 1), (4, 2), (2, 1)),
+        ("12", "21", (0, 2), (2, 2), (2, 2)),
+    ],
+)
+def test_the_other_rates_of_a_pair_are_as_by_hand(
+    truth: str, prediction: str, positional: tuple[int, int], jamo: tuple[int, int], bare: tuple[int, int]
+) -> None:
+    details = count_details(truth, prediction)
+    assert (details.positional_hits, details.positions) == positional
+    assert details.positional_accuracy == positional[0] / positional[1]
+    assert details.jamo_cer == pytest.approx(jamo[0] / jamo[1])
+    assert details.cer_without_spaces == pytest.approx(bare[0] / bare[1])
+
+
+def test_one_early_insertion_ruins_the_old_metric_of_the_first_box_and_not_the_character_accuracy() -> None:
+    details = count_details(*BRIEF_PAIRS[0])
+    assert (details.positional_hits, details.positions) == (11, 36)  # up to `$7$`
+    assert count_errors(*BRIEF_PAIRS[0]).character_accuracy == 1.0
+    assert details.bare_insertions == 2  # 개에
+
+
+def test_over_nothing_there_is_no_rate() -> None:
+    nothing = count_details("", "")
+    assert (nothing.positional_accuracy, nothing.jamo_cer, nothing.cer_without_spaces) == (None, None, None)
+    assert divide(0, 3) == 0.0
+    assert divide(3, 0) is None
+
+
+@settings(deadline=None)
+@given(pairs=PAIRS, cut=st.integers(0, 12))
+def test_the_counts_of_lines_add_up_to_those_of_any_parts_and_have_a_column_each(
+    pairs: list[tuple[str, str]], cut: int
+) -> None:
+    truths, predictions = [truth for truth, _ in pairs], [prediction for _, prediction in pairs]
+    counts = count_lines(truths, predictions)
+    assert counts.shape == (len(pairs), len(COLUMNS))
+    parts = [count_lines(truths[part], predictions[part]) for part in (slice(cut), slice(cut, None))]
+    assert np.array_equal(np.concatenate(parts), counts)
+    assert ErrorCounts.from_list(counts.sum(axis=0)[:NUM_ERROR_COLUMNS]) == count_pairs(pairs)
+
+
+@settings(deadline=None)
+@given(truth=LINE, prediction=LINE)
+def test_jamo_are_wrong_if_a_line_is_and_spaces_alone_are_no_error_without_them(
+    truth: str, prediction: str
+) -> None:
+    details = count_details(truth, prediction)
+    errors = details.jamo_substitutions + details.jamo_deletions + details.jamo_insertions
+    assert (errors == 0) == bool(count_errors(truth, prediction).exact)
+    spaced = count_details(truth, " ".join(canonical(prediction)))
+    assert (spaced.bare_hits, spaced.bare_insertions) == (details.bare_hits, details.bare_insertions)
