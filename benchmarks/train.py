@@ -9,7 +9,7 @@ rendered squares of 384 px in JPEG, labels of 5 to 30 Korean characters, 20 kB a
   torch. The Trainer has the best of three numbers of loader processes, ours one feed thread (GPU: 8, as the
   least of the three); its images are in memory, ours in Parquet. Ours puts labels of like length together, as
   it does by default. All take turns; the best of each counts. `ratio_of_cpu` is the same per second of CPU
-  time of the training threads alone, which other work on the machine and loading change little.
+  time of the training threads alone, by median turns: other work on the machine changes it little.
 - `feed`: steps fed from Parquet over the same steps held in memory, tiny model.
 - `two_workers`: two processes over one at the same global batch, gloo, tiny model.
 - `memory`: how much a process grows that takes 40,000 lines from the feed of a dataset of 1.6 GB, over the
@@ -19,10 +19,9 @@ rendered squares of 384 px in JPEG, labels of 5 to 30 Korean characters, 20 kB a
   a backward pass, padding included, per second over `--peak-tflops`; and `feed_wait_share`.
 """
 
-import multiprocessing
+import statistics
 import tempfile
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +31,6 @@ from typing import Any, Literal
 
 import psutil
 import torch
-import torch.distributed as dist
 import tyro
 
 from benchmarks.train_data import (
@@ -53,6 +51,8 @@ from benchmarks.train_sides import (
     Turn,
     count_flops_per_line,
     read_encoded,
+    run_apart,
+    run_processes,
     train_ours,
     train_theirs,
 )
@@ -111,7 +111,7 @@ class Scene:
 
 
 def take_turns(sides: dict[str, Callable[[], Turn]], num_turns: int) -> dict[str, Turn]:
-    """Let the sides take turns, one after the other; return the best figures of each."""
+    """Let the sides take turns, one after the other; return what each gave."""
     turns: dict[str, list[Turn]] = {name: [] for name in sides}
     for _ in range(num_turns):
         for name, side in sides.items():
@@ -119,14 +119,17 @@ def take_turns(sides: dict[str, Callable[[], Turn]], num_turns: int) -> dict[str
             turns[name].append(turn)
             rates = f"{turn.lines_per_second:.2f} lines/s, {turn.lines_per_cpu_second:.2f} per CPU second"
             print_note(f"  {name}: {rates}")
-    return {
-        name: Turn(
-            lines_per_second=max(turn.lines_per_second for turn in some),
-            lines_per_cpu_second=max(turn.lines_per_cpu_second for turn in some),
-            feed_wait_share=min(turn.feed_wait_share for turn in some),
-        )
-        for name, some in turns.items()
-    }
+    return {name: _find_best(some) for name, some in turns.items()}
+
+
+def _find_best(turns: list[Turn]) -> Turn:
+    """Return the best wall time, which what else runs can only spoil, and the median CPU time."""
+    waits = [turn.feed_wait_share for turn in turns if turn.feed_wait_share is not None]
+    return Turn(
+        lines_per_second=max(turn.lines_per_second for turn in turns),
+        lines_per_cpu_second=statistics.median(turn.lines_per_cpu_second for turn in turns),
+        feed_wait_share=min(waits, default=None),
+    )
 
 
 def compare_trainers(scene: Scene, setup: Setup, case: Case) -> None:
@@ -143,7 +146,7 @@ def compare_trainers(scene: Scene, setup: Setup, case: Case) -> None:
     figures: dict[str, Any] = {
         "lines_per_second": round(ours.lines_per_second, 2),
         "trainer_lines_per_second": {name: round(t.lines_per_second, 2) for name, t in turns.items()},
-        "feed_wait_share": round(ours.feed_wait_share, 4),
+        "feed_wait_share": ours.feed_wait_share,
         "batch": setup.global_batch_size,
         "precision": setup.precision,
     }
@@ -207,36 +210,17 @@ def compare_workers(scene: Scene, setup: Setup) -> None:
     }
     one, two = take_turns(sides, scene.config.turns).values()
     rates = {"one": round(one.lines_per_second, 2), "two": round(two.lines_per_second, 2)}
-    print_case("two_workers", two.lines_per_second / one.lines_per_second, lines_per_second=rates)
-
-
-def run_processes(setup: Setup, folder: Path, world_size: int) -> Turn:
-    """Return what the first of some ranks measured, each a process of its own."""
-    with tempfile.TemporaryDirectory(dir=folder) as meeting:
-        turns = _run_apart(partial(_train_rank, setup, Path(meeting) / "ranks", world_size), world_size)
-    first: Turn = turns[0]
-    return first
-
-
-def _train_rank(setup: Setup, meeting: Path, world_size: int, rank: int) -> Turn:
-    torch.set_num_threads(setup.num_threads)
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
-    try:
-        return train_ours(setup, feed_threads=1, world_size=world_size)
-    finally:
-        dist.destroy_process_group()
-
-
-def _run_apart(work: Callable[[int], Any], count: int) -> list[Any]:
-    """Return what `work` gives for 0, 1, …, each in a fresh process at the same time."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context) as pool:
-        return list(pool.map(work, range(count)))
+    print_case(
+        "two_workers",
+        two.lines_per_second / one.lines_per_second,
+        lines_per_second=rates,
+        ratio_of_cpu=round(two.lines_per_cpu_second / one.lines_per_cpu_second, 3),
+    )
 
 
 def measure_memory(scene: Scene, setup: Setup) -> None:
     """Print how much a process grows that takes batches from the feed."""
-    (grown_bytes,) = _run_apart(partial(_drain_feed, setup), 1)
+    (grown_bytes,) = run_apart(partial(_drain_feed, setup), 1)
     dataset_bytes = sum(path.stat().st_size for path in scene.folder.glob("lines/train/*.parquet"))
     print_case(
         "memory",
@@ -286,6 +270,8 @@ def run_case(case: Case, scene: Scene) -> None:
 def main() -> None:
     """Make what is measured on, and measure."""
     config = tyro.cli(Config, description=__doc__)
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("--device cuda needs an NVIDIA GPU and a build of torch for it, here is none")
     torch.set_num_threads(config.threads)
     cases = config.cases or (CPU_CASES if config.device == "cpu" else GPU_CASES)
     sizes: set[Size] = {"small" if "small" in case else "tiny" for case in cases}

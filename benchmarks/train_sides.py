@@ -7,16 +7,20 @@ that waiting for data counts and starting up does not. Neither validates or save
 
 import gc
 import io
-import math
+import multiprocessing
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import transformers
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
@@ -87,7 +91,7 @@ class Clock:
             raise Enough
         self.num_begun += 1
 
-    def to_turn(self, feed_wait_share: float = math.nan) -> "Turn":
+    def to_turn(self, feed_wait_share: float | None = None) -> "Turn":
         """Return what the timed steps took."""
         num_lines = self.setup.num_steps * self.setup.global_batch_size
         (started_s, ended_s), (started_cpu_s, ended_cpu_s) = self.times_s, self.cpu_s
@@ -105,7 +109,7 @@ class Turn:
     lines_per_second: float
     lines_per_cpu_second: float
     """Of the thread that trains: what it would be if nothing else ran and loading kept up."""
-    feed_wait_share: float = math.nan
+    feed_wait_share: float | None = None
 
 
 def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
@@ -135,11 +139,33 @@ def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
     with suppress(Enough):
         train(ocr, setup.material.data, config, hooks=hooks)
     gc.collect()
-    waits = [
-        record["feed_wait_share"] for record in states[-1].history if record["step"] > setup.warmup_steps
-    ]
-    share = sum(waits) / len(waits) if waits else None
-    return clock.to_turn(share)
+    records = [record for record in states[-1].history if record["step"] > setup.warmup_steps]
+    waits = [float(record["feed_wait_share"]) for record in records[1:]]  # the first began in the warm-up
+    return clock.to_turn(round(sum(waits) / len(waits), 4) if waits else None)
+
+
+def run_processes(setup: Setup, folder: Path, world_size: int) -> Turn:
+    """Return what the first of some ranks measured, each a process of its own."""
+    with tempfile.TemporaryDirectory(dir=folder) as meeting:
+        turns = run_apart(partial(_train_rank, setup, Path(meeting) / "ranks", world_size), world_size)
+    first: Turn = turns[0]
+    return first
+
+
+def _train_rank(setup: Setup, meeting: Path, world_size: int, rank: int) -> Turn:
+    torch.set_num_threads(setup.num_threads)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
+    try:
+        return train_ours(setup, feed_threads=1, world_size=world_size)
+    finally:
+        dist.destroy_process_group()
+
+
+def run_apart(work: Callable[[int], Any], count: int) -> list[Any]:
+    """Return what `work` gives for 0, 1, …, each in a fresh process at the same time."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context) as pool:
+        return list(pool.map(work, range(count)))
 
 
 def count_flops_per_line(setup: Setup) -> float:
