@@ -1,0 +1,96 @@
+"""A model as a reader of lines, loaded once in each worker process."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ocr_ray.evaluation.inputs import read_label_column
+from ocr_ray.evaluation.pieces import Reader, read_in_pieces
+from ocr_ray.lines import LabelColumn
+from ocr_ray.storage import Location, locate_model
+
+if TYPE_CHECKING:
+    from ocr_ray.training.model import OcrModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderChoice:
+    """Who reads."""
+
+    read: Reader
+    """Is sent to the workers."""
+    label_column: LabelColumn
+    """What it gives: `text` as printed, or `markup`."""
+    identity: dict[str, Any]
+    """What decides its readings; part of the plan."""
+    files: tuple[Location, ...] = ()
+    """The folders that every node must see for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReader:
+    """A model that reads lines; each worker process loads it once, on first use."""
+
+    model: Location | str
+    """A folder, or a hub id."""
+    batch_size: int
+    max_aspect: float | None
+
+    def __call__(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
+        if self.max_aspect is None:
+            return self._read(images)
+        return read_in_pieces(self._read, images, self.max_aspect)
+
+    def _read(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
+        from ocr_ray.evaluation.predict import read_images  # torch is needed by the workers alone
+
+        model = _load(self.model)
+        texts: list[str] = []
+        confidences: list[float] = []
+        for start in range(0, len(images), self.batch_size):
+            read = read_images(model, images[start : start + self.batch_size])
+            texts += read[0]
+            confidences += read[1]
+        return texts, confidences
+
+
+def choose_model(model_uri: str, *, batch_size: int, max_aspect: float | None) -> ReaderChoice:
+    """Return a model, a folder or a hub id, as a reader of `batch_size` lines at once.
+
+    Lines wider than `max_aspect` times their height are read in pieces; None: none is.
+
+    Raises:
+        InputError: it cannot be loaded.
+    """
+    from ocr_ray.training.model import load_model, model_files
+
+    model = locate_model(model_uri)
+    weights = hashlib.sha256()
+    with model_files(model) as folder:
+        load_model(folder)  # names what is missing, before a worker would
+        label_column = read_label_column(folder)
+        for path in sorted(folder.glob("*.safetensors")):
+            weights.update(path.read_bytes())
+    return ReaderChoice(
+        read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect),
+        label_column=label_column,
+        identity={"model_sha256": weights.hexdigest(), "max_aspect": max_aspect},
+        files=() if isinstance(model, str) else (model,),
+    )
+
+
+_loaded: "dict[str, OcrModel]" = {}
+
+
+def _load(source: Location | str) -> "OcrModel":
+    """Return a model; a process loads it once."""
+    from ocr_ray.training.model import load_model, model_files
+
+    key = source if isinstance(source, str) else source.uri
+    if key not in _loaded:
+        _loaded.clear()
+        with model_files(source) as folder:
+            _loaded[key] = load_model(folder)
+        _loaded[key].network.eval()
+    return _loaded[key]
