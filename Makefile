@@ -24,6 +24,7 @@ bench: setup
 	$(PYTHON) -m benchmarks.render
 	$(PYTHON) -m benchmarks.generate
 	$(PYTHON) -m benchmarks.crop
+	$(PYTHON) -m benchmarks.train
 
 setup: .venv/installed
 

@@ -54,9 +54,11 @@ def find_working(pids: list[int]) -> list[psutil.Process]:
     return working
 
 
-def wait_for(condition: Callable[[], bool], job: subprocess.Popen, log_path: Path) -> None:
+def wait_for(
+    condition: Callable[[], bool], job: subprocess.Popen, log_path: Path, *, timeout_s: float = WAIT_S
+) -> None:
     """Wait until something is so while a job runs; fail with its log if it ends or takes too long."""
-    deadline = time.monotonic() + WAIT_S
+    deadline = time.monotonic() + timeout_s
     while not condition():
         assert job.poll() is None, log_path.read_text()
         assert time.monotonic() < deadline, log_path.read_text()

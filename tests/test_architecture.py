@@ -49,6 +49,8 @@ MODULES = {
     "training/trainer": 3,
     "training/worker": 3,
     "stopping": 3,
+    "labelling": 3,
+    "readers": 3,
     "evaluation/predict": 3,
 }
 """Modules that stand outside the rooms, or above the room whose folder they are in."""
@@ -67,6 +69,8 @@ ACROSS = {
     "cropping": {"cluster", "shards"},
     "audit": {"cluster", "rendering", "progress", "claims"},
     "claims": {"rendering", "cropping"},
+    "labelling": {"cluster", "shards", "readers"},
+    "readers": {"evaluation/predict"},
     "planning": {"rendering", "material"},
     "training/trainer": {"cluster", "stopping", "training/worker"},
     "training/worker": {"cluster", "progress", "stopping"},

@@ -20,9 +20,9 @@ from ocr_ray.errors import InputError
 from ocr_ray.images import ImageConfig
 from ocr_ray.lines import TextLine
 from ocr_ray.storage import locate
-from ocr_ray.training.feed import Batch, Feed, LineDataset, Step
+from ocr_ray.training.feed import Batch, Feed, Step
 from ocr_ray.training.model import OcrModel
-from ocr_ray.training.splits import Split, open_split
+from ocr_ray.training.splits import LineDataset, Split, open_split
 
 torch.set_num_threads(1)
 

@@ -21,6 +21,7 @@ SMALL_JOBS = {
     "crop_pages": ["--pages-uri", "IN", "--out-uri", "OUT"],
     "audit_lines": ["--lines-uri", "IN"],
     "train_trocr": ["--lines-uri", "IN", "--models-uri", "OUT", "--run-name", "x", "--runs-uri", "OUT"],
+    "label_pages": ["--model-uri", "tiny", "--pages-uri", "IN", "--out-uri", "OUT"],
     "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
 }
 

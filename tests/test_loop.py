@@ -3,27 +3,26 @@ import math
 import re
 import subprocess
 import sys
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from keeping import Keeper
 from training_data import make_dataset, make_lines, make_texts, make_tiny_model, write_split
 
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage import locate
-from ocr_ray.training import loop
 from ocr_ray.training.checkpoint import Training, TrainState
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Feed, LineDataset, Step
-from ocr_ray.training.loop import UNRATED, Hooks, Metrics, train
+from ocr_ray.training.feed import Feed
+from ocr_ray.training.loop import train
 from ocr_ray.training.losses import line_losses
 from ocr_ray.training.model import OcrModel, load_model
 from ocr_ray.training.pixels import to_pixel_values
 from ocr_ray.training.precision import make_optimizer, make_scaler
 from ocr_ray.training.preparation import TrainData
-from ocr_ray.training.splits import open_split
+from ocr_ray.training.splits import LineDataset, open_split
 from ocr_ray.training.steps import compute_gradients, make_blank_batch
 from ocr_ray.training.tiny import write_tiny_model
 from ocr_ray.training.validation import choose_generated, validate
@@ -52,44 +51,6 @@ def short(tmp_path_factory: pytest.TempPathFactory) -> LineDataset:
     return make_dataset(tmp_path_factory.mktemp("short"), 10, 3)
 
 
-class Keeper:
-    """Keeps the metrics and the checkpoints of a run, and the lines of each step."""
-
-    def __init__(self, target: Path | None = None) -> None:
-        self.target = target
-        self.metrics: list[Metrics] = []
-        self.steps: list[list[str]] = []
-        self.signals: dict[int, loop.Signal] = {}
-        """What is answered after so many steps."""
-
-    @property
-    def hooks(self) -> Hooks:
-        return Hooks(report=self._report, poll=self._poll, step=self._keep_step)
-
-    @property
-    def validations(self) -> list[Metrics]:
-        return [metrics for metrics in self.metrics if metrics["kind"] == "validation"]
-
-    def _report(self, metrics: Metrics, folder: Path) -> None:
-        self.metrics.append(metrics)
-        if self.target:
-            kept = self.target / f"lines-{metrics['lines']}"
-            kept.mkdir(parents=True)
-            for path in folder.iterdir():
-                (kept / path.name).write_bytes(path.read_bytes())
-
-    def _keep_step(self, step: Step) -> None:
-        self.steps.append([line_id for batch in step.batches for line_id in batch.line_ids])
-
-    def _poll(self) -> loop.Signal:
-        return self.signals.get(len(self.steps), "")
-
-
-@pytest.fixture
-def always_polled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "POLL_SECONDS", 0.0)
-
-
 def data_of(*datasets: LineDataset) -> TrainData:
     return TrainData(datasets=datasets)
 
@@ -104,84 +65,6 @@ def make_training(ocr: OcrModel) -> Training:
 
 def weights_of(ocr: OcrModel) -> dict[str, torch.Tensor]:
     return dict(ocr.network.state_dict())
-
-
-def assert_same_weights(one: OcrModel, other: OcrModel) -> None:
-    expected = weights_of(one)
-    assert all(torch.equal(value, expected[name]) for name, value in weights_of(other).items())
-
-
-CLOCKED = re.compile("seconds|lines_per_second|feed_wait_share")
-
-
-def without_times(history: list[Metrics]) -> list[Metrics]:
-    return [{k: v for k, v in record.items() if not CLOCKED.search(k)} for record in history]
-
-
-@pytest.mark.usefixtures("always_polled")
-@pytest.mark.parametrize("stop_after", [1, 3, 4, 5])
-def test_a_run_stopped_at_any_step_ends_with_the_weights_of_one_never_stopped(
-    tmp_path: Path, short: LineDataset, model_folder: Path, stop_after: int
-) -> None:
-    """Three steps an epoch, of 4, 4 and 2 lines; after the third the epoch's own checkpoint stands."""
-    whole, resumed = make_tiny_model(model_folder), make_tiny_model(model_folder)
-    assert whole.network.config.decoder.hidden_dropout_prob > 0
-    config = replace(CONFIG, epochs=2, augment=True, max_grad_norm=0.5, warmup_steps=4)
-    keeper, first = Keeper(), Keeper(tmp_path)
-    state = train(whole, data_of(short), config, hooks=keeper.hooks)
-    first.signals = {stop_after: "stop"}
-    stopped = train(make_tiny_model(model_folder), data_of(short), config, hooks=first.hooks)
-    if stop_after % 3:
-        assert (stopped.global_step, len(first.steps)) == (stop_after, stop_after)
-        assert first.metrics[-1]["score"] == UNRATED
-    torch.manual_seed(99)
-    second = Keeper()
-    again = train(
-        resumed,
-        data_of(short),
-        config,
-        hooks=second.hooks,
-        resume_from=tmp_path / f"lines-{first.metrics[min(len(first.metrics), 2) - 1]['lines']}",
-    )
-    assert_same_weights(whole, resumed)
-    assert without_times(again.history) == without_times(state.history)
-    assert again.samples == state.samples
-
-
-@pytest.mark.usefixtures("always_polled")
-def test_a_run_that_goes_on_sees_the_lines_left_and_no_others(
-    tmp_path: Path, dataset: LineDataset, model_folder: Path
-) -> None:
-    config = replace(CONFIG, epochs=2)
-    first, second = Keeper(tmp_path), Keeper()
-    first.signals = {7: "save", 13: "stop"}
-    train(make_tiny_model(model_folder), data_of(dataset), config, hooks=first.hooks)
-    train(
-        make_tiny_model(model_folder),
-        data_of(dataset),
-        replace(config, batch_size=2, global_batch_size=4),
-        hooks=second.hooks,
-        resume_from=tmp_path / "lines-28",
-    )
-    seen = [line_id for step in first.steps[:7] + second.steps[:3] for line_id in step]
-    assert len(seen) == 37
-    assert Counter(seen) == Counter(line.line_id for line in make_lines(make_texts(37)))
-    assert [len(step) for step in second.steps[:3]] == [4, 4, 1]
-    assert Counter(line_id for step in second.steps[3:] for line_id in step) == Counter(seen)
-    assert second.steps[3:6] == first.steps[10:13]
-
-
-@pytest.mark.usefixtures("always_polled")
-def test_a_checkpoint_is_due_after_its_minutes(short: LineDataset, model_folder: Path) -> None:
-    keeper = Keeper()
-    config = replace(CONFIG, epochs=1, checkpoint_every_minutes=1e-9)
-    train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
-    assert [(m["kind"], m["lines"], m["epochs_done"]) for m in keeper.metrics] == [
-        ("checkpoint", 4, 0),
-        ("checkpoint", 8, 0),
-        ("validation", 10, 1),
-    ]
-    assert all(math.isfinite(metrics["score"]) for metrics in keeper.metrics)
 
 
 def test_validation_comes_within_an_epoch_too(short: LineDataset, model_folder: Path) -> None:
@@ -222,21 +105,6 @@ def test_warming_up_scales_the_first_steps(short: LineDataset, model_folder: Pat
         name = "decoder.lm_head.bias"
         moved.append(float((weights_of(ocr)[name] - before[name]).abs().max()))
     assert moved == pytest.approx([CONFIG.lr, CONFIG.lr / 10], rel=1e-3)
-
-
-def test_a_finished_run_trains_no_more(tmp_path: Path, short: LineDataset, model_folder: Path) -> None:
-    keeper = Keeper(tmp_path)
-    config = replace(CONFIG, epochs=1)
-    state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
-    again = train(
-        make_tiny_model(model_folder),
-        data_of(short),
-        config,
-        hooks=keeper.hooks,
-        resume_from=tmp_path / "lines-10",
-    )
-    assert again == state
-    assert len(keeper.metrics) == 1
 
 
 def test_every_epoch_reports_finite_numbers_and_a_checkpoint(

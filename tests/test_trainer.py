@@ -22,10 +22,10 @@ from ocr_ray.pages.maker import write_pages
 from ocr_ray.rendering import RenderConfig, render_lines
 from ocr_ray.storage import exists, list_files, local_copy, locate, read_bytes, read_json
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, train_trocr
+from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, parse_shares, train_trocr
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
-EPOCHS = 3
+slow = pytest.mark.slow
+EPOCHS = 2
 
 
 def make_lines(place: str, fonts, num_lines: int = 45) -> tuple[str, str]:
@@ -52,7 +52,7 @@ def plan(place: str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
 
 
 @pytest.fixture(scope="module")
-def lines_uri(fonts, tmp_path_factory) -> tuple[str, str]:
+def lines_uri(ray_session, fonts, tmp_path_factory) -> tuple[str, str]:
     return make_lines(str(tmp_path_factory.mktemp("data")), fonts)
 
 
@@ -77,6 +77,7 @@ def assert_same_weights(models_uri: str, other_uri: str) -> None:
         assert all(torch.equal(own[key], other[key]) for key in own)
 
 
+@slow
 def test_the_models_load_and_say_how_they_were_made(undisturbed) -> None:
     for name in ("best_ocr", "trained_ocr"):
         folder = Path(undisturbed.models_uri) / name
@@ -98,6 +99,7 @@ def test_the_models_load_and_say_how_they_were_made(undisturbed) -> None:
             assert (folder / file).read_bytes() == (source / file).read_bytes()
 
 
+@slow
 def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
     run = Path(undisturbed.runs_uri) / "run"
     best = json.loads((Path(undisturbed.models_uri) / "best_ocr/metrics.json").read_text())["metrics"]
@@ -105,6 +107,7 @@ def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
     assert len(list(run.glob("checkpoint_*-*-*"))) == (1 if best["epoch"] == EPOCHS else 2)
 
 
+@slow
 def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed, tmp_path) -> None:
     elsewhere = replace(undisturbed, models_uri=str(tmp_path / "models"))
     for _ in range(2):
@@ -118,9 +121,16 @@ def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed, 
         assert lost.read_bytes() == before
 
 
+@slow
 def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
     with pytest.raises(InputError, match=r"lr: 0.0005 there, 0.1 now.*choose another --run-name"):
         train_trocr(replace(undisturbed, train=replace(undisturbed.train, lr=0.1)))
+    with pytest.raises(InputError, match=r"global_batch_size: 16 there, 32 now"):
+        train_trocr(replace(undisturbed, num_workers=4))
+    with pytest.raises(InputError, match=r"--fresh needs a new --run-name, .*/run was begun"):
+        train_trocr(replace(undisturbed, fresh=True))
+    with pytest.raises(InputError, match=r"--precision fp16 needs a GPU"):
+        train_trocr(replace(undisturbed, train=replace(undisturbed.train, precision="fp16")))
     with pytest.raises(InputError, match=r"run: .* choose another --models-uri"):
         train_trocr(replace(undisturbed, runs_uri=str(tmp_path / "runs")))
     with pytest.raises(InputError, match=r"lines.crops.train: \w{12}… there, nothing now"):
@@ -154,6 +164,7 @@ def kill_after_first_checkpoint(config: TrainJobConfig, log_path: Path) -> None:
         driver.wait()
 
 
+@slow
 def test_a_run_on_s3_that_was_killed_goes_on_to_the_same_weights(
     undisturbed, fonts, bucket, tmp_path
 ) -> None:
@@ -181,3 +192,47 @@ def test_a_run_on_s3_that_was_killed_goes_on_to_the_same_weights(
     best = read_json(locate(config.models_uri) / "best_ocr/metrics.json")["metrics"]
     # Validation cuts what runs on at twice the label's tokens, evaluation at the model's own limit.
     assert report["overall"]["cer"] >= best["validation_cer"]
+
+
+def test_shares_are_those_of_the_datasets_named_and_sum_to_one(tmp_path) -> None:
+    places = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
+    mix = (f"{tmp_path}/crops=3", f"{tmp_path}/lines=1")
+    assert parse_shares(mix, places) == {"lines": 0.25, "crops": 0.75}
+    assert parse_shares((), places) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lines=0.4"], "must name each of --lines-uri, crops is missing"),
+        (["lines=0.4", "lines=0.6"], "URI=SHARE for each of --lines-uri once.*lines=0.6"),
+        (["lines=0.4", "crops=0"], "share above 0, got .*crops=0"),
+        (["lines=0.4", "crops=nan"], "share above 0, got .*crops=nan"),
+        (["lines=0.4", "crops"], "URI=SHARE"),
+        (["lines=0.4", "pages=1"], "URI=SHARE"),
+    ],
+)
+def test_shares_of_other_datasets_are_refused(words: list[str], message: str, tmp_path) -> None:
+    places = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
+    with pytest.raises(InputError, match=message):
+        parse_shares([f"{tmp_path}/{word}" for word in words], places)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_workers", 0), ("keep_checkpoints", 0), ("max_failures", -1), ("lines_uri", ())]
+)
+def test_a_job_that_cannot_be_is_refused(field: str, value: object) -> None:
+    fields = {"lines_uri": ("x",), "models_uri": "y", "run_name": "z"} | {field: value}
+    with pytest.raises(ValueError, match=f"{field} must"):
+        TrainJobConfig(**fields)
+
+
+def test_workers_that_cannot_share_the_global_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"multiple of 48, which is batch_size 16 x 3 workers, got 64"):
+        TrainJobConfig(
+            lines_uri=("x",),
+            models_uri="y",
+            run_name="z",
+            num_workers=3,
+            train=TrainConfig(global_batch_size=64),
+        )

@@ -21,6 +21,8 @@ from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, describe_flags
 
 pytestmark = pytest.mark.soak
 
+START_S = 600
+"""Ray Train's workers import torch and transformers one after the other."""
 CONFIG = TrainConfig(epochs=3, batch_size=8, lr=5e-4, checkpoint_every_minutes=0.05)
 
 
@@ -62,7 +64,7 @@ def find_trainers(pid: int) -> list[psutil.Process]:
 def test_a_worker_killed_within_an_epoch_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> None:
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     job = start_job("train_trocr", describe_flags(config), log_path)
-    wait_for(lambda: has_checkpoint(config), job, log_path)
+    wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
     time.sleep(1)
     find_trainers(job.pid)[-1].kill()
     assert job.wait(timeout=900) == 0, log_path.read_text()
@@ -75,7 +77,7 @@ def test_a_node_taken_away_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> 
     cluster.add_node(num_cpus=1)
     job = start_job("train_trocr", describe_flags(config), log_path, address=cluster.address)
     try:
-        wait_for(lambda: has_checkpoint(config), job, log_path)
+        wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
         time.sleep(1)
         (node,) = cluster.worker_nodes
         kill_tree(node.all_processes["raylet"][0].process.pid)
@@ -93,7 +95,7 @@ def test_a_run_asked_to_stop_saves_and_says_so_and_goes_on(undisturbed, lines_ur
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     flags = describe_flags(replace(config, train=replace(CONFIG, checkpoint_every_minutes=0)))
     job = start_job("train_trocr", flags, log_path)
-    wait_for(lambda: "epoch 1 of" in log_path.read_text(), job, log_path)
+    wait_for(lambda: "epoch 1 of" in log_path.read_text(), job, log_path, timeout_s=START_S)
     os.kill(job.pid, signal.SIGTERM)
     assert job.wait(timeout=120) == 1
     assert "was asked to stop and has saved its state" in log_path.read_text()
@@ -147,7 +149,7 @@ def test_an_s3_that_refuses_every_call_for_a_minute_leaves_no_trace(
     config, log_path = plan("s3://road", lines_uri), tmp_path / "log"
     job = start_job("train_trocr", describe_flags(config), log_path)
     try:
-        wait_for(lambda: has_checkpoint(config), job, log_path)
+        wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
         refusing = threading.Thread(target=server.refuse, args=(60.0,))
         refusing.start()
         refusing.join()

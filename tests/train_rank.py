@@ -15,9 +15,10 @@ from training_data import make_tiny_model
 from ocr_ray.storage import locate
 from ocr_ray.training import loop
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import LineDataset, Step
+from ocr_ray.training.feed import Step
 from ocr_ray.training.loop import Hooks, Metrics, Signal, train
 from ocr_ray.training.preparation import TrainData
+from ocr_ray.training.splits import LineDataset
 
 CONFIG = TrainConfig(
     epochs=1,

@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from ocr_ray.images import ImageConfig, encode_image
 from ocr_ray.lines import TextLine, lines_to_table
 from ocr_ray.storage import locate
-from ocr_ray.training.feed import LineDataset
 from ocr_ray.training.model import OcrModel, load_model
+from ocr_ray.training.splits import LineDataset
 from ocr_ray.training.tiny import write_tiny_model
 
 

@@ -33,7 +33,6 @@ from PIL import Image
 
 from ocr_ray.errors import InputError
 from ocr_ray.lines import LabelColumn
-from ocr_ray.storage import Location
 from ocr_ray.training.lanes import LANE_WINDOW_ROW_GROUPS, NUM_LANES
 from ocr_ray.training.model import OcrModel
 from ocr_ray.training.order import SMALL_ROW_GROUPS, LineOrder
@@ -47,15 +46,6 @@ BATCHES_AHEAD = 8
 STEPS_AHEAD = 2
 IGNORED_TOKEN = -100
 """Fills up labels; transformers and PyTorch leave it out of the loss."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LineDataset:
-    """A dataset of lines with its splits."""
-
-    name: str
-    """What metrics and messages call it."""
-    place: Location
 
 
 class Augment(Protocol):

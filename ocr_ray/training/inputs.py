@@ -12,10 +12,10 @@ from ocr_ray.lines import LabelColumn
 from ocr_ray.manifests import read_digests
 from ocr_ray.storage import Location, exists, list_files, locate_model
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import LineDataset
 from ocr_ray.training.labels import LabelKey, LabelLengths, check_labels, hash_tokenizer, recall_labels
 from ocr_ray.training.model import OcrModel, load_model, model_files
 from ocr_ray.training.preparation import open_splits
+from ocr_ray.training.splits import LineDataset
 from ocr_ray.training.tiny import write_tiny_model
 
 log = logging.getLogger(__name__)

@@ -14,11 +14,11 @@ from ocr_ray.randomness import keyed_generator
 from ocr_ray.training.augment import Augmenter
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Feed, LineDataset
+from ocr_ray.training.feed import Feed
 from ocr_ray.training.labels import LabelLengths, check_labels
 from ocr_ray.training.model import OcrModel
 from ocr_ray.training.precision import make_optimizer, make_scaler, set_tf32
-from ocr_ray.training.splits import Split, open_split
+from ocr_ray.training.splits import LineDataset, Split, open_split
 from ocr_ray.training.steps import freeze_unused, make_blank_batch
 
 

@@ -15,6 +15,15 @@ from ocr_ray.storage import Location, list_files
 FOOTER_THREADS = 16
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineDataset:
+    """A dataset of lines with its splits."""
+
+    name: str
+    """What metrics and messages call it."""
+    place: Location
+
+
 @dataclass(frozen=True, slots=True)
 class RowGroup:
     """Where some consecutive lines of a dataset lie."""

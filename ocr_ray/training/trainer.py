@@ -21,13 +21,13 @@ from ocr_ray.storage import Location, copy_files, exists, locate, write_json
 from ocr_ray.training.card import describe_datasets, describe_versions
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.export import choose_models, claim_models, export_models
-from ocr_ray.training.feed import LineDataset
 from ocr_ray.training.inputs import TINY, check_all_labels, first_model
 from ocr_ray.training.labels import remember_labels
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.mixture import count_sources, describe_mixture
 from ocr_ray.training.precision import check_precision
 from ocr_ray.training.preparation import TrainData, open_splits
+from ocr_ray.training.splits import LineDataset
 from ocr_ray.training.worker import WorkerInputs, train_worker
 
 log = logging.getLogger(__name__)
