@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pyarrow.parquet as pq
 
 from ocr_ray.errors import InputError
+from ocr_ray.lines import LabelColumn
 from ocr_ray.manifests import require_datasets
 from ocr_ray.storage import Location, list_files
 
@@ -22,7 +23,7 @@ def require_lines(uri: str, flag: str) -> Location:
 
 def read_texts(place: Location) -> tuple[str, ...]:
     """Return the distinct texts of a dataset's train split, sorted."""
-    return tuple(sorted(set(_iter_texts(place))))
+    return tuple(sorted(set(iter_texts(place))))
 
 
 def read_lengths(place: Location) -> tuple[tuple[int, float], ...]:
@@ -31,15 +32,16 @@ def read_lengths(place: Location) -> tuple[tuple[int, float], ...]:
     Raises:
         InputError: there are none.
     """
-    lengths = Counter(len(text) for text in _iter_texts(place))
+    lengths = Counter(len(text) for text in iter_texts(place))
     counts = tuple((length, float(lengths[length])) for length in sorted(lengths) if length <= MAX_LENGTH)
     if not counts:
         raise InputError(f"--lengths-like must have lines in {SPLIT}/, {place} has none")
     return counts
 
 
-def _iter_texts(place: Location) -> Iterator[str]:
+def iter_texts(place: Location, column: LabelColumn = "text") -> Iterator[str]:
+    """Yield what each line of a dataset's train split says, in the order of its parts."""
     for name in list_files(place / SPLIT):
         if name.endswith(".parquet"):
             path = (place / SPLIT / name).path
-            yield from pq.read_table(path, columns=["text"], filesystem=place.filesystem)["text"].to_pylist()
+            yield from pq.read_table(path, columns=[column], filesystem=place.filesystem)[column].to_pylist()

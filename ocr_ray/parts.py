@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -268,20 +269,25 @@ def rows_verify(out: Location, stats: PartStats, balance: Balance) -> bool:
 
 
 def read_random_lines(out: Location, parts: Sequence[PartStats], *, key: str, number: int) -> list[TextLine]:
-    """Return up to `number` different lines of a dataset in their order, chosen by `key`, a hex digest.
-
-    One row group is held at a time.
-    """
+    """Return up to `number` different lines of a dataset in their order, chosen by `key`, a hex digest."""
     starts = [0, *accumulate(part.rows for part in parts)]
     random = keyed_generator(int(key[:15], 16), "random lines", 0)
     chosen = random.choice(starts[-1], min(number, starts[-1]), replace=False)
-    places = []
+    rows: defaultdict[int, list[int]] = defaultdict(list)
     for line in sorted(chosen.tolist()):
         index = bisect_right(starts, line) - 1
-        places.append((parts[index].spec.path, *divmod(line - starts[index], ROWS_PER_GROUP)))
+        rows[index].append(line - starts[index])
+    return [line for index, some in rows.items() for line in read_rows(out / parts[index].spec.path, some)]
+
+
+def read_rows(location: Location, rows: Sequence[int]) -> list[TextLine]:
+    """Return the lines in some rows, ascending, of a part; one row group is held at a time."""
     lines = []
-    for (path, group), some in groupby(places, key=lambda place: place[:2]):
-        with out.filesystem.open_input_file((out / path).path) as file:
-            table = pq.ParquetFile(file, pre_buffer=True).read_row_group(group)
-        lines += table_to_lines(table.take([row for _, _, row in some]))
+    with location.filesystem.open_input_file(location.path) as file:
+        part = pq.ParquetFile(file, pre_buffer=True)
+        sizes = [part.metadata.row_group(group).num_rows for group in range(part.num_row_groups)]
+        starts = [0, *accumulate(sizes)]
+        for group, some in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
+            table = part.read_row_group(group, columns=SCHEMA.names)
+            lines += table_to_lines(table.take([row - starts[group] for row in some]))
     return lines

@@ -7,7 +7,7 @@ from typing import Any
 
 from ocr_ray.cluster import ray_session
 from ocr_ray.cropping import CropConfig, crop_pages
-from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
+from ocr_ray.evaluating import EvaluationConfig, evaluate_lines
 from ocr_ray.pages.maker import write_pages
 from ocr_ray.parts import PLAN, check_claim
 from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts

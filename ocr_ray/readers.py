@@ -1,11 +1,9 @@
 """A model as a reader of lines, loaded once in each worker process."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ocr_ray.evaluation.inputs import read_label_column
 from ocr_ray.evaluation.pieces import Reader, read_in_pieces
 from ocr_ray.lines import LabelColumn
 from ocr_ray.storage import Location, locate_model
@@ -43,16 +41,9 @@ class ModelReader:
         return read_in_pieces(self._read, images, self.max_aspect)
 
     def _read(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
-        from ocr_ray.evaluation.predict import read_images  # torch is needed by the workers alone
+        from ocr_ray.evaluation.predict import Decoding, read_images  # torch is needed by the workers alone
 
-        model = _load(self.model)
-        texts: list[str] = []
-        confidences: list[float] = []
-        for start in range(0, len(images), self.batch_size):
-            read = read_images(model, images[start : start + self.batch_size])
-            texts += read[0]
-            confidences += read[1]
-        return texts, confidences
+        return read_images(_load(self.model), images, Decoding(batch_size=self.batch_size))
 
 
 def choose_model(model_uri: str, *, batch_size: int, max_aspect: float | None) -> ReaderChoice:
@@ -63,19 +54,14 @@ def choose_model(model_uri: str, *, batch_size: int, max_aspect: float | None) -
     Raises:
         InputError: it cannot be loaded.
     """
-    from ocr_ray.training.model import load_model, model_files
+    from ocr_ray.evaluation.predict import inspect_model
 
     model = locate_model(model_uri)
-    weights = hashlib.sha256()
-    with model_files(model) as folder:
-        load_model(folder)  # names what is missing, before a worker would
-        label_column = read_label_column(folder)
-        for path in sorted(folder.glob("*.safetensors")):
-            weights.update(path.read_bytes())
+    facts = inspect_model(model)
     return ReaderChoice(
         read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect),
-        label_column=label_column,
-        identity={"model_sha256": weights.hexdigest(), "max_aspect": max_aspect},
+        label_column=facts.label_column,
+        identity={"model_sha256": facts.sha256, "max_aspect": max_aspect},
         files=() if isinstance(model, str) else (model,),
     )
 

@@ -14,7 +14,20 @@ from ocr_ray.evaluation.report import ReportConfig, build_report
 from ocr_ray.evaluation.report_examples import Example, Examples
 from ocr_ray.metrics import count_lines
 
-WORDS = ("학생들이", "탁자", "7개에", "똑같이", "나누어", "앉으려고", "직사각형", "넓이는", "3", "×", "8", "cm²")
+WORDS = (
+    "학생들이",
+    "탁자",
+    "7개에",
+    "똑같이",
+    "나누어",
+    "앉으려고",
+    "직사각형",
+    "넓이는",
+    "3",
+    "×",
+    "8",
+    "cm²",
+)
 SOURCES = ("page", "words", "arithmetic")
 
 

@@ -51,6 +51,7 @@ MODULES = {
     "stopping": 3,
     "labelling": 3,
     "readers": 3,
+    "evaluating": 3,
     "evaluation/predict": 3,
 }
 """Modules that stand outside the rooms, or above the room whose folder they are in."""
@@ -75,7 +76,8 @@ ACROSS = {
     "training/trainer": {"cluster", "stopping", "training/worker"},
     "training/worker": {"cluster", "progress", "stopping"},
     "evaluation/predict": {"cluster"},
-    "quickstart": {"cluster", "rendering", "cropping", "training/trainer", "evaluation/predict"},
+    "evaluating": {"cluster", "evaluation/predict"},
+    "quickstart": {"cluster", "rendering", "cropping", "training/trainer", "evaluating"},
 }
 """Who may import whom within one layer, by module or room; modules of one room may import each other."""
 

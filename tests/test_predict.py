@@ -1,6 +1,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,10 @@ import torch
 from PIL import Image
 
 from ocr_ray.errors import InputError
+from ocr_ray.evaluating import EvaluationConfig, claim_place, resolve_inputs
 from ocr_ray.evaluation.inputs import EvaluationInputs
-from ocr_ray.evaluation.predict import (
-    EvaluationConfig,
-    mean_before_end,
-    read_images,
-    read_part,
-    resolve_inputs,
-)
-from ocr_ray.evaluation.report import PREDICTIONS_SCHEMA
+from ocr_ray.evaluation.predict import Decoding, mean_before_end, read_images, read_part
+from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
 from ocr_ray.lines import TextLine, lines_to_table
 from ocr_ray.storage import list_files, locate, write_bytes, write_json
 from ocr_ray.training.model import OcrModel, load_model
@@ -93,12 +89,12 @@ def test_a_part_is_read_line_by_line_in_its_order(
 ) -> None:
     inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
     assert [part.dataset for part in inputs.parts] == ["lines", "lines", "crops"]
-    table = read_part(model, inputs.parts[0], "text", batch_size=2)
+    table = read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
     assert table.schema == PREDICTIONS_SCHEMA
     assert table["line_id"].to_pylist() == [f"{number:09d}" for number in range(5)]
     assert table["text"].to_pylist() == [f"탁자 {number}개" for number in range(5)]
-    assert read_part(model, inputs.parts[1], "text", batch_size=2).num_rows == 0
-    crops = read_part(model, inputs.parts[2], "markup", batch_size=2)
+    assert read_part(model, inputs.parts[1], "text", Decoding(batch_size=2)).num_rows == 0
+    crops = read_part(model, inputs.parts[2], "markup", Decoding(batch_size=2))
     assert crops["text"].to_pylist() == ["탁자 $90$개", "탁자 $91$개"]
     assert crops["page_id"].to_pylist() == ["p1", "p2"]
     assert crops["page_order"].to_pylist() == [3, 3]
@@ -109,7 +105,9 @@ def test_predictions_do_not_depend_on_the_batch_size(
     model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
     inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
-    one, all_at_once = (read_part(model, inputs.parts[0], "text", batch_size=size) for size in (1, 5))
+    one, all_at_once = (
+        read_part(model, inputs.parts[0], "text", Decoding(batch_size=size)) for size in (1, 5)
+    )
     assert one["prediction"].to_pylist() == all_at_once["prediction"].to_pylist()
     assert one["confidence"].to_pylist() == pytest.approx(all_at_once["confidence"].to_pylist(), rel=1e-4)
 
@@ -124,6 +122,28 @@ def test_the_confidence_is_the_mean_probability_that_the_model_gives_its_own_tok
         logits = network(pixel_values=pixel_values, decoder_input_ids=sequence[:, :-1]).logits
     probabilities = logits.softmax(-1).gather(-1, sequence[:, 1:, None])
     assert confidence == pytest.approx(probabilities.mean().item(), rel=1e-3)
+
+
+def test_beams_are_those_of_transformers(model: OcrModel) -> None:
+    images = [make_line(number).image_bytes for number in range(5)]
+    texts, confidences = read_images(model, images, Decoding(num_beams=3, batch_size=2))
+    with torch.inference_mode():
+        sequences = model.network.generate(make_pixel_values(model, images), do_sample=False, num_beams=3)
+    assert texts == model.decode(sequences)
+    assert all(0 < confidence < 1 for confidence in confidences)
+
+
+def test_lines_of_other_widths_keep_their_places(model: OcrModel, model_folder: Path, tmp_path: Path) -> None:
+    """They are read in the order of their widths, and given back in their own."""
+    widths_px = (900, 30, 200, 64, 500)
+    lines = [replace(make_line(number), width_px=width_px) for number, width_px in enumerate(widths_px)]
+    write_lines(str(tmp_path / "lines"), [lines])
+    inputs, _ = resolve(model_folder, (str(tmp_path / "lines"),), tmp_path / "out")
+    table = read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
+    assert table["line_id"].to_pylist() == [line.line_id for line in lines]
+    alone = [read_images(model, [line.image_bytes])[1][0] for line in lines]
+    assert table["confidence"].to_pylist() == pytest.approx(alone, rel=1e-4)
+    assert len({round(confidence, 4) for confidence in alone}) == len(lines)
 
 
 def test_tokens_after_the_end_do_not_count() -> None:
@@ -157,7 +177,7 @@ def test_another_evaluation_is_not_replaced(
     model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
     inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
-    write_json(inputs.out / "plan.json", {"config": inputs.plan})
+    claim_place(inputs)
     resolve(model_folder, lines_uris, tmp_path / "out")
     with pytest.raises(InputError, match=r"lines.crops.validation: .* there, nothing now.*--out-uri"):
         resolve(model_folder, lines_uris[:1], tmp_path / "out")
@@ -181,6 +201,8 @@ def test_an_unfinished_dataset_is_refused(
         ({"split": "valid"}, "split must be one of train, validation, test, got 'valid'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
+        ({"num_beams": 0}, "num_beams must be at least 1, got 0"),
+        ({"max_aspect": 0.5}, "max_aspect must be at least 1, got 0.5"),
         ({"lines_uri": ()}, "lines_uri must name at least one dataset"),
     ],
 )

@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from ocr_ray.cropping import CropConfig, crop_pages
 from ocr_ray.errors import InputError
-from ocr_ray.evaluation.predict import EvaluationConfig, evaluate_lines
-from ocr_ray.evaluation.report import read_predictions
+from ocr_ray.evaluating import EvaluationConfig, evaluate_lines
+from ocr_ray.evaluation.predictions import read_predictions
 from ocr_ray.pages.maker import write_pages
 from ocr_ray.rendering import RenderConfig, render_lines
 from ocr_ray.storage import exists, list_files, local_copy, locate, read_bytes, read_json

@@ -1,13 +1,28 @@
-"""What an evaluation reads: the parts of datasets, and the column that a model was trained on."""
+"""What an evaluation reads: parts of datasets, the column a model was trained on, what is known of lines."""
 
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from ocr_ray.errors import InputError
-from ocr_ray.lines import LabelColumn
-from ocr_ray.storage import Location, exists, list_files, locate, read_json
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.context import SPLICED
+from ocr_ray.evaluation.problems import read_problems
+from ocr_ray.evaluation.seen import SeenWords
+from ocr_ray.evaluation.slices import Knowledge
+from ocr_ray.labelled import iter_texts
+from ocr_ray.lines import LabelColumn
+from ocr_ray.parts import MANIFEST, Plan
+from ocr_ray.storage import Location, exists, list_files, locate, read_bytes, read_json
+
+log = logging.getLogger(__name__)
+
+METRICS = "metrics.json"
 LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 
 
@@ -31,8 +46,9 @@ class EvaluationInputs:
     parts: tuple[LinesPart, ...]
     """In the order of their predictions' names."""
     out: Location
-    plan: dict[str, Any]
-    """What makes this evaluation itself."""
+    learnt: dict[str, Location]
+    """The datasets that the model has learnt from, those that are known and still there as they were."""
+    plan: Plan
 
     @property
     def reads(self) -> list[Location]:
@@ -61,12 +77,73 @@ def read_label_column(model_folder: Path) -> LabelColumn:
     Raises:
         InputError: metrics.json names another column.
     """
-    location = locate(str(model_folder / "metrics.json"))
-    metrics = read_json(location) if exists(location) else {}
+    metrics = read_metrics(model_folder)
     for label_column in LABEL_COLUMNS:
         if metrics.get("label_column", "text") == label_column:
             return label_column
     raise InputError(
-        f"label_column in {location} must be one of {', '.join(LABEL_COLUMNS)}, "
+        f"label_column in {model_folder / METRICS} must be one of {', '.join(LABEL_COLUMNS)}, "
         f"got {metrics['label_column']!r}"
     )
+
+
+def read_metrics(model_folder: Path) -> dict[str, Any]:
+    """Return what a model's metrics.json says of its training; nothing where it has none.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
+    location = locate(str(model_folder / METRICS))
+    metrics = read_json(location) if exists(location) else {}
+    if not isinstance(metrics, dict):
+        raise InputError(f"{location} must be a JSON object, got {type(metrics).__name__}")
+    return metrics
+
+
+def find_learnt(metrics: Mapping[str, Any]) -> dict[str, Location]:
+    """Return the datasets that a model has learnt from by its metrics; none unless all are as they were."""
+    found = {}
+    for name, facts in (metrics.get("datasets") or {}).items():
+        place = locate(facts["uri"])
+        manifest = place / MANIFEST
+        is_there = exists(manifest)
+        if not is_there or hashlib.sha256(read_bytes(manifest)).hexdigest() != facts["manifest_sha256"]:
+            log.warning(
+                "%s, which the model has learnt from, is %s: seen and unseen words and fonts are not told "
+                "apart; --trained-on says where its datasets are",
+                place,
+                "another one now" if is_there else "not there",
+            )
+            return {}
+        found[name] = place
+    return found
+
+
+def gather_knowledge(inputs: EvaluationInputs, split: str) -> Knowledge:
+    """Return what is known of lines besides their predictions: words and fonts learnt, whole problems."""
+    problems = {
+        name: read_problems(place, split, inputs.label_column) for name, place in inputs.datasets.items()
+    }
+    if not inputs.learnt:
+        return Knowledge(problems=problems)
+    manifests = [read_json(place / MANIFEST) for place in inputs.learnt.values()]
+    return Knowledge(
+        words=SeenWords(
+            text for place in inputs.learnt.values() for text in iter_texts(place, inputs.label_column)
+        ),
+        fonts=frozenset(font for manifest in manifests for font in manifest["counts"].get("by_font", {})),
+        problems=problems,
+    )
+
+
+def read_spliced_styles(parts: Sequence[LinesPart]) -> dict[tuple[str, str], str]:
+    """Return the column `style` of all spliced lines by dataset and line_id: where their words come from."""
+    styles = {}
+    for part in parts:
+        with part.location.filesystem.open_input_file(part.location.path) as file:
+            table = pq.ParquetFile(file).read(columns=["line_id", "source", "style"])
+        spliced = table.filter(pc.equal(table["source"], SPLICED)).to_pydict()
+        for line_id, style in zip(spliced["line_id"], spliced["style"], strict=True):
+            if style:
+                styles[part.dataset, line_id] = style
+    return styles

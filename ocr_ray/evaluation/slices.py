@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -164,6 +164,20 @@ _OF_KIND = {
 }
 
 
+class Facts(NamedTuple):
+    """What was found of each of some lines."""
+
+    counts: Counts
+    """Of shape (lines, `COLUMNS`)."""
+    names: dict[str, list[str | None]]
+    """Of each family of whole lines the slice of each; None: it is in none."""
+
+
+def name_lines(lines: Sequence[Reading], known: Knowledge) -> dict[str, list[str | None]]:
+    """Return of each family of whole lines the slice of each line, None for none."""
+    return {family: [fact(line, known) for line in lines] for family, fact in LINE_FAMILIES.items()}
+
+
 class SliceSums:
     """The counts of every slice of every family; sums of two add up to those of all their lines."""
 
@@ -175,20 +189,21 @@ class SliceSums:
         }
         self._unknown: Counter[str] = Counter()
 
-    def add(self, lines: Sequence[Reading]) -> Counts:
-        """Count some lines and return the counts of each, of shape (lines, `COLUMNS`)."""
+    def add(self, lines: Sequence[Reading]) -> Facts:
+        """Count some lines and return what was found of each."""
         counts = count_lines([line.truth for line in lines], [line.prediction for line in lines])
+        facts = Facts(counts, name_lines(lines, self._known))
         self._sums["overall"][""] += counts.sum(axis=0)
-        for family, fact in LINE_FAMILIES.items():
+        for family, names in facts.names.items():
             rows: defaultdict[str | None, list[int]] = defaultdict(list)
-            for row, line in enumerate(lines):
-                rows[fact(line, self._known)].append(row)
+            for row, name in enumerate(names):
+                rows[name].append(row)
             self._unknown[family] += len(rows.pop(None, ()))
             for name, some in rows.items():
                 self._sums[family][str(name)] += counts[some].sum(axis=0)
         for line in lines:
             self._add_characters(line)
-        return counts
+        return facts
 
     def merge(self, other: "SliceSums") -> None:
         """Add what another one has counted, of other lines."""

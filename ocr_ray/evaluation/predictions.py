@@ -1,0 +1,78 @@
+"""Predictions as Parquet: one part for each part of the lines, whose footer says which evaluation it is of.
+
+A part is written whole or not at all, so that its existence is the commit of its lines.
+"""
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ocr_ray.parts import DAMAGE, FOOTERS_AT_ONCE
+from ocr_ray.storage import Location, list_files, read_bytes, write_bytes
+
+PREDICTIONS = "predictions"
+LINE_COLUMNS = ("line_id", "source", "font", "page_id", "page_order", "width_px", "height_px", "markup")
+"""Carried over from the lines."""
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("line_id", pa.string()),
+        ("text", pa.string()),  # the truth, in the spelling that the model was trained on
+        ("prediction", pa.string()),
+        ("confidence", pa.float32()),  # the mean probability of the tokens
+        ("source", pa.string()),
+        ("font", pa.string()),
+        ("page_id", pa.string()),
+        ("page_order", pa.int32()),
+        ("width_px", pa.int32()),
+        ("height_px", pa.int32()),
+        ("markup", pa.string()),
+        ("whole_prediction", pa.string()),  # of a line read in pieces: what was read of it in one; else null
+    ]
+)
+
+
+def part_path(index: int) -> str:
+    """Return the name of a part of the predictions, relative to the evaluation."""
+    return f"{PREDICTIONS}/part-{index:05d}.parquet"
+
+
+def write_predictions(location: Location, table: pa.Table, config_sha256: str) -> None:
+    """Write a part of the predictions of the evaluation with this configuration."""
+    sink = pa.BufferOutputStream()
+    metadata = {**(table.schema.metadata or {}), "config_sha256": config_sha256}
+    pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
+    write_bytes(location, sink.getvalue().to_pybytes())
+
+
+def find_read(out: Location, num_parts: int, config_sha256: str) -> list[int]:
+    """Return the parts that are there and of this evaluation, in order."""
+    there = list_files(out)
+    candidates = [index for index in range(num_parts) if part_path(index) in there]
+    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+        whole = pool.map(lambda index: _is_of(out / part_path(index), config_sha256), candidates)
+        return [index for index, is_whole in zip(candidates, whole, strict=True) if is_whole]
+
+
+def read_predictions(out: Location, paths: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield tables of `PREDICTIONS_SCHEMA`; `paths` are relative to `out`. Columns they lack are null."""
+    for path in paths:
+        table = pq.read_table(pa.BufferReader(read_bytes(out / path)))
+        columns = [
+            table[field.name].cast(field.type)
+            if field.name in table.column_names
+            else pa.nulls(table.num_rows, field.type)
+            for field in PREDICTIONS_SCHEMA
+        ]
+        yield pa.table(columns, schema=PREDICTIONS_SCHEMA)
+
+
+def _is_of(location: Location, config_sha256: str) -> bool:
+    try:
+        with location.filesystem.open_input_file(location.path) as file:
+            metadata = pq.read_metadata(file).metadata or {}
+    except DAMAGE:
+        return False
+    return bool(metadata.get(b"config_sha256") == config_sha256.encode())
