@@ -12,6 +12,7 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,7 +22,6 @@ import pyarrow.parquet as pq
 import ray.data
 import torch
 from PIL import Image
-from transformers.modeling_outputs import BaseModelOutput
 
 from ocr_ray.cluster import count_workers
 from ocr_ray.errors import InputError
@@ -37,7 +37,7 @@ from ocr_ray.evaluation.predictions import (
 from ocr_ray.lines import LabelColumn
 from ocr_ray.parts import PLAN
 from ocr_ray.storage import Location, exists
-from ocr_ray.training.greedy import write_greedily
+from ocr_ray.training.greedy import encode, write_greedily
 from ocr_ray.training.model import OcrModel, load_model, model_files
 from ocr_ray.training.pixels import make_pixels, to_pixel_values
 from ocr_ray.training.precision import Precision, autocast, check_precision, set_tf32
@@ -218,12 +218,9 @@ def _write_with_beams(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the tokens of the best beams, of shape (N, T), and their mean probabilities, of shape (N,)."""
     network = model.network
-    states = network.encoder(pixel_values)[0]
-    # Each call gets an output of its own: `generate` repeats the states in it for every beam.
-    tokens = network.generate(
-        encoder_outputs=BaseModelOutput(last_hidden_state=states), do_sample=False, num_beams=num_beams
-    )
-    encoded = BaseModelOutput(last_hidden_state=states)
+    encoded = encode(model, pixel_values)
+    # A copy, since `generate` repeats the states in what it is given, once for every beam.
+    tokens = network.generate(encoder_outputs=copy(encoded), do_sample=False, num_beams=num_beams)
     logits = network(encoder_outputs=encoded, decoder_input_ids=tokens[:, :-1]).logits.float()
     probabilities = logits.softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
     return tokens, mean_before_end(probabilities, tokens[:, 1:], network.generation_config.eos_token_id)
