@@ -80,8 +80,6 @@ class Config:
     """Of each side."""
     threads: int = 1
     """Of torch in a process."""
-    batch_by_length: bool = True
-    """False: ours shuffles lines as the Trainer does."""
     num_lines: int = 76_800
     """Of the dataset; 1.6 GB."""
     num_drawn: int = 4096
@@ -106,7 +104,6 @@ class Scene:
             warmup_steps=warmup_steps,
             num_threads=self.config.threads,
             device=self.config.device,
-            batch_by_length=self.config.batch_by_length,
         )
 
 

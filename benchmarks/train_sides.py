@@ -10,7 +10,7 @@ import io
 import multiprocessing
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -61,8 +61,8 @@ class Setup:
     """Of torch, in each process."""
     device: str = "cpu"
     precision: Precision = "fp32"
-    batch_by_length: bool = True
-    """Of ours alone; the Trainer's lines are shuffled."""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    """Of our `TrainConfig`, where they differ from the rest of this setup."""
 
 
 class Enough(Exception):  # noqa: N818
@@ -122,17 +122,17 @@ def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
     def report(_: Metrics, __: Path) -> None:
         raise AssertionError("the dataset must have more lines than are trained on")
 
-    config = TrainConfig(
-        epochs=1,
-        batch_size=setup.global_batch_size // world_size,
-        global_batch_size=setup.global_batch_size,
-        lr=LR,
-        precision=setup.precision,
-        batch_by_length=setup.batch_by_length,
-        seed=SEED,
-        checkpoint_every_minutes=0,
-        feed_threads=feed_threads,
-    )
+    usual: dict[str, Any] = {
+        "epochs": 1,
+        "batch_size": setup.global_batch_size // world_size,
+        "global_batch_size": setup.global_batch_size,
+        "lr": LR,
+        "precision": setup.precision,
+        "seed": SEED,
+        "checkpoint_every_minutes": 0,
+        "feed_threads": feed_threads,
+    }
+    config = TrainConfig(**usual | dict(setup.flags))
     ocr = load_model(setup.material.model)
     ocr.network.to(setup.device)
     hooks = Hooks(report=report, step=step, record=states.append)
