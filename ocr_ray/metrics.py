@@ -8,7 +8,7 @@ of signs, digits or Hangul.
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from operator import eq
 from typing import Self
 
@@ -38,7 +38,7 @@ class Sums:
 
     def to_list(self) -> list[int]:
         """Return the counts in the order of the fields, to be summed over ranks."""
-        return list(astuple(self))
+        return [getattr(self, field.name) for field in fields(self)]
 
     def __add__(self, other: Self) -> Self:
         return self.from_list([a + b for a, b in zip(self.to_list(), other.to_list(), strict=True)])
