@@ -1,18 +1,29 @@
-"""A report with every section, its lines read by two planted models, and the pictures of those lines."""
+"""A report with every section, counted from lines that two planted models read, and pictures of the lines."""
 
 import io
+import json
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
+from ocr_ray.evaluation.alignment import align, count_confusions
+from ocr_ray.evaluation.arithmetic import count_arithmetic
 from ocr_ray.evaluation.baseline import compare_reports
 from ocr_ray.evaluation.bootstrap import describe_intervals, describe_slices, number_clusters
 from ocr_ray.evaluation.calibration import calibrate
-from ocr_ray.evaluation.report import ReportConfig, build_report
-from ocr_ray.evaluation.report_examples import Example, Examples
+from ocr_ray.evaluation.collapse import Collapse
+from ocr_ray.evaluation.context import ContextDependence
+from ocr_ray.evaluation.entries import describe_counts
+from ocr_ray.evaluation.overread import Overreads
+from ocr_ray.evaluation.problems import JoinedProblems, Problem
+from ocr_ray.evaluation.readings import read_table
+from ocr_ray.evaluation.report_examples import Example, Examples, list_ops
+from ocr_ray.evaluation.slices import LINE_FAMILIES, Knowledge, SliceSums
 from ocr_ray.metrics import count_lines
+from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts
 
 WORDS = (
     "학생들이",
@@ -21,61 +32,55 @@ WORDS = (
     "똑같이",
     "나누어",
     "앉으려고",
-    "직사각형",
+    "직사각형의",
     "넓이는",
-    "3",
-    "×",
-    "8",
-    "cm²",
+    "몇",
+    "cm²입니까?",
 )
-SOURCES = ("page", "words", "arithmetic")
+LOOKALIKES = {"이": "미", "자": "지", "7": "1", "8": "3", "+": "÷", " ": "", "몇": "몇몇"}
+SOURCES = ("page", "words", "arithmetic", "spliced")
+NUM_BOXES = 6
+"""Of a page."""
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("dataset", "line_id", "text", "prediction")),
+        ("confidence", pa.float32()),
+        *((name, pa.string()) for name in ("source", "font", "page_id")),
+        *((name, pa.int32()) for name in ("page_order", "width_px", "height_px")),
+        ("markup", pa.string()),
+    ]
+)
 
 
 def make_rows(num_lines: int = 240, *, error_rate: float = 0.05, seed: int = 1) -> list[dict[str, Any]]:
-    """Return rows of predictions, four lines to a page, of a model that misreads characters at random."""
-    texts, errors = np.random.default_rng(0), np.random.default_rng(seed)
-    rows = []
-    for number in range(num_lines):
-        text = " ".join(texts.choice(WORDS, size=4).tolist())
-        read = "".join("8" if errors.random() < error_rate else char for char in text)
-        source = SOURCES[number % 3]
-        rows.append(
-            {
-                "dataset": "crops" if source == "page" else "lines",
-                "line_id": f"{number:09d}",
-                "text": text,
-                "prediction": read,
-                "confidence": 0.95 if read == text else 0.75,
-                "source": source,
-                "font": None if source == "page" else ("바탕", "굴림")[number % 2],
-                "page_id": f"P{number // 12}" if source == "page" else None,
-                "page_order": number % 12 if source == "page" else None,
-            }
-        )
+    """Return rows of predictions of a model that misreads, guesses tails, reads on and solves now and then.
+
+    The lines are the same for every model: pages of six boxes, rendered words, arithmetic, spliced words.
+    """
+    rng = np.random.default_rng(seed)
+    rows = [_make_line(number) for number in range(num_lines)]
+    for row, following in zip(rows, [*rows[1:], rows[0]], strict=True):
+        row["prediction"] = _read(row, following["text"].split()[0], rng, error_rate)
+        is_exact = row["prediction"] == row["text"]
+        row["confidence"] = float(rng.beta(20, 1) if is_exact else rng.beta(4, 1))
     return rows
 
 
 def make_table(rows: list[dict[str, Any]]) -> pa.Table:
-    types = {"confidence": pa.float32(), "page_order": pa.int32()}
-    names = list(make_rows(1)[0])
-    schema = pa.schema([(name, types.get(name, pa.string())) for name in names])
-    return pa.Table.from_pylist(rows, schema=schema)
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
 def make_image(text: str, size: tuple[int, int] = (384, 384)) -> bytes:
-    """Return a square picture of as many strokes as the text has characters."""
-    image = Image.new("L", size, 245)
-    draw = ImageDraw.Draw(image)
-    for place in range(len(text)):
-        x = 8 + place * (size[0] - 16) // max(1, len(text))
-        draw.rectangle((x, size[1] // 4, x + 6, 3 * size[1] // 4), fill=30)
+    """Return the text as a dataset stores it: drawn on one line, then squeezed into a square."""
+    left, top, right, bottom = map(round, _font().getbbox(text))
+    image = Image.new("L", (right - left + 16, bottom - top + 16), 245)
+    ImageDraw.Draw(image).text((8 - left, 8 - top), text, 30, _font())
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
+    image.resize(size).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
 def make_example(row: dict[str, Any], **changes: Any) -> Example:
-    ops = tuple(zip(row["text"], row["prediction"], strict=True))
     values = {
         "line_id": row["line_id"],
         "dataset": row["dataset"],
@@ -83,9 +88,9 @@ def make_example(row: dict[str, Any], **changes: Any) -> Example:
         "prediction": row["prediction"],
         "image_bytes": make_image(row["text"]),
         "confidence": row["confidence"],
-        "ops": ops,
-        "width_px": 20 * len(row["text"]),
-        "height_px": 32,
+        "ops": list_ops(align(row["text"], row["prediction"])),
+        "width_px": row["width_px"],
+        "height_px": row["height_px"],
         **changes,
     }
     return Example(**values)
@@ -94,86 +99,137 @@ def make_example(row: dict[str, Any], **changes: Any) -> Example:
 def make_report() -> tuple[dict[str, Any], Examples]:
     """Return a report with a baseline, and examples; both as they would be handed to `report_html`."""
     rows, others = make_rows(), make_rows(error_rate=0.12, seed=2)
-    report, baseline = (
-        build_report(
-            [make_table(found)],
-            ReportConfig(
-                model_uri=f"models/{name}",
-                lines_uris={"lines": "runs/lines", "crops": "s3://bucket/crops"},
-                split="validation",
-                label_column="text",
-            ),
-        )
-        for name, found in (("best_ocr", rows), ("before", others))
-    )
-    table = make_table(rows)
-    counts = count_lines([row["text"] for row in rows], [row["prediction"] for row in rows])
-    clusters = number_clusters(table["dataset"], table["page_id"])
-    report["overall"] |= {
-        "intervals": describe_intervals(counts, clusters),
-        "positional_accuracy": 0.91,
-        "jamo_cer": 0.031,
-    }
-    found = describe_slices(counts, clusters, {"by_source": [row["source"] for row in rows]})
-    for name, intervals in found["by_source"].items():
-        report["by_source"][name]["intervals"] = intervals
-    exact = [row["text"] == row["prediction"] for row in rows]
-    report |= _make_sections()
-    baseline |= _make_sections()
-    report["calibration"] = calibrate([row["confidence"] for row in rows], exact).to_report()
+    report, baseline = count_rows(rows, "models/best_ocr"), count_rows(others, "models/before")
     report["baseline"] = compare_reports(
-        report, baseline, predictions=[table], baseline_predictions=[make_table(others)]
+        report, baseline, predictions=[make_table(rows)], baseline_predictions=[make_table(others)]
     )
-    return report, _make_examples(rows, others)
+    wrong = [place for place, row in enumerate(rows) if row["text"] != row["prediction"]]
+    confused: dict[tuple[str, str], list[Example]] = {}
+    for place in wrong:
+        for confusion in count_confusions([align(rows[place]["text"], rows[place]["prediction"])]):
+            confused.setdefault(confusion, []).append(make_example(rows[place]))
+    examples = Examples(
+        worst=[make_example(rows[n], baseline_prediction=others[n]["prediction"]) for n in wrong[:30]],
+        random=[make_example(row) for row in rows[::8]],
+        confusions=confused,
+    )
+    return json.loads(json.dumps(report)), examples
 
 
-def _make_sections() -> dict[str, Any]:
+def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
+    """Return the report on rows with every section but the baseline."""
+    table = make_table(rows)
+    lines = read_table(table)
+    known = Knowledge(words=frozenset(WORDS[:6]), fonts={"바탕"}, problems={"crops": _list_problems(rows)})
+    slices = SliceSums(known)
+    counters = (
+        slices,
+        Overreads(),
+        Collapse(),
+        ContextDependence(_list_styles(rows)),
+        JoinedProblems(known.problems),
+    )
+    for counter in counters:
+        counter.add(lines)
+    _, overreads, collapse, context, problems = counters
+    counts = count_lines(table["text"].to_pylist(), table["prediction"].to_pylist())
+    clusters = number_clusters(table["dataset"], table["page_id"])
+    report = slices.describe()
+    report["overall"]["intervals"] = describe_intervals(counts, clusters)
+    names = {family: [fact(line, known) for line in lines] for family, fact in LINE_FAMILIES.items()}
+    for family, found in describe_slices(counts, clusters, names).items():
+        for name, intervals in found.items():
+            report[family][name]["intervals"] = intervals
+    confusions = count_confusions(line.alignment for line in lines).most_common()
+    exact = [line.alignment.is_exact for line in lines]
+    lines_uris = {"lines": "runs/lines", "crops_of_books": "s3://bucket/crops"}
     return {
-        "by_third": {
-            name: {"lines": 240, "cer": cer, "counts": {}}
-            for name, cer in (("first", 0.02), ("middle", 0.04), ("last", 0.31))
+        "config": {
+            "model_uri": model_uri,
+            "lines_uris": lines_uris,
+            "split": "validation",
+            "decoding": {"beams": 1},
         },
-        "unknown_lines": {"by_third": 7},
-        "confusions": [
-            {"truth": "이", "read": "8", "count": 1_234},
-            {"truth": " ", "read": "8", "count": 12},
-            {"truth": "", "read": "8", "count": 9},
-            {"truth": "개", "read": "", "count": 3},
-        ],
-        "context_dependence": {
-            "context_dependence": 6.32,
-            "last_over_first": 10.0,
-            "last_over_first_at_least": False,
-            "spliced_over_own": None,
-            "counts": {"last_errors": 18, "last_characters": 90},
+        **report,
+        "overread": overreads.counts().describe(),
+        "arithmetic": count_arithmetic(lines).describe(),
+        "collapse": collapse.describe(),
+        "context_dependence": context.counts().describe(),
+        "joined_problems": problems.describe(),
+        "confusions": [{"truth": truth, "read": read, "count": n} for (truth, read), n in confusions],
+        "calibration": calibrate([row["confidence"] for row in rows], exact).to_report(),
+        "printed": {**describe_counts(counts.sum(axis=0)), "unprintable": 3},
+        "long_lines": {
+            "max_aspect": 15.0,
+            "lines": 40,
+            "whole": describe_counts(counts[:40].sum(axis=0)),
+            "in_pieces": describe_counts(counts[40:80].sum(axis=0)),
         },
-        "overread": {"overread_characters": 31, "lines": 9, "spill_characters": 4, "spill_share": 0.13},
-        "arithmetic": {"digit_recall": 0.97, "equations": {"lines": 80, "exact_share": 0.9}, "solved": 2},
-        "collapse": {
-            "opening": {"text": "다음은", "share": 0.4, "share_in_truth": 0.1},
-            "distinct_ratio": 0.6,
-        },
-        "joined_problems": {
-            "problems": 20,
-            "cer": 0.06,
-            "missing_boxes": 1,
-            "worst": [
-                {"page_id": "P3", "text": "가 나", "prediction": "가 다", "cer": 0.33},
-                {"page_id": "P7", "text": "라", "prediction": "마", "cer": 1.0},
-            ],
-        },
-        "hashes": {"model_sha256": "5f" * 32, "lines": {"lines": "0a" * 32, "crops": "0b" * 32}},
-        "long_lines": {"cut": 12, "cer_whole": 0.5, "cer_in_pieces": 0.1},
+        "hashes": {"model_sha256": "5f" * 32, "lines": {"lines": "0a" * 32, "crops_of_books": "0b" * 32}},
     }
 
 
-def _make_examples(rows: list[dict[str, Any]], others: list[dict[str, Any]]) -> Examples:
-    wrong = [place for place, row in enumerate(rows) if row["text"] != row["prediction"]]
-    return Examples(
-        worst=[make_example(rows[n], baseline_prediction=others[n]["prediction"]) for n in wrong[:12]],
-        random=[make_example(row) for row in rows[:9]],
-        confusions={
-            ("이", "8"): [make_example(rows[n]) for n in wrong[:3]],
-            (" ", "8"): [make_example(rows[wrong[0]])],
-        },
+def _make_line(number: int) -> dict[str, Any]:
+    """Return a line without its reading; of every 12 lines six are a page's boxes."""
+    rng = np.random.default_rng(number)
+    place = number % (2 * NUM_BOXES)
+    source = "page" if place < NUM_BOXES else SOURCES[1 + place % 3]
+    text = " ".join(rng.choice(WORDS, size=int(rng.integers(2, 8))).tolist())
+    if source == "arithmetic":
+        first, second = rng.integers(10, 99, size=2).tolist()
+        text = f"{first} + {second} = {first + second + 10 * (number % 2)}"
+    if source == "spliced":
+        text = " ".join(_make_line(number - place + box)["text"].split()[0] for box in (4, 2, 0))
+    is_page = source == "page"
+    return {
+        "dataset": "crops" if source in ("page", "spliced") else "lines",
+        "line_id": f"{number:09d}",
+        "text": text,
+        "source": source,
+        "font": None if source in ("page", "spliced") else ("바탕", "굴림")[rng.integers(2)],
+        "page_id": f"P{number // (2 * NUM_BOXES)}" if is_page else None,
+        "page_order": place if is_page else None,
+        "width_px": 20 * len(text),
+        "height_px": 32,
+        "markup": text.replace("7", "$7$") if number % 5 else "$\\frac{1}{2}$",
+    }
+
+
+def _read(row: dict[str, Any], following: str, rng: np.random.Generator, error_rate: float) -> str:
+    text = row["text"]
+    if row["source"] == "arithmetic" and rng.random() < 4 * error_rate:
+        left = text.split(" = ")[0]
+        return f"{left} = {sum(map(int, left.split(' + ')))}"
+    rates = np.linspace(0, 2 * error_rate, len(text)) * (2 if row["source"] == "spliced" else 1)
+    read = "".join(
+        LOOKALIKES.get(char, "의") if rng.random() < rate else char
+        for char, rate in zip(text, rates, strict=True)
     )
+    reads_on = row["source"] == "page" and rng.random() < error_rate
+    return f"{read} {following}" if reads_on else read
+
+
+def _list_problems(rows: list[dict[str, Any]]) -> dict[str, Problem]:
+    boxes: dict[str, list[str]] = {}
+    for row in rows:
+        if row["page_id"] is not None:
+            boxes.setdefault(row["page_id"], []).append(row["text"])
+    return {page_id: Problem(" ".join(texts).replace("몇 ", "몇"), True) for page_id, texts in boxes.items()}
+
+
+def _list_styles(rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return where the words of spliced lines come from: the first words of three boxes before them."""
+    starts = {row["line_id"]: int(row["line_id"]) // (2 * NUM_BOXES) * 2 * NUM_BOXES for row in rows}
+    return {
+        ("crops", row["line_id"]): json.dumps(
+            {"words": [f"{starts[row['line_id']] + box:09d}:0" for box in (4, 2, 0)]}
+        )
+        for row in rows
+        if row["source"] == "spliced"
+    }
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    font = find_available_fonts(DEFAULT_FONTS)[0]
+    return ImageFont.truetype(io.BytesIO(font.content), 32, index=font.face)

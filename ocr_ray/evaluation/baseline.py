@@ -1,6 +1,6 @@
 """Two models side by side on the lines that both read, and whether the difference is chance."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -61,9 +61,14 @@ class PairedLines:
             rates[rate] = {**ends, **asdict(rate_difference(mine, theirs))}
         return {"lines": len(chosen), **rates}
 
-    def compare_family(self, family: str) -> dict[str, dict[str, Any]]:
-        """Return the comparison of each slice of a family, with q-values over the family."""
-        entries = {name: self.compare(rows) for name, rows in group_rows(self.names[family]).items()}
+    def compare_family(self, family: str, order: Collection[str] = ()) -> dict[str, dict[str, Any]]:
+        """Return the comparison of each slice of a family, with q-values over the family.
+
+        Slices stand in this order, others behind them.
+        """
+        rows = group_rows(self.names[family])
+        names = [*(name for name in order if name in rows), *(name for name in rows if name not in order)]
+        entries = {name: self.compare(rows[name]) for name in names}
         for rate in RATE_PARTS:
             known = [entry[rate] for entry in entries.values() if entry[rate]["p_value"] is not None]
             q_values = find_q_values([found["p_value"] for found in known])
@@ -95,7 +100,7 @@ def compare_reports(
         "hashes": baseline_report.get("hashes", {}),
         "lines": {"both": len(paired.counts), **paired.left_out},
         "overall": paired.compare(range(len(paired.counts))),
-        **{family: paired.compare_family(family) for family in paired.names},
+        **{family: paired.compare_family(family, report.get(family, ())) for family in paired.names},
         **{name: put_beside(report[name], baseline_report.get(name, {})) for name in others},
         "figures": {name: baseline_report[name] for name in figures},
     }
@@ -153,9 +158,15 @@ def find_q_values(p_values: Sequence[float]) -> list[float]:
 
 
 def put_beside(entries: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the rates of two reports' entries side by side; None where a report lacks the slice."""
+    """Return the rates of two reports' entries side by side; None where the baseline lacks the slice.
+
+    `lines` are those of the first report.
+    """
     return {
-        name: {rate: _pair_rates(entry.get(rate), others.get(name, {}).get(rate)) for rate in RATE_PARTS}
+        name: {
+            "lines": entry.get("lines"),
+            **{rate: _pair_rates(entry.get(rate), others.get(name, {}).get(rate)) for rate in RATE_PARTS},
+        }
         for name, entry in entries.items()
     }
 

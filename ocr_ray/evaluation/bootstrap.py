@@ -35,22 +35,13 @@ _MAX_CELLS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A rate and the ends of its 95 % interval; None where there is nothing to divide by."""
-
-    rate: float | None
-    low: float | None
-    high: float | None
-    """Both ends are None with fewer than two pages: nothing is known about other pages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How far a rate lies above that of a baseline on the same lines."""
+    """How far a rate lies above that of a baseline on the same lines; None where either is over nothing."""
 
     difference: float | None
     low: float | None
     high: float | None
+    """Both ends are None with fewer than two pages as well: nothing is known about other pages."""
     p_value: float | None
     """Two-sided, at least 2 / (resamples + 1); 1 where no line differs. None like the ends."""
 
@@ -90,11 +81,7 @@ def describe_intervals(counts: Counts, clusters: Counts) -> dict[str, list[float
     Counts and page of each line: N, COLUMNS and N.
     """
     pages = sum_clusters(counts, clusters)
-    intervals = {rate: rate_interval(rate_parts(pages, rate)) for rate in RATE_PARTS}
-    return {
-        rate: None if found.low is None or found.high is None else [found.low, found.high]
-        for rate, found in intervals.items()
-    }
+    return {rate: find_interval(rate_parts(pages, rate)) for rate in RATE_PARTS}
 
 
 def describe_slices(
@@ -105,8 +92,11 @@ def describe_slices(
     Of each family the name of each line's slice; None: it is in none.
     """
     return {
-        family: {name: describe_intervals(counts[rows], clusters[rows]) for name, rows in found.items()}
-        for family, found in ((family, group_rows(names[family])) for family in names)
+        family: {
+            name: describe_intervals(counts[rows], clusters[rows])
+            for name, rows in group_rows(of_lines).items()
+        }
+        for family, of_lines in names.items()
     }
 
 
@@ -119,14 +109,15 @@ def group_rows(names: Sequence[str | None]) -> dict[str, list[int]]:
     return dict(sorted(rows.items()))
 
 
-def rate_interval(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> Interval:
-    """Return the rate of pages, each with its numerator and denominator: K, 2."""
-    total = _divide(pages.sum(axis=0, keepdims=True))
-    if not total.size:
-        return Interval(rate=None, low=None, high=None)
+def find_interval(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> list[float] | None:
+    """Return the ends of the interval of the rate of pages, each with what it divides and by what: K, 2.
+
+    None where there is nothing to divide by, or fewer than two pages: nothing is known about other pages.
+    """
+    if not len(pages):
+        return None
     rates = _divide(resample_sums(pages, seed=seed, num_resamples=num_resamples))
-    low, high = _find_ends(rates, len(pages))
-    return Interval(rate=float(total[0]), low=low, high=high)
+    return _find_ends(rates, len(pages))
 
 
 def rate_difference(
@@ -146,7 +137,7 @@ def rate_difference(
     if not total.size:
         return Difference(difference=None, low=None, high=None, p_value=None)
     differences = _subtract(resample_sums(both, seed=seed, num_resamples=num_resamples))
-    low, high = _find_ends(differences, len(pages))
+    low, high = _find_ends(differences, len(pages)) or (None, None)
     beyond = min((differences <= 0).sum(), (differences >= 0).sum())
     p_value = min(1.0, 2 * (1 + int(beyond)) / (1 + len(differences)))
     return Difference(
@@ -154,13 +145,11 @@ def rate_difference(
     )
 
 
-def resample_sums(
-    pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
-) -> npt.NDArray[np.float64]:
+def resample_sums(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> FloatArray:
     """Return sums over as many pages as there are, drawn with replacement: K, C gives num_resamples, C.
 
     Pages with the same counts are one kind, and only how often each kind is drawn matters; so the pages' own
-    order does not, and 100,000 lines cost no more than the few hundred kinds of them.
+    order does not, and 100,000 lines cost no more than the few thousand kinds of them.
     """
     kinds, multiplicities = np.unique(pages, axis=0, return_counts=True)
     generator = keyed_generator(seed, "bootstrap", 0)
@@ -184,8 +173,8 @@ def _subtract(sums: Counts | FloatArray) -> FloatArray:
     return kept[:, 0] / kept[:, 1] - kept[:, 2] / kept[:, 3]
 
 
-def _find_ends(values: FloatArray, num_pages: int) -> tuple[float | None, float | None]:
+def _find_ends(values: FloatArray, num_pages: int) -> list[float] | None:
     if num_pages < 2 or not values.size:
-        return None, None
+        return None
     low, high = np.percentile(values, INTERVAL_PERCENT)
-    return float(low), float(high)
+    return [float(low), float(high)]

@@ -8,42 +8,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ocr_ray.metrics import Sums, divide
+
 NUM_BINS = 10
 _UNIT = 10**9
 """Confidences are summed as whole billionths, so that no order of addition changes the sum."""
 
 
-@dataclass(frozen=True, slots=True)
-class CalibrationBin:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationBin(Sums):
     """The lines whose confidence lies in one tenth of [0, 1]."""
 
-    lines: int = 0
-    exact: int = 0
+    lines: int
+    exact: int
     """Of them, read without any error."""
-    confidence_billionths: int = 0
+    confidence_billionths: int
     """The sum of their confidences."""
-
-    def __add__(self, other: "CalibrationBin") -> "CalibrationBin":
-        return CalibrationBin(
-            self.lines + other.lines,
-            self.exact + other.exact,
-            self.confidence_billionths + other.confidence_billionths,
-        )
-
-    @property
-    def mean_confidence(self) -> float | None:
-        return self.confidence_billionths / _UNIT / self.lines if self.lines else None
-
-    @property
-    def exact_share(self) -> float | None:
-        return self.exact / self.lines if self.lines else None
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Confidence against what was right, over some lines; sums that add over any split of them."""
 
-    bins: tuple[CalibrationBin, ...] = (CalibrationBin(),) * NUM_BINS
+    bins: tuple[CalibrationBin, ...] = (CalibrationBin.zero(),) * NUM_BINS
     """Bin b holds confidences in [b / 10, (b + 1) / 10), the last one 1 as well."""
     without_confidence: int = 0
     """Lines whose confidence is null or not a number; in no bin."""
@@ -59,7 +46,7 @@ class Calibration:
         """The mean distance of a line's bin's share of exact lines from its mean confidence."""
         lines = sum(found.lines for found in self.bins)
         distances = [abs(found.exact - found.confidence_billionths / _UNIT) for found in self.bins]
-        return sum(distances) / lines if lines else None
+        return divide(sum(distances), lines)
 
     def to_report(self) -> dict[str, Any]:
         """Return what the report keeps under `calibration`."""
@@ -71,8 +58,8 @@ class Calibration:
                     "low": number / NUM_BINS,
                     "high": (number + 1) / NUM_BINS,
                     "lines": found.lines,
-                    "mean_confidence": found.mean_confidence,
-                    "exact_share": found.exact_share,
+                    "mean_confidence": divide(found.confidence_billionths / _UNIT, found.lines),
+                    "exact_share": divide(found.exact, found.lines),
                 }
                 for number, found in enumerate(self.bins)
             ],
@@ -85,7 +72,7 @@ def calibrate(confidences: Sequence[float | None], exact: Iterable[bool]) -> Cal
     Raises:
         ValueError: a confidence lies outside of [0, 1], beyond rounding.
     """
-    lines, rights, sums = [0] * NUM_BINS, [0] * NUM_BINS, [0] * NUM_BINS
+    bins = [[0, 0, 0] for _ in range(NUM_BINS)]
     without = 0
     for confidence, is_exact in zip(confidences, exact, strict=True):
         if confidence is None or math.isnan(confidence):
@@ -94,8 +81,7 @@ def calibrate(confidences: Sequence[float | None], exact: Iterable[bool]) -> Cal
         if not -1e-6 <= confidence <= 1 + 1e-6:
             raise ValueError(f"a confidence must be from 0 to 1, got {confidence}")
         billionths = min(max(round(confidence * _UNIT), 0), _UNIT)
-        place = min(billionths * NUM_BINS // _UNIT, NUM_BINS - 1)
-        lines[place] += 1
-        rights[place] += bool(is_exact)
-        sums[place] += billionths
-    return Calibration(tuple(map(CalibrationBin, lines, rights, sums)), without)
+        sums = bins[min(billionths * NUM_BINS // _UNIT, NUM_BINS - 1)]
+        for index, value in enumerate((1, int(is_exact), billionths)):
+            sums[index] += value
+    return Calibration(tuple(map(CalibrationBin.from_list, bins)), without)

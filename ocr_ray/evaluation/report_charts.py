@@ -1,14 +1,19 @@
 """The report's drawings, as SVG inside the page: a rate with its interval, and confidence against truth."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 BAR_SIZE = (160, 16)
 DIAGRAM_SIZE = 300
-_MARGIN, _TOP = 36, 14
+_MARGIN, _TOP = 44, 14
 _MAX_RADIUS = 10
+
+
+def find_scale(rates: Iterable[float | None]) -> float:
+    """Return the end of an axis from 0 that shows all rates; at most 1, bars beyond it are cut off."""
+    return min(1.0, max((rate for rate in rates if rate is not None), default=0.0))
 
 
 def draw_bar(
@@ -21,7 +26,7 @@ def draw_bar(
     marks = [f'<line class="axis" x1="0.5" y1="0" x2="0.5" y2="{height}"/>']
     if rate is not None:
         marks.append(f'<rect class="bar" x="0" y="3" width="{_place(rate, scale)}" height="{height - 6}"/>')
-    if interval and None not in interval:
+    if interval:
         low, high = (_place(end, scale) for end in interval)
         marks.append(f'<path class="whisker" d="M{low},{middle}H{high}M{low},5V11M{high},5V11"/>')
     if baseline is not None:
@@ -34,14 +39,13 @@ def draw_bar(
 
 
 def draw_calibration(bins: Sequence[Mapping[str, Any]]) -> str:
-    """Return the share of exact lines over mean confidence, a dot for each bin that has lines.
+    """Return the share of exact lines over mean confidence, a dot for each of the bins; all have lines.
 
     The area of a dot grows with its number of lines; on the dashed diagonal confidence can be believed.
     """
     size, end = DIAGRAM_SIZE, DIAGRAM_SIZE - _MARGIN
     length = end - _TOP
-    filled = [found for found in bins if found.get("lines")]
-    most = max((found["lines"] for found in filled), default=1)
+    most = max((found["lines"] for found in bins), default=1)
     points = [
         (
             _MARGIN + found["mean_confidence"] * length,
@@ -49,7 +53,7 @@ def draw_calibration(bins: Sequence[Mapping[str, Any]]) -> str:
             max(2.0, _MAX_RADIUS * math.sqrt(found["lines"] / most)),
             found["lines"],
         )
-        for found in filled
+        for found in bins
     ]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, *_ in points)
     dots = "".join(

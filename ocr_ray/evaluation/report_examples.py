@@ -89,8 +89,11 @@ def draw_image(example: Example) -> str:
 
 
 def show_piece(piece: str) -> str:
-    """Return a piece of text of which every character is to be seen."""
-    return show_text(piece.replace(" ", SPACE)) if piece else '<small class="faint">nothing</small>'
+    """Return a piece of text of which every character is to be seen, by its number if it cannot be."""
+    if not piece:
+        return "<small>nothing</small>"
+    seen = piece.replace(" ", SPACE)
+    return show_text("".join(char if char.isprintable() else f"U+{ord(char):04X}" for char in seen))
 
 
 def _mark(piece: str, tag: str, *, is_same: bool) -> str:

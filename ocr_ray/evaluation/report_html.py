@@ -6,27 +6,32 @@ that no figure of report.json goes unseen.
 `overall`            entry: lines, rates, counts, `intervals` {rate: [low, high]}
 `by_…`               {slice: entry}; `unknown_lines` {family: lines that are in no slice of it}
 `baseline`           what `compare_reports` returns
+`joined_problems`    entry, with that of the labels joined alike as `of_truths`, and what was `found`
 `calibration`        what `Calibration.to_report` returns
 `confusions`         [{truth, read, count}], the commonest first
-`context_dependence` `overread` `arithmetic` `collapse` `joined_problems`    plain figures, named
 `config` `hashes`    what was evaluated
+the keys of `NOTES`  plain figures
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ocr_ray.evaluation.report_charts import draw_bar, draw_calibration
+from ocr_ray.evaluation.report_charts import draw_bar, draw_calibration, find_scale
 from ocr_ray.evaluation.report_comparison import draw_compared_family, draw_compared_headline
 from ocr_ray.evaluation.report_examples import Example, Examples, draw_example, draw_image, show_piece
 from ocr_ray.evaluation.report_style import SCRIPT, STYLE, security_policy
 from ocr_ray.evaluation.report_tables import (
     Cell,
+    Head,
+    draw_beside,
     draw_facts,
+    draw_rows,
     draw_table,
     show_interval,
     show_name,
     show_percent,
     show_text,
+    show_title,
     show_value,
 )
 
@@ -42,20 +47,24 @@ MAX_EXAMPLES = 30
 NOTES = {
     "context_dependence": "Whether the model reads or guesses: errors in the last third of a line over "
     "errors in its first, and on words out of order over the same words in their own order. A model that "
-    "only reads has quotients near 1; `at least` means that the better side has no error at all.",
+    "only reads has quotients near 1; “at least” means that the better side has no error at all.",
     "overread": "What was read beyond the end of the line, and how often it is the beginning of the next "
-    "box of the same problem.",
+    "box of the same problem (spill).",
     "arithmetic": "Digits, signs and whole equations; repeated digits that were kept; and solving: a true "
     "equation read where a false one is printed.",
     "collapse": "Whether the model says the same whatever it sees: the commonest opening, and how many "
     "different readings there are, against the truth.",
-    "joined_problems": "The readings of a problem's boxes in their order, against the whole problem.",
+    "printed": "Of a model that learnt markup: truths and readings as they print.",
+    "long_lines": "Lines wider than so many of their heights, read whole and read in pieces.",
 }
 """The sections of plain figures, in their order, with what they tell."""
-_OWN_KEYS = {"overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines", *NOTES}
+_OWN_KEYS = {
+    *("overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines"),
+    *("joined_problems", *NOTES),
+}
 
 Section = tuple[str, str]
-"""A title and its HTML."""
+"""A title and its content, both HTML."""
 
 
 def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> str:
@@ -63,8 +72,7 @@ def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> 
 
     Takes what json.loads gives from report.json; any key may be missing.
     """
-    shown = examples or Examples()
-    sections = [section for section in _draw_sections(report, shown) if section[1]]
+    sections = [section for section in _draw_sections(report, examples or Examples()) if section[1]]
     links = "".join(f'<a href="#s{place}">{title}</a>' for place, (title, _) in enumerate(sections))
     body = "".join(
         f'<section id="s{place}"><h2>{title}</h2>\n{content}</section>\n'
@@ -79,20 +87,25 @@ def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> 
     )
 
 
-def _draw_sections(report: Mapping[str, Any], examples: Examples) -> list[Section]:
-    families = [name for name, value in report.items() if name.startswith("by_") and value]
-    others = [name for name in report if name not in _OWN_KEYS and not name.startswith("by_")]
-    return [
-        ("Headline", _draw_headline(report)),
-        *[(show_name(name).capitalize(), _draw_family(report, name)) for name in families],
-        *[(show_name(name).capitalize(), _draw_figures(report, name)) for name in NOTES],
-        ("Calibration of confidence", _draw_calibration(report.get("calibration") or {})),
-        ("Commonest confusions", _draw_confusions(report.get("confusions") or (), examples)),
-        ("Worst lines", _draw_examples(examples.worst)),
-        ("Lines drawn at random", _draw_examples(examples.random)),
-        *[(show_name(name).capitalize(), draw_facts(report[name], name)) for name in others],
-        ("What was evaluated", _draw_origin(report)),
-    ]
+def _draw_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
+    theirs = (report.get("baseline") or {}).get("figures") or {}
+    yield "Headline", _draw_headline(report)
+    for name in report:
+        if name.startswith("by_") and report[name]:
+            yield show_title(name), _draw_family(report, name)
+    for name, note in NOTES.items():
+        if report.get(name):
+            yield show_title(name), f"<p>{note}</p>{draw_facts(report[name], name, theirs.get(name))}"
+    yield "Joined problems", _draw_problems(report.get("joined_problems"), theirs.get("joined_problems"))
+    there = _draw_calibration(theirs.get("calibration") or {})
+    yield "Calibration of confidence", draw_beside(_draw_calibration(report.get("calibration") or {}), there)
+    yield "Commonest confusions", _draw_confusions(report.get("confusions") or (), examples)
+    yield "Worst lines", _draw_examples(examples.worst)
+    yield "Lines drawn at random", _draw_examples(examples.random)
+    for name in report:
+        if name not in _OWN_KEYS and not name.startswith("by_"):
+            yield show_title(name), draw_facts(report[name], name, theirs.get(name))
+    yield "What was evaluated", _draw_origin(report)
 
 
 def _title(report: Mapping[str, Any]) -> str:
@@ -105,82 +118,86 @@ def _draw_headline(report: Mapping[str, Any]) -> str:
     if not entry:
         return ""
     intervals = entry.get("intervals") or {}
-    cards = "".join(
-        f'<div class="card"><small>{title}</small><b>{show_percent(entry[rate])}</b>'
-        f'<span class="faint">{show_interval(intervals.get(rate))}</span></div>'
+    cards = [
+        _draw_card(title, show_percent(entry[rate]), show_interval(intervals.get(rate)))
         for rate, title in HEADLINE.items()
         if rate in entry
-    )
-    rest = {name: value for name, value in entry.items() if name not in (*HEADLINE, "intervals", "counts")}
+    ]
+    dependence = (report.get("context_dependence") or {}).get("context_dependence")
+    if dependence is not None:
+        cards.append(_draw_card("context dependence", f"{dependence:.3g}", "1: reads, more: guesses"))
+    rest = {name: value for name, value in entry.items() if name not in (*HEADLINE, "intervals")}
     note = (
         '<p class="faint">Below a rate: its 95 % interval, by bootstrap over pages.</p>' if intervals else ""
     )
     compared = draw_compared_headline(report["baseline"], HEADLINE) if report.get("baseline") else ""
-    return f'<div class="cards">{cards}</div>{note}{draw_facts(rest)}{compared}'
+    return f'<div class="cards">{"".join(cards)}</div>{note}{draw_facts(rest)}{compared}'
+
+
+def _draw_card(title: str, figure: str, note: str) -> str:
+    return f'<div class="card"><small>{title}</small><b>{figure}</b><small>{note}</small></div>'
 
 
 def _draw_family(report: Mapping[str, Any], family: str) -> str:
     """Return the slices of a family: each with a bar of its CER, and with the baseline where there is one."""
-    entries = {name: entry for name, entry in report[family].items() if isinstance(entry, Mapping)}
-    if len(entries) < len(report[family]):
-        return draw_facts(report[family], family)
-    rates = [rate for rate in HEADLINE if any(rate in entry for entry in entries.values())]
-    ends = [(entry.get("intervals") or {}).get("cer") or [0.0] for entry in entries.values()]
-    scale = max(
-        0.0, *(max(entry.get("cer") or 0.0, *end) for entry, end in zip(entries.values(), ends, strict=True))
+    entries: Mapping[str, Mapping[str, Any]] = report[family]
+    rates = [rate for rate in HEADLINE if any(entry.get(rate) is not None for entry in entries.values())]
+    ends = [end for entry in entries.values() for end in (entry.get("intervals") or {}).get("cer") or ()]
+    scale = find_scale([*(entry.get("cer") for entry in entries.values()), *ends])
+    heads = [Head("slice", is_number=False), Head("", is_number=False)]
+    heads += [*(Head(show_name(rate)) for rate in rates), Head("lines")]
+    table = draw_table(
+        heads, [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()]
     )
-    heads = [("slice", False), ("", False), *((show_name(rate), True) for rate in rates), ("lines", True)]
-    rows = [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()]
+    whiskers = ", with its 95 % interval" if ends else ""
+    note = f'<p class="faint">Bars: CER from 0 to {show_percent(scale)}{whiskers}.</p>'
     unknown = (report.get("unknown_lines") or {}).get(family)
     left_out = f'<p class="faint">{unknown:,} lines are in none of these.</p>' if unknown else ""
     compared = (report.get("baseline") or {}).get(family)
-    beside = draw_compared_family(compared) if compared else ""
-    whiskers = ", with its 95 % interval" if any(len(pair) > 1 for pair in ends) else ""
-    note = f'<p class="faint">Bars: CER from 0 to {show_percent(scale)}{whiskers}.</p>'
-    return f"{draw_table(heads, rows)}{note}{left_out}{beside}"
+    return f"{table}{note}{left_out}{draw_compared_family(compared) if compared else ''}"
 
 
 def _make_slice(name: str, entry: Mapping[str, Any], rates: Sequence[str], *, scale: float) -> list[Cell]:
     intervals = entry.get("intervals") or {}
     cer = entry.get("cer")
+    figures = [
+        (rate, f"{show_percent(entry.get(rate))}<br><small>{show_interval(intervals.get(rate))}</small>")
+        for rate in rates
+    ]
     return [
-        Cell(show_text(name), name, is_number=False),
-        Cell(draw_bar(cer, intervals.get("cer"), scale=scale), cer, is_number=False),
-        *(
-            Cell(
-                f"{show_percent(entry.get(rate))}<br><small>{show_interval(intervals.get(rate))}</small>",
-                entry.get(rate),
-            )
-            for rate in rates
-        ),
+        Cell(show_text(name), name),
+        Cell(draw_bar(cer, intervals.get("cer"), scale=scale), cer),
+        *(Cell(shown, entry.get(rate)) for rate, shown in figures),
         Cell(show_value("lines", entry.get("lines")), entry.get("lines")),
     ]
 
 
-def _draw_figures(report: Mapping[str, Any], name: str) -> str:
-    figures = report.get(name)
-    if not figures:
+def _draw_problems(found: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> str:
+    """Return the rates over whole problems, of both models and of a perfect reader."""
+    if not found:
         return ""
-    theirs = ((report.get("baseline") or {}).get("figures") or {}).get(name)
-    drawn = draw_facts(figures, name)
-    if theirs:
-        drawn = (
-            f'<div class="beside"><div><h3>here</h3>{drawn}</div>'
-            f"<div><h3>baseline</h3>{draw_facts(theirs, name)}</div></div>"
-        )
-    return f"<p>{NOTES[name]}</p>{drawn}"
+    readings = {"read": found, "read by the baseline": theirs, "labels joined alike": found.get("of_truths")}
+    rows = {
+        name: {rate: value for rate, value in entry.items() if not isinstance(value, Mapping)}
+        for name, entry in readings.items()
+        if entry
+    }
+    return (
+        "<p>The readings of a problem's boxes in their order, against the whole problem; its labels joined "
+        "alike are what a perfect reader gets.</p>"
+        f"{draw_rows(list(rows.values()), list(rows))}{draw_facts(found.get('found') or {})}"
+    )
 
 
 def _draw_calibration(calibration: Mapping[str, Any]) -> str:
     bins = [found for found in calibration.get("bins") or () if found.get("lines")]
-    rest = {name: value for name, value in calibration.items() if name != "bins"}
-    if not rest and not bins:
-        return ""
-    diagram = (
-        '<p class="faint">Each dot is a tenth of the confidences; below the dashed line the model is surer '
-        f"than it is right.</p>{draw_calibration(bins)}{draw_facts(bins)}"
+    drawn = draw_facts({name: value for name, value in calibration.items() if name != "bins"})
+    if not bins:
+        return drawn
+    return (
+        f'{drawn}<p class="faint">Each dot is a tenth of the confidences; below the dashed line the model is '
+        f"surer than it is right.</p>{draw_calibration(bins)}{draw_rows(bins)}"
     )
-    return f"{draw_facts(rest)}{diagram if bins else ''}"
 
 
 def _draw_confusions(confusions: Sequence[Mapping[str, Any]], examples: Examples) -> str:
@@ -192,13 +209,16 @@ def _draw_confusions(confusions: Sequence[Mapping[str, Any]], examples: Examples
         lines = examples.confusions.get((truth, read), ())[:MAX_CONFUSION_IMAGES]
         rows.append(
             [
-                Cell(show_piece(truth), truth or None, is_number=False),
-                Cell(show_piece(read), read or None, is_number=False),
+                *(
+                    Cell(f'<span class="piece">{show_piece(text)}</span>', text or None)
+                    for text in (truth, read)
+                ),
                 Cell(show_value("count", confusion["count"]), confusion["count"]),
-                Cell("".join(map(draw_image, lines)), len(lines), is_number=False),
+                Cell("".join(map(draw_image, lines)), len(lines)),
             ]
         )
-    return draw_table([("printed", False), ("read", False), ("times", True), ("examples", False)], rows)
+    heads = [Head("printed", is_number=False), Head("read", is_number=False), Head("times")]
+    return draw_table([*heads, Head("examples", is_number=False)], rows)
 
 
 def _draw_examples(lines: Sequence[Example]) -> str:
@@ -208,7 +228,25 @@ def _draw_examples(lines: Sequence[Example]) -> str:
 
 
 def _draw_origin(report: Mapping[str, Any]) -> str:
-    found = {name: report[name] for name in ("config", "hashes") if report.get(name)}
+    """Return the configuration and the hashes of both models, with their own names for everything."""
     baseline = report.get("baseline") or {}
-    theirs = {f"baseline_{name}": baseline[name] for name in ("config", "hashes") if baseline.get(name)}
-    return draw_facts({**found, **theirs}) if found or theirs else ""
+    origin = {
+        **{name: report.get(name) for name in ("config", "hashes")},
+        **{f"baseline {name}": baseline.get(name) for name in ("config", "hashes")},
+    }
+    rows = "".join(
+        f'<tr><th scope="row">{show_text(" / ".join(names))}</th>'
+        f'<td class="text path">{show_value("", value)}</td></tr>\n'
+        for names, value in _list_leaves(origin)
+    )
+    return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>\n' if rows else ""
+
+
+def _list_leaves(
+    facts: Mapping[str, Any], above: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _list_leaves(value, (*above, name))
+        elif value is not None:
+            yield (*above, name), value
