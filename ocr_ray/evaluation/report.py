@@ -98,7 +98,12 @@ class Evaluation:
             report["printed"] = {**describe_counts(self._printed), "unprintable": self._unprintable}
         if self._in_pieces.any():
             whole, in_pieces = map(describe_counts, self._in_pieces)
-            report["long_lines"] = {"whole": whole, "in_pieces": in_pieces}
+            report["long_lines"] = {
+                "max_aspect": self._config.decoding.get("max_aspect"),
+                "lines": whole["lines"],
+                "whole": whole,
+                "in_pieces": in_pieces,
+            }
         return {
             **report,
             "overread": self._overreads.counts().describe(),

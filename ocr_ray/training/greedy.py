@@ -43,8 +43,9 @@ def write_greedily(ocr: OcrModel, pixel_values: torch.Tensor) -> Written:
 
 def encode(ocr: OcrModel, pixel_values: torch.Tensor) -> BaseModelOutput:
     """Return what the encoder makes of pixels of shape (N, 3, H, W)."""
-    size = ENCODED_ON_CPU if pixel_values.device.type == "cpu" else len(pixel_values)
-    states = [ocr.network.encoder(some)[0] for some in pixel_values.split(max(1, size))]
+    size = ENCODED_ON_CPU if pixel_values.device.type == "cpu" else max(1, len(pixel_values))
+    starts = range(0, len(pixel_values), size)
+    states = [ocr.network.encoder(pixel_values[start : start + size])[0] for start in starts]
     return BaseModelOutput(last_hidden_state=torch.cat(states))
 
 
