@@ -58,6 +58,8 @@ class MovedConfig:
     """The pictures behind the lines; None: where plan.json says."""
     model: str | None = None
     """The model whose tokenizer was asked; None: as plan.json says."""
+    focus: str | None = None
+    """The report whose misread characters the lines were focused on; None: where plan.json says."""
     fonts_uri: str | None = None
     """The folder of fonts; None: where plan.json says."""
     fonts: tuple[str, ...] = ()

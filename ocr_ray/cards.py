@@ -10,6 +10,7 @@ from ocr_ray.lines import Manifest, TextLine
 
 NUM_SHOWN_LINES = 24
 NUM_NAMED_CHARACTERS = 100
+NUM_NAMED_CONFUSIONS = 30
 KS_X_1001_SYLLABLES = 2350
 
 
@@ -26,6 +27,7 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
         f"  - config_name: default\n    data_files:\n{files or '      []'}---",
         f"# {counts['lines']:,} lines of text with their pictures",
         _describe_origin(manifest),
+        _describe_focus(manifest.notes.get("focus", {})),
         _show_lines(lines),
         make_table(("split", "lines"), counts["by_split"].items()),
         make_table(("source", "lines"), counts["by_source"].items()),
@@ -66,6 +68,35 @@ def _describe_origin(manifest: Manifest) -> str:
     if not job or not manifest.flags:
         return made
     return f"{made} To make it again:\n\n```bash\n{write_command(job, manifest.flags)}\n```"
+
+
+def _describe_focus(focus: Mapping[str, Any]) -> str:
+    """Say what lines of a focused dataset hold more often, and that the others do not look like it."""
+    if not focus:
+        return ""
+    confusions, ignored = focus["confusions"], focus["ignored"]
+    more = len(confusions) - NUM_NAMED_CONFUSIONS
+    said = (
+        f"**Focused**: {focus['lines_share']:.0%} of the lines hold more of what a model misread: "
+        f"{len(confusions):,} confusions, {sum(each['count'] for each in confusions):,} of its "
+        f"{focus['num_errors']:,} wrong characters. To be trained on besides other lines, not to evaluate on."
+    )
+    rows = [
+        (_name_member(each["truth"]), _name_member(each["read"]), each["count"])
+        for each in confusions[:NUM_NAMED_CONFUSIONS]
+    ]
+    named = ", ".join(f"{_name_character(char)} ({count:,})" for char, count in ignored.items())
+    blocks = [
+        said,
+        make_table(("in print", "read as", "times"), rows),
+        f"And {more:,} more." if more > 0 else "",
+        f"Misread too, but no line can hold it: {named}." if named else "",
+    ]
+    return "\n\n".join(filter(None, blocks))
+
+
+def _name_member(char: str) -> str:
+    return {"": "nothing", " ": "a space"}.get(char, char)
 
 
 def _show_lines(lines: Sequence[TextLine]) -> str:

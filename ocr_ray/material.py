@@ -8,7 +8,7 @@ import hashlib
 import io
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
@@ -20,12 +20,16 @@ from ocr_ray.render.coverage import shared_drawable
 from ocr_ray.render.fonts import Font
 from ocr_ray.storage import Location, list_files, read_bytes, require_folder
 from ocr_ray.text.canonical import CANONICAL
+from ocr_ray.text.confusions import Confusion, read_misreadings
 from ocr_ray.text.corpus import Corpus, read_corpus, read_maths_words, restrict_corpus
+from ocr_ray.text.focus import LINES_SHARE, find_focusable, keep_focusable
 from ocr_ray.text.sampler import CHARACTERS, REQUIRED_CHARACTERS, TextConfig, TextMaterial, TextSampler
 from ocr_ray.text.tokenizing import count_tokens, find_changed, find_unencodable, read_tokenizer
 
 log = logging.getLogger(__name__)
 
+NUM_NAMED = 20
+"""Misread characters that are named where they cannot be focused on; manifest.json has them all."""
 NUM_TRIED_TEXTS = 2_000
 """Texts that the model's tokenizer is tried on."""
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
@@ -45,6 +49,9 @@ class SourceConfig:
     """Folder of pictures of which --renderer trdg lays a part behind each line."""
     model: str | None = None
     """Hub id or folder of the model to be trained: characters that its tokenizer loses are left out."""
+    focus: str | None = None
+    """report.json of evaluate_trocr: half of the lines hold more of the characters that it says were misread,
+    for a dataset to train on besides the others. None: all characters come as they come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +95,13 @@ def gather_material(sources: SourceConfig, text: TextConfig, fonts: Sequence[Fon
     lengths = (
         read_lengths(require_lines(sources.lengths_like, "--lengths-like")) if sources.lengths_like else ()
     )
+    confusions, focus_identity, focus_notes = _read_focus(sources.focus, corpus.words, characters)
     material = TextMaterial(
         words=corpus.words,
         passages=corpus.passages if text.sentence_share else (),
         characters=characters,
         length_weights=lengths,
+        confusions=confusions,
     )
     pictures = _read_pictures(sources.pictures_uri)
     lost = {"lacking_by_font": lacking_by_font, "unencodable": sorted(unencodable), "cost": dict(costs)}
@@ -107,8 +116,9 @@ def gather_material(sources: SourceConfig, text: TextConfig, fonts: Sequence[Fon
             "pictures": [hashlib.sha256(picture).hexdigest() for picture in pictures],
             "left_out": left_out,
             "package": _hash_package(),
+            **focus_identity,
         },
-        notes={"left_out": lost, "canonical": CANONICAL},
+        notes={"left_out": lost, "canonical": CANONICAL, **focus_notes},
     )
 
 
@@ -121,6 +131,34 @@ def _read_corpus(sources: SourceConfig) -> tuple[Corpus, str | None]:
     place = require_lines(sources.texts_uri, "--texts-uri")
     (digests,) = read_digests({"texts": place}).values()
     return replace(corpus, passages=corpus.passages + read_texts(place)), digests.get(SPLIT)
+
+
+def _read_focus(
+    uri: str | None, words: Sequence[str], characters: frozenset[str]
+) -> tuple[tuple[Confusion, ...], dict[str, str], dict[str, Any]]:
+    """Return the confusions that lines can hold, what identifies the report, and what is worth recording."""
+    if uri is None:
+        return (), {}, {}
+    misreadings = read_misreadings(uri, "--focus")
+    confusions, ignored = keep_focusable(misreadings.confusions, find_focusable(words, characters))
+    named = ", ".join(f"{char!r} ({count} times)" for char, count in ignored.most_common(NUM_NAMED))
+    if not confusions:
+        raise InputError(
+            f"--focus must have confusions of characters that lines may hold and every font draws, {uri} has "
+            f"none but of {named}"
+        )
+    log.info("half of the lines are focused on %d confusions", len(confusions))
+    if ignored:
+        log.warning(
+            "%d misread characters are not focused on, no line can hold them: %s", len(ignored), named
+        )
+    notes = {
+        "lines_share": LINES_SHARE,
+        "num_errors": misreadings.num_errors,
+        "confusions": [asdict(confusion) for confusion in confusions],
+        "ignored": dict(ignored.most_common()),
+    }
+    return confusions, {"focus_sha256": misreadings.sha256}, {"focus": notes}
 
 
 def _read_pictures(uri: str | None) -> tuple[bytes, ...]:

@@ -183,7 +183,7 @@ def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
 
 _ROOMS = {"sources": "", "text": "", "look": "style."}
 """What the flags of nested configurations begin with, where that is not their name."""
-_PLACES = ("-uri", "lengths-like")
+_PLACES = ("-uri", "lengths-like", "focus")
 _FONTS = ("fonts", "holdout-fonts")
 
 

@@ -136,6 +136,22 @@ def require_folder(uri: str, flag: str) -> Location:
     return location
 
 
+def require_file(uri: str, flag: str) -> Location:
+    """Return where a file that must exist is.
+
+    Raises:
+        InputError: it does not, or is a folder; the message names `flag` and the place.
+    """
+    location = locate(uri)
+    try:
+        is_file = location.filesystem.get_file_info(location.path).type == pafs.FileType.File
+    except OSError as error:
+        raise InputError(f"{flag} must be a place that can be read, {location} cannot: {error}") from error
+    if not is_file:
+        raise InputError(f"{flag} must name an existing file, got {uri!r} (looked at {location})")
+    return location
+
+
 def read_bytes(location: Location) -> bytes:
     """Return the content of a file."""
     with location.filesystem.open_input_file(location.path) as file:

@@ -88,6 +88,21 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
     assert r"뷁 (1,200), \| (3), …." in card
 
 
+def test_a_card_says_what_a_dataset_is_focused_on() -> None:
+    confusions = [{"truth": "×", "read": "+", "count": 1200}, {"truth": " ", "read": "", "count": 80}]
+    confusions += [{"truth": "", "read": "|", "count": 7}] + [{"truth": "가", "read": "나", "count": 1}] * 30
+    focus = {"lines_share": 0.5, "num_errors": 2000, "confusions": confusions, "ignored": {"⅔": 41}}
+    card = dataset_card(make_manifest(notes={"focus": focus}))
+    rows = read_tables(card)["in print", "read as", "times"]
+    assert rows[:3] == [["×", "+", "1,200"], ["a space", "nothing", "80"], ["nothing", "|", "7"]]
+    assert len(rows) == 30
+    assert "50% of the lines" in card
+    assert "33 confusions, 1,317 of its 2,000 wrong characters" in card
+    assert "And 3 more." in card
+    assert "no line can hold it: ⅔ (41)." in card
+    assert "Focused" not in dataset_card(make_manifest())
+
+
 def test_what_is_not_known_of_crops_is_left_out() -> None:
     card = dataset_card(
         make_manifest(

@@ -9,6 +9,7 @@ from ocr_ray.storage import (
     locate,
     read_bytes,
     read_json,
+    require_file,
     require_folder,
     write_bytes,
     write_json,
@@ -38,6 +39,14 @@ def test_a_folder_that_is_not_there_is_named(place) -> None:
     assert list_files(place / "nothing") == {}
     with pytest.raises(InputError, match=r"--pages-uri must name an existing folder.*nothing"):
         require_folder((place / "nothing").uri, "--pages-uri")
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_named(place) -> None:
+    write_json(place / "in/report.json", {})
+    assert require_file((place / "in/report.json").uri, "--focus") == place / "in/report.json"
+    for name in ("nothing.json", "in"):
+        with pytest.raises(InputError, match=rf"--focus must name an existing file.*{name}"):
+            require_file((place / name).uri, "--focus")
 
 
 def test_a_local_uri_becomes_absolute(tmp_path, monkeypatch) -> None:

@@ -1,12 +1,12 @@
 """What stands between the words of a maths problem: numbers and what they count, symbols, points, blanks."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from itertools import product
+from itertools import accumulate, product
 
 from ocr_ray.text.arithmetic import draw_number
-from ocr_ray.text.lengths import Bag, Way
+from ocr_ray.text.lengths import Bag, Way, choose
 from ocr_ray.text.productions import Random
 
 _COUNTERS = """
@@ -121,10 +121,67 @@ WORDS = frozenset(_WORD.findall(_ALL))
 def make_figures(characters: frozenset[str]) -> Bag:
     """Return the figures that need no character outside the set, which holds the digits."""
     return Bag(
-        Way(len(pattern), share, partial(_write, tuple(_RUN.findall(pattern))))
-        for pattern, share in _PATTERNS
-        if characters.issuperset(pattern.translate({ord(slot): None for slot in "#@$"}))
+        Way(len(pattern), share, partial(_write, _cut(pattern)))
+        for pattern, share in _list_printable(characters)
     )
+
+
+def make_focused_figures(
+    characters: frozenset[str], signs: Mapping[str, float], digits: Mapping[tuple[str, ...], float]
+) -> Bag:
+    """Return figures of which some are taken for what they hold, the others as often as ever to each other.
+
+    `signs` are the shares of figures that are to hold a sign; `digits` of those with numbers in which half of
+    the digits are of a set, such as `68`.
+    """
+    usual = list(_list_printable(characters))
+    shares_held = {sign: sum(share for pattern, share in usual if sign in pattern) for sign in signs}
+    signs = {sign: share / shares_held[sign] for sign, share in signs.items() if shares_held[sign]}
+    focused = [share * sum(signs[sign] for sign in signs if sign in pattern) for pattern, share in usual]
+    digits_share = sum(digits.values())
+    numbers = [(pattern, share) for pattern, share in usual if _is_any_number(pattern)]
+    write_digits = partial(_write_digits, tuple(digits), tuple(accumulate(digits.values())))
+    left = (1 - sum(focused) - digits_share) / sum(share for _, share in usual)
+    of_numbers = digits_share / sum(share for _, share in numbers)
+    ways = [
+        Way(len(pattern), share * left + more, partial(_write, _cut(pattern)))
+        for (pattern, share), more in zip(usual, focused, strict=True)
+    ]
+    ways += [
+        Way(len(pattern), share * of_numbers, partial(write_digits, _cut(pattern)))
+        for pattern, share in numbers
+    ]
+    return Bag(ways)
+
+
+def _list_printable(characters: frozenset[str]) -> Iterator[tuple[str, float]]:
+    """Yield the patterns that need no character outside the set, with their shares."""
+    for pattern, share in _PATTERNS:
+        if characters.issuperset(pattern.translate({ord(slot): None for slot in "#@$"})):
+            yield pattern, share
+
+
+def _is_any_number(pattern: str) -> bool:
+    """Return whether all digits of a figure are free, unlike those of months and hours."""
+    return "#" in pattern and not any(char in "@$" or char.isdigit() for char in pattern)
+
+
+def _cut(pattern: str) -> tuple[str, ...]:
+    return tuple(_RUN.findall(pattern))
+
+
+def _write_digits(
+    sets: Sequence[tuple[str, ...]], shares_so_far: Sequence[float], runs: tuple[str, ...], random: Random
+) -> str:
+    """Return a figure of which each digit is, at evens, one of a set; a number still begins with no 0."""
+    digits = sets[choose(shares_so_far, random)]
+    text = ""
+    for char in _write(runs, random):
+        if char.isdecimal() and random() < 0.5:
+            other = digits[int(random() * len(digits))]
+            char = other if other != "0" or text[-1:].isdecimal() else char
+        text += char
+    return text
 
 
 def _write(runs: tuple[str, ...], random: Random) -> str:

@@ -14,8 +14,10 @@ from ocr_ray.lines import FIRST_NUMBERS
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.text import arithmetic, figures
 from ocr_ray.text.arithmetic import ArithmeticConfig
+from ocr_ray.text.confusions import Confusion
 from ocr_ray.text.corpus import read_maths_words
 from ocr_ray.text.figures import make_figures
+from ocr_ray.text.focus import LINES_SHARE, Focus
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.text.holdout import MAX_SHARE, MIN_SHARE, Side
 from ocr_ray.text.lengths import Bag, choose
@@ -57,6 +59,8 @@ class TextMaterial:
     length_weights: tuple[tuple[int, float], ...] = ()
     """Lengths in characters, 1 to 200, with how often they are wanted; if none are given, they are even from
     the shortest to the longest of the config."""
+    confusions: tuple[Confusion, ...] = ()
+    """What a part of the lines is to hold more often than the others, as `keep_focusable` gives it."""
 
     def __post_init__(self) -> None:
         lengths = [length for length, _ in self.length_weights]
@@ -155,7 +159,10 @@ class TextSampler:
             )
         share = config.holdout_word_share
         self._sides = [
-            _LineSources(material, config, Side(held_out, share))
+            [
+                _LineSources(material, config, Side(held_out, share), is_focused=is_focused)
+                for is_focused in ((False, True) if material.confusions else (False,))
+            ]
             for held_out in ((False, True) if share else (False,))
         ]
 
@@ -164,7 +171,9 @@ class TextSampler:
         generator = keyed_generator(seed, "text", number)
         blocks = (generator.random(num).tolist() for num in repeat(_NUM_AHEAD))
         random = chain.from_iterable(blocks).__next__
-        source, length = self._sides[-1 if number >= FIRST_NUMBERS["test"] else 0].choose(random)
+        kinds = self._sides[-1 if number >= FIRST_NUMBERS["test"] else 0]
+        is_focused = len(kinds) > 1 and random() < LINES_SHARE
+        source, length = kinds[is_focused].choose(random)
         drawn = source.lines.draw(length, random)
         return LineText(
             text=drawn.text, markup=to_markup(drawn.text), source=source.name, grades=drawn.grades
@@ -184,12 +193,13 @@ class _Source(NamedTuple):
 class _LineSources:
     """The kinds of lines that are asked for, from the words and numbers of one side of the held-out ones."""
 
-    def __init__(self, material: TextMaterial, config: TextConfig, side: Side) -> None:
+    def __init__(self, material: TextMaterial, config: TextConfig, side: Side, *, is_focused: bool) -> None:
         self._material, self._config, self._side = material, config, side
         lengths = range(config.min_length, config.max_length + 1)
         self._weights = dict(material.length_weights) or dict.fromkeys(lengths, 1.0)
         self._longest = max(self._weights)
         self._vocabulary = _choose_words(material, config, side)
+        self._focus = Focus(material.confusions, self._vocabulary) if is_focused else None
         self._sources = list(self._list_sources())
         self._shares_so_far = list(accumulate(source.share for source in self._sources))
 
@@ -203,9 +213,10 @@ class _LineSources:
         words_share = 1 - config.arithmetic_share - config.mixed_share - config.sentence_share
         arithmetic_lines = ArithmeticLines(config.arithmetic, self._side, longest)
         if config.arithmetic_share:
-            yield self._weigh("arithmetic", config.arithmetic_share, arithmetic_lines)
+            lines = self._focus.choose_lines(arithmetic_lines) if self._focus else arithmetic_lines
+            yield self._weigh("arithmetic", config.arithmetic_share, lines)
         if config.mixed_share:
-            words, figures = self._make_words("mixed"), make_figures(self._material.characters)
+            words, figures = self._make_words("mixed"), self._make_figures()
             mixed_lines = MixedLines(words, figures, arithmetic_lines, side=self._side, longest=longest)
             yield self._weigh("mixed", config.mixed_share, mixed_lines)
         if config.sentence_share:
@@ -226,7 +237,10 @@ class _LineSources:
         corpus_words, corpus_share = self._vocabulary.lists[0]
         if corpus_share > _ROUNDING and not corpus_words:
             raise InputError(self._complain(name))
-        return self._vocabulary.make_words()
+        return self._focus.make_words() if self._focus else self._vocabulary.make_words()
+
+    def _make_figures(self) -> Bag:
+        return self._focus.make_figures() if self._focus else make_figures(self._material.characters)
 
     def _weigh(self, name: str, share: float, lines: Source) -> _Source:
         weights = {length: weight for length, weight in self._weights.items() if length in lines.lengths}

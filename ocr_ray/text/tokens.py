@@ -31,7 +31,7 @@ _BEHIND_AN_END = {
 }
 _BEFORE_A_BEGINNING = {("(", ""): 1.0, ("'", ""): 1.0, ('"', ""): 1.0}
 
-_NOVEL_SHARES = {1: 0.07, 2: 0.25, 3: 0.33, 4: 0.22, 5: 0.13}
+NOVEL_SHARES = {1: 0.07, 2: 0.25, 3: 0.33, 4: 0.22, 5: 0.13}
 """How often a word of random syllables has how many."""
 _NOVEL_LIMIT = 5000
 """Words that are looked at to find one that may be drawn; with a share of 1 % held out, 500 would do."""
@@ -56,12 +56,30 @@ class Vocabulary:
         """How many of the words are tied to the next by a `·`."""
         return self.punctuation_share * JOINT_SHARE if JOINT in self.characters else 0.0
 
+    @property
+    def syllables(self) -> tuple[str, ...]:
+        """What words of random syllables are made of."""
+        return tuple(filter(self.characters.__contains__, KS_X_1001))
+
+    @property
+    def marks(self) -> list[Mark]:
+        """What stands around a whole word, mostly nothing."""
+        return _list_marks(_AROUND_A_WORD, self.punctuation_share * (1 - JOINT_SHARE), self.characters)
+
     def make_words(self) -> Bag:
         """Return whole words."""
-        marks = _list_marks(_AROUND_A_WORD, self.punctuation_share * (1 - JOINT_SHARE), self.characters)
-        syllables = tuple(filter(self.characters.__contains__, KS_X_1001))
-        novel_words = _list_novel_words(syllables, self.novel_share, marks, self.side)
-        return Bag((*self._list_ways(marks), *novel_words))
+        return Bag(self.list_words())
+
+    def list_words(self) -> Iterator[Way]:
+        """Yield the ways to draw a whole word."""
+        yield from self.list_listed(self.marks)
+        yield from _list_novel_words(self.syllables, self.novel_share, self.marks, self.side)
+
+    def list_marked(self, char: str) -> Iterator[Way]:
+        """Yield the ways to draw a word of the lists with punctuation that holds a character."""
+        holding = {mark: weight for mark, weight in _AROUND_A_WORD.items() if char in mark}
+        _, *marks = _list_marks(holding, 1.0, self.characters)
+        yield from self.list_listed(marks)
 
     def make_starts(self) -> Bag:
         """Return ends of words that a line starts with."""
@@ -73,13 +91,14 @@ class Vocabulary:
         marks = _list_marks(_BEFORE_A_BEGINNING, self.punctuation_share, self.characters)
         return Bag(self._list_cut_ways(marks, keep_end=False))
 
-    def _list_ways(self, marks: Sequence[Mark]) -> Iterator[Way]:
+    def list_listed(self, marks: Sequence[Mark]) -> Iterator[Way]:
+        """Yield the ways to draw a word of the lists with one of the marks."""
         for words, share in self.lists:
             by_length: defaultdict[int, list[str]] = defaultdict(list)
             for word in words:
                 by_length[len(word)].append(word)
             for length, group in sorted(by_length.items()):
-                yield from _punctuate(length, share * len(group) / len(words), marks, partial(_pick, group))
+                yield from punctuate(length, share * len(group) / len(words), marks, partial(_pick, group))
 
     def _list_cut_ways(self, marks: Sequence[Mark], *, keep_end: bool) -> Iterator[Way]:
         """Yield the ways to draw what is left of a word that was cut somewhere inside.
@@ -98,7 +117,7 @@ class Vocabulary:
             for length in sorted(pieces):
                 if fitting := sorted(filter(self.side.fits, pieces[length])):
                     share_of_length = share * cuts[length] / cuts.total()
-                    yield from _punctuate(length, share_of_length, marks, partial(_pick, fitting))
+                    yield from punctuate(length, share_of_length, marks, partial(_pick, fitting))
 
 
 def join_words(words: Sequence[str], joint_share: float, random: Random) -> str:
@@ -126,15 +145,14 @@ def _list_novel_words(
     syllables: Sequence[str], share: float, marks: Sequence[Mark], side: Side
 ) -> Iterator[Way]:
     """Yield the ways to draw a word of 1 to 5 random syllables, each syllable as likely as the next."""
-    for length, share_of_length in _NOVEL_SHARES.items():
-        candidates = islice(map("".join, product(syllables, repeat=length)), _NOVEL_LIMIT)
-        reserve = next(filter(side.fits, candidates), None)
-        if reserve is not None:
-            draw = partial(_draw_novel, syllables, length, side, reserve)
-            yield from _punctuate(length, share * share_of_length, marks, draw)
+    for length, share_of_length in NOVEL_SHARES.items():
+        draw = make_novel(syllables, length, side)
+        if draw is not None:
+            yield from punctuate(length, share * share_of_length, marks, draw)
 
 
-def _punctuate(length: int, share: float, marks: Sequence[Mark], draw: partial[str]) -> Iterator[Way]:
+def punctuate(length: int, share: float, marks: Sequence[Mark], draw: partial[str]) -> Iterator[Way]:
+    """Yield the ways to draw a word of that length in its marks."""
     for before, behind, share_of_mark in marks:
         wrapped = partial(_wrap, before, behind, draw) if before or behind else draw
         yield Way(len(before) + length + len(behind), share * share_of_mark, wrapped)
@@ -146,6 +164,13 @@ def _wrap(before: str, behind: str, draw: partial[str], random: Random) -> str:
 
 def _pick(words: Sequence[str], random: Random) -> str:
     return words[int(random() * len(words))]
+
+
+def make_novel(syllables: Sequence[str], length: int, side: Side) -> partial[str] | None:
+    """Return what draws a word of that many random syllables, or None where a side has no such word."""
+    candidates = islice(map("".join, product(syllables, repeat=length)), _NOVEL_LIMIT)
+    reserve = next(filter(side.fits, candidates), None)
+    return None if reserve is None else partial(_draw_novel, syllables, length, side, reserve)
 
 
 def _draw_novel(syllables: Sequence[str], length: int, side: Side, reserve: str, random: Random) -> str:
