@@ -128,7 +128,7 @@ def _plan_again(claims: Claims, moved: MovedConfig) -> RenderInputs:
     """Return what the lines were rendered from; InputError if it is not the same any more."""
     place, flags = claims.place, claims.plan.flags
     if not claims.rules.is_rendered:
-        raise InputError(f"--rerender needs rendered lines, {place} holds crops; leave it out")
+        raise InputError(f"--rerender needs rendered lines, {place} holds lines of pages; leave it out")
     if not flags:
         raise InputError(f"--rerender needs the flags of the job, {place / PLAN} has none; leave it out")
     plan, inputs = plan_rendering(parse_flags(flags | _list_moved(moved)))

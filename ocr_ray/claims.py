@@ -52,7 +52,7 @@ def read_claims(place: Location) -> Claims:
         same = same and [row["path"] for row in rows] == [spec.path for spec in plan.parts]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"--lines-uri must be a dataset of render_lines or crop_pages of this version, {PLAN} or "
+            f"--lines-uri must be a dataset of render_lines, crop_pages or label_pages of this version, {PLAN} or "
             f"{MANIFEST} of {place} is not: {error!r}"
         ) from error
     if not same:
@@ -67,6 +67,8 @@ def _list_specs(config: Mapping[str, Any]) -> tuple[PartSpec, ...]:
     """Return the parts that a dataset must have."""
     if config["job"] == "crop_pages":
         return tuple(cut_crop_parts(config["pages"], config["spliced"], config["pages_per_part"]))
+    if config["job"] == "label_pages":
+        return tuple(cut_parts("train", 0, config["pages"], config["pages_per_part"]))
     numbers = count_lines(
         RenderConfig(
             out_uri="",

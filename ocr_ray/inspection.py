@@ -55,7 +55,7 @@ class Rules:
 
     config_sha256: str
     is_rendered: bool
-    """Rendered lines have numbers, fonts and a markup that prints as the text; crops have pages."""
+    """Rendered lines have numbers, fonts and a markup that prints as the text; lines of pages have pages."""
     fonts: frozenset[str]
     """Of train and validation."""
     test_fonts: frozenset[str]

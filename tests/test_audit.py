@@ -243,7 +243,9 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
     summary = audit_lines(AuditConfig(lines_uri=str(out)))
     manifest = read_json(locate(str(out)) / "manifest.json")
     assert (summary["lines"], summary["parts"]) == (manifest["counts"]["lines"], len(manifest["parts"]))
-    with pytest.raises(InputError, match=r"--rerender needs rendered lines, .* holds crops; leave it out"):
+    with pytest.raises(
+        InputError, match=r"--rerender needs rendered lines, .* holds lines of pages; leave it out"
+    ):
         audit_lines(AuditConfig(lines_uri=str(out), rerender=1))
     first, second = (out / f"train/part-0000{index}.parquet" for index in (0, 1))
     whole = {path: path.read_bytes() for path in (second, out / "manifest.json")}
@@ -272,7 +274,11 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
     [
         ("manifest.json", None, "must be a complete dataset, .* has no manifest.json; run its job again"),
         ("plan.json", None, "must be a complete dataset, .* has no plan.json"),
-        ("plan.json", {"config": {"job": "quickstart"}}, "must be a dataset of render_lines or crop_pages"),
+        (
+            "plan.json",
+            {"config": {"job": "quickstart"}},
+            "must be a dataset of render_lines, crop_pages or label_pages",
+        ),
         ("manifest.json", {"parts": []}, "must be of one run, those of .* are not; move manifest.json away"),
         ("manifest.json", {"config_sha256": "0" * 64}, "must be of one run"),
         ("plan.json", {"flags": {}, "seed": 3}, "--rerender needs the flags of the job, .* has none"),

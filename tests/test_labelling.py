@@ -12,7 +12,8 @@ import pytest
 from perfect_reader import DOUBT, learn, make_pages, write_unread
 from ray import cloudpickle
 
-from ocr_ray.errors import InputError
+from ocr_ray.audit import AuditConfig, audit_lines
+from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.labelling import LabelConfig, describe_flags, find_pages, label_pages, read_pages
 from ocr_ray.pages.labels import read_label
 from ocr_ray.pages.maker import MadePage
@@ -87,6 +88,11 @@ def test_pages_label_themselves_and_a_second_run_makes_nothing(
     out.filesystem.delete_file((out / "train/part-00001.parquet").path)
     third = read_pages(config, find_pages(unread), choose(pages))
     assert (third["parts_made"], third["digest_by_split"]) == (1, summary["digest_by_split"])
+    audited = audit_lines(AuditConfig(lines_uri=config.out_uri))
+    assert audited["lines"] == summary["lines"]
+    out.filesystem.delete_file((out / "train/part-00001.parquet").path)
+    with pytest.raises(ProductionError, match=r"part-00001.*label_pages.* --verify rows"):
+        audit_lines(AuditConfig(lines_uri=config.out_uri))
 
 
 def text_boxes(page: MadePage) -> list:
