@@ -165,8 +165,10 @@ def test_without_a_line_in_common_there_are_no_rates_and_nothing_breaks() -> Non
     assert nothing["overall"]["lines"] == 0
 
 
-def test_a_slice_that_the_baseline_lacks_has_one_side() -> None:
+def test_a_slice_of_two_reports_has_both_sides_unless_the_baseline_lacks_it() -> None:
     entry = describe_counts(count_lines(["가나"], ["가"]).sum(axis=0))
     found = put_beside({"last": entry}, {})["last"]
     assert found["lines"] == 1
     assert found["cer"] == {"here": 0.5, "baseline": None, "difference": None, "p_value": None}
+    worse = describe_counts(count_lines(["가나"], ["다라"]).sum(axis=0))
+    assert put_beside({"last": entry}, {"last": worse})["last"]["cer"]["difference"] == -0.5
