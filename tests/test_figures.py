@@ -5,14 +5,19 @@ import pytest
 
 from ocr_ray.text.arithmetic import CHARACTERS as ARITHMETIC_CHARACTERS
 from ocr_ray.text.canonical import canonical
-from ocr_ray.text.figures import CHARACTERS, COUNTERS, UNITS, WORDS, make_figures
+from ocr_ray.text.figures import CHARACTERS, COUNTERS, UNITS, WORDS, make_figures, make_focused_figures
+from ocr_ray.text.lengths import Bag
 from ocr_ray.text.markup import to_markup, to_text
 
 FIGURES = make_figures(CHARACTERS)
 
 
 def draw_figures(count: int, characters: frozenset[str] = CHARACTERS) -> list[str]:
-    bag, random = make_figures(characters), Random(1)
+    return draw_freely(make_figures(characters), count)
+
+
+def draw_freely(bag: Bag, count: int) -> list[str]:
+    random = Random(1)
     widths = random.choices(list(bag.share_by_width), list(bag.share_by_width.values()), k=count)
     return [bag.draw(width, random.random) for width in widths]
 
@@ -121,3 +126,25 @@ def test_choices_and_points_rise_from_left_to_right() -> None:
 def test_a_number_begins_with_no_zero_but_that_of_a_decimal() -> None:
     assert not any(re.search(r"(?<![0-9,.])0(?!\.)", figure) for figure in MANY)
     assert not any(re.search(r"\.[0-9]*0(?![0-9])", figure) for figure in MANY)
+
+
+def test_focused_figures_have_their_shares_and_the_others_theirs_to_each_other() -> None:
+    bag = make_focused_figures(CHARACTERS, {"⑤": 0.2, "→": 0.1}, {("6", "8"): 0.3})
+    drawn = draw_freely(bag, 40_000)
+
+    def share(form: str, figures: list[str]) -> float:
+        return sum(bool(re.search(form, figure)) for figure in figures) / len(figures)
+
+    assert share("⑤", drawn) == pytest.approx(0.2 + 0.4 * share("⑤", MANY), abs=0.01)
+    assert share("→", drawn) == pytest.approx(0.1 + 0.4 * share("→", MANY), abs=0.01)
+    assert share("보기", drawn) == pytest.approx(0.4 * share("보기", MANY), rel=0.15)
+    assert share("[68]{2}", drawn) > 3 * share("[68]{2}", MANY)
+    assert all(figure == canonical(figure) == to_text(to_markup(figure)) for figure in set(drawn))
+
+
+def test_a_digit_that_is_misread_stays_out_of_months_and_hours() -> None:
+    drawn = draw_freely(make_focused_figures(CHARACTERS, {}, {("9",): 1.0}), 20_000)
+    assert sum(figure.count("9") for figure in drawn) > 0.5 * sum(
+        map(len, re.findall("[0-9]", "".join(drawn)))
+    )
+    assert not any(re.search("[0-9]{2}월|오[전후] [0-9]{2}시", figure) for figure in drawn)

@@ -36,7 +36,7 @@ class Misreadings:
     @property
     def sha256(self) -> str:
         """The hash of the confusions, in whatever order the report has them."""
-        values = sorted(map(astuple, self.confusions))
+        values = list(map(astuple, self.confusions))
         return hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest()
 
 
