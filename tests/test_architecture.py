@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = {"text": 1, "render": 2, "pages": 2, "training": 2, "evaluation": 2}
+ROOMS = {"text": 1, "launch": 1, "render": 2, "pages": 2, "training": 2, "evaluation": 2}
 MODULES = {
     "errors": 0,
     "randomness": 0,
@@ -34,6 +34,8 @@ MODULES = {
     "contact_sheet": 1,
     "cli": 3,
     "cluster": 3,
+    "clustering": 3,
+    "spot": 3,
     "shards": 3,
     "inspection": 2,
     "rerendering": 2,

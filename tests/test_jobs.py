@@ -66,9 +66,13 @@ def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
 
 @pytest.mark.parametrize("job", JOBS)
 def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -> None:
-    known = {"plan_dataset": "--fonts", "audit_lines": "--lines-uri", "train_trocr": "--epochs"}.get(
-        job, "--out-uri"
-    )
+    known = {
+        "plan_dataset": "--fonts",
+        "audit_lines": "--lines-uri",
+        "train_trocr": "--epochs",
+        "check_cluster": "--cluster",
+        "watch_spot": "--gcs-address",
+    }.get(job, "--out-uri")
     wrong = known + "s"
     assert run(monkeypatch, job, *SMALL_JOBS.get(job, []), wrong, "1") == 2
     shown = capsys.readouterr()

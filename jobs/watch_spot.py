@@ -1,0 +1,13 @@
+"""Drain the Ray node of a spot instance that will be taken away; cluster.yaml starts this on workers."""
+
+from ocr_ray.cli import run_job
+from ocr_ray.spot import SpotConfig, watch_spot
+
+
+def main() -> None:
+    """Run the job."""
+    run_job(SpotConfig, watch_spot, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""An instance metadata service as EC2 has it, version 2: nothing is told without a token."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+TOKEN = "a-token-of-the-service"
+
+
+@dataclass
+class MetadataService:
+    """What the service tells, by path below /latest/meta-data; what is missing is a 404."""
+
+    entries: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+    asked: list[str] = field(default_factory=list)
+    is_ill: bool = False
+
+
+@contextmanager
+def serve_metadata(**entries: str) -> Iterator[MetadataService]:
+    """Serve entries on this machine; they may change meanwhile."""
+    service = MetadataService(
+        {name.replace("__", "/").replace("_", "-"): text for name, text in entries.items()}
+    )
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            if self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"]:
+                self._answer(200, TOKEN)
+            else:
+                self._answer(400)
+
+        def do_GET(self) -> None:
+            name = self.path.removeprefix("/latest/meta-data/")
+            service.asked.append(name)
+            if self.headers["X-aws-ec2-metadata-token"] != TOKEN:
+                self._answer(401)
+            elif service.is_ill:
+                self._answer(503)
+            elif name in service.entries:
+                self._answer(200, service.entries[name])
+            else:
+                self._answer(404)
+
+        def _answer(self, code: int, text: str = "") -> None:
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    service.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield service
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
