@@ -24,8 +24,8 @@ def run_job(
 ) -> NoReturn:
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
-    Exits with 0 when done, 1 when it failed, 2 when a flag or an input is wrong; a failure that knows what it
-    found prints its summary too. Logs go to standard error.
+    Exits with 0 when done, 1 when it failed or was stopped, 2 when a flag or an input is wrong; a failure
+    that knows what it found prints its summary too. Logs go to standard error.
     """
     logging.basicConfig(
         level=logging.INFO,
@@ -48,6 +48,10 @@ def run_job(
         log.error("%s", error)
         if isinstance(error, ProductionError) and error.summary is not None:
             _print_summary(error.summary)
+        sys.exit(1)
+    except SystemExit as request:
+        # Ray's answer to SIGTERM, as `ray job stop` sends it: the signal's number.
+        log.error("stopped by signal %s; what is done stays: run the same command to go on", request.code)
         sys.exit(1)
     _print_summary(summary)
     sys.exit(0)

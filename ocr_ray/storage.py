@@ -21,6 +21,9 @@ import pyarrow.fs as pafs
 
 from ocr_ray.errors import InputError
 
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What `ray job submit` sets in the driver of a job, which runs in a temporary copy of the code."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:
@@ -53,7 +56,7 @@ def locate(uri: str) -> Location:
     """Return where `uri`, a local path or `s3://bucket/key`, is.
 
     Raises:
-        InputError: another scheme, or no bucket.
+        InputError: another scheme, no bucket, or a relative path in a job that was submitted.
     """
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme == "s3":
@@ -63,7 +66,13 @@ def locate(uri: str) -> Location:
         return Location(_s3_filesystem(), path)
     if scheme not in ("", "file") or not uri:
         raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
-    return Location(pafs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).expanduser().resolve()))
+    path = Path(uri.removeprefix("file://")).expanduser()
+    if SUBMITTED in os.environ and not path.is_absolute():
+        raise InputError(
+            "a local path must begin with / in a submitted job, whose own folder Ray throws away, got "
+            f"{uri!r}; use an absolute path or s3://bucket/key"
+        )
+    return Location(pafs.LocalFileSystem(), str(path.resolve()))
 
 
 def locate_model(source: str) -> Location | str:
@@ -72,9 +81,8 @@ def locate_model(source: str) -> Location | str:
     Raises:
         InputError: it is none of these.
     """
-    place = locate(source)
-    if "://" in source or Path(place.path).is_dir():
-        return place
+    if "://" in source or Path(source).expanduser().is_dir():
+        return locate(source)
     if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source):
         raise InputError(f"a model must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
     return source

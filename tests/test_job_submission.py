@@ -1,0 +1,187 @@
+"""Jobs submitted to a cluster that asks for a token: what travels, how they end, stopped and resumed."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from killing import assert_same_dataset, kill_tree, list_parts, start_job
+from submitting import ROOT, Head, head_started
+
+from ocr_ray.training.trainer import SNAPSHOT
+
+pytestmark = pytest.mark.slow
+
+LIST_FILES = "find . -type f -printf '%s %P\\n'"
+SECRET = "AKIAPLANTED0SECRET00"
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    with head_started() as head:
+        yield head
+
+
+def plant(folder: Path) -> None:
+    """Lay the project into a folder, and beside it all that must not travel."""
+    for name in ("jobs", "ocr_ray"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in (".gitignore", ".rayignore", "pyproject.toml", "cluster.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    strays = (
+        ".env",
+        ".git/config",
+        ".venv/bin/python",
+        "credentials.json",
+        "data/lines/train/part.parquet",
+        "runs/run/plan.json",
+        "jobs/__pycache__/x.pyc",
+        "text/jobs/x.txt",
+    )
+    for name in strays:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(SECRET)
+
+
+def test_a_small_render_a_wrong_flag_and_what_travels(head, fonts, tmp_path) -> None:
+    """Three jobs at once, since each waits for its driver to start."""
+    plant(tmp_path)
+    client, out = head.client(), tmp_path / "lines"
+    code = {"working_dir": str(tmp_path)}
+    render = ["python", "-m", "jobs.render_lines", "--fonts", fonts[0].name, "--num-lines", "9"]
+    listing = client.submit_job(entrypoint=LIST_FILES, runtime_env=code)
+    wrong = client.submit_job(entrypoint=shlex.join([*render, "--out-uris", "x"]), runtime_env=code)
+    relative = client.submit_job(entrypoint=shlex.join([*render, "--out-uri", "lines"]), runtime_env=code)
+    words = ["submit", "--working-dir", ".", "--", *render, "--out-uri", str(out)]
+    shown = head.run(*words, folder=tmp_path)
+
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    job_id = re.search(r"Job '(\w+)' succeeded", shown.stdout)[1]
+    summary = json.loads(head.logs(job_id).splitlines()[-1])
+    assert (summary["lines"], summary["out_uri"]) == (9, str(out))
+    assert json.loads((out / "manifest.json").read_text())["counts"]["lines"] == 9
+
+    assert head.wait_for_end(listing).status == "SUCCEEDED"
+    found = [line.split(" ", 1) for line in head.logs(listing).splitlines() if line[:1].isdigit()]
+    names = {name for size, name in found if name.endswith((".py", ".txt"))}
+    files = [path for folder in ("jobs", "ocr_ray") for path in (ROOT / folder).rglob("*.*")]
+    assert names == {str(path.relative_to(ROOT)) for path in files if path.suffix in (".py", ".txt")}
+    assert len(names) == len(found)
+    assert sum(int(size) for size, _ in found) < 2_000_000
+
+    info = head.wait_for_end(wrong)
+    assert (info.status, info.driver_exit_code) == ("FAILED", 2)
+    assert "--out-uris" in info.message
+    info = head.wait_for_end(relative)
+    assert (info.status, info.driver_exit_code) == ("FAILED", 2)
+    assert "a local path must begin with / in a submitted job" in info.message
+
+
+@pytest.mark.parametrize("token", [None, "0" * 32])
+def test_without_the_token_nothing_is_accepted(token: str | None, head, tmp_path) -> None:
+    environment = head.stranger
+    if token:
+        environment = head.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+        (tmp_path / "token").write_text(token)
+    num_jobs = len(head.client().list_jobs())
+    shown = head.run("submit", "--", "touch", str(tmp_path / "reached"), environment=environment)
+    assert shown.returncode != 0
+    assert ("Invalid" if token else "Missing") + " authentication token" in shown.stdout + shown.stderr
+    assert len(head.client().list_jobs()) == num_jobs
+    program = f"import ray; ray.init('{head.gcs_address}')"
+    joined = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=False
+    )
+    assert joined.returncode != 0
+    assert not (tmp_path / "reached").exists()
+
+
+def small_lines(out: Path, fonts) -> dict[str, object]:
+    names = [font.name for font in fonts]
+    return {"out-uri": str(out), "num-lines": 4_000, "seed": 3, "lines-per-part": 100, "fonts": names}
+
+
+def small_training(place: Path, lines: Path) -> dict[str, object]:
+    """Two epochs; each validation leaves a checkpoint, each part of an epoch takes seconds."""
+    return {
+        "lines-uri": str(lines),
+        "model": "tiny",
+        "run-name": "run",
+        "runs-uri": str(place / "runs"),
+        "models-uri": str(place / "models"),
+        "epochs": 2,
+        "batch-size": 8,
+        "lr": 5e-4,
+        "validate-every-lines": 800,
+    }
+
+
+def small_evaluation(place: Path, lines: Path) -> dict[str, object]:
+    return {
+        "model-uri": str(place / "models/best_ocr"),
+        "lines-uri": str(lines),
+        "out-uri": str(place / "report"),
+        "split": "train",
+        "num-workers": 1,
+    }
+
+
+def run_here(job: str, flags: dict[str, object], log_path: Path) -> None:
+    """Run a job on a Ray of its own, undisturbed."""
+    process = start_job(job, flags, log_path)
+    try:
+        assert process.wait(timeout=900) == 0, log_path.read_text()
+    finally:
+        if process.poll() is None:
+            kill_tree(process.pid)
+
+
+def has_checkpoint(place: Path) -> bool:
+    """Return whether Ray lists a checkpoint of the run."""
+    snapshot = place / "runs/run" / SNAPSHOT
+    return snapshot.exists() and '"checkpoint_' in snapshot.read_text()
+
+
+@pytest.mark.soak
+def test_jobs_that_are_stopped_and_submitted_again_end_as_if_they_had_not_been(head, fonts, tmp_path) -> None:
+    """Render, train, evaluate: each is stopped once on the way; the same is made undisturbed and local."""
+    own, other = tmp_path / "cluster", tmp_path / "local"
+    own.mkdir()
+    other.mkdir()
+    steps = [
+        ("render_lines", lambda place: small_lines(place / "lines", fonts), lambda: num_parts(own) > 2),
+        ("train_trocr", lambda place: small_training(place, place / "lines"), lambda: has_checkpoint(own)),
+        (
+            "evaluate_trocr",
+            lambda place: small_evaluation(place, place / "lines"),
+            lambda: len(list((own / "report/predictions").glob("*.parquet"))) > 2,
+        ),
+    ]
+    for job, flags, is_time in steps:
+        told = head.stop_when(is_time, job, flags(own))
+        assert "run the same command to go on" in told
+        summary = json.loads(head.finish(job, flags(own)))
+        run_here(job, flags(other), tmp_path / "log")
+        assert summary == summary | {
+            "render_lines": {"unlisted_files": 0},
+            "train_trocr": {"trained": True},
+        }.get(job, {})
+    assert summary["parts_kept"] > 2
+    assert_same_dataset(str(own / "lines"), str(other / "lines"))
+    for name in ("best_ocr", "trained_ocr"):
+        weights, undisturbed = (
+            (place / "models" / name / "model.safetensors").read_bytes() for place in (own, other)
+        )
+        assert weights == undisturbed
+    report, undisturbed = (json.loads((place / "report/report.json").read_text()) for place in (own, other))
+    for key in report.keys() - {"config", "hashes"}:
+        assert report[key] == undisturbed[key], key
+
+
+def num_parts(place: Path) -> int:
+    return len(list_parts(str(place / "lines"))) if (place / "lines").exists() else 0
