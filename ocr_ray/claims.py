@@ -52,8 +52,8 @@ def read_claims(place: Location) -> Claims:
         same = same and [row["path"] for row in rows] == [spec.path for spec in plan.parts]
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"--lines-uri must be a dataset of render_lines, crop_pages or label_pages of this version, {PLAN} or "
-            f"{MANIFEST} of {place} is not: {error!r}"
+            "--lines-uri must be a dataset of render_lines, crop_pages or label_pages of this version, "
+            f"{PLAN} or {MANIFEST} of {place} is not: {error!r}"
         ) from error
     if not same:
         raise InputError(
