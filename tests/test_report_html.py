@@ -356,6 +356,7 @@ def test_the_least_that_a_quotient_can_be_is_said_so() -> None:
         ("is_x", True, "yes"),
         ("cer", None, "–"),
         ("names", ["a<", 2], "a&lt;, 2"),
+        ("opening", "", "(empty)"),
         ("path", "x" * 600, "x" * 500 + "…"),
     ],
 )
