@@ -39,7 +39,7 @@ HEADLINE = {
     "cer": "character error rate",
     "wer": "word error rate",
     "exact_match": "lines without any error",
-    "character_accuracy": "characters of the truth that were read",
+    "character_accuracy": "characters that were read",
 }
 MAX_CONFUSIONS = 30
 MAX_CONFUSION_IMAGES = 3

@@ -69,7 +69,8 @@ def show_value(name: str, value: Any) -> str:
     if isinstance(value, float):
         is_share = any(word in SHARES for word in name.split("_"))
         return show_percent(value) if is_share else f"{value:,.4g}"
-    return show_text(", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value))
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return show_text(text) or "(empty)"
 
 
 def draw_table(heads: Sequence[Head], rows: Iterable[Sequence[Cell]]) -> str:
