@@ -50,8 +50,8 @@ class SourceConfig:
     model: str | None = None
     """Hub id or folder of the model to be trained: characters that its tokenizer loses are left out."""
     focus: str | None = None
-    """report.json of evaluate_trocr: half of the lines hold more of the characters that it says were misread,
-    for a dataset to train on besides the others. None: all characters come as they come."""
+    """report.json of evaluate_trocr: half of the lines hold more of what was misread, for a dataset besides
+    the others. None: all characters come as they come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
