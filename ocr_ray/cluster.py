@@ -3,21 +3,26 @@
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private.state import state
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ocr_ray.errors import InputError
-from ocr_ray.storage import Location, write_bytes
+from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.storage import Location, exists, locate, read_json, write_bytes
 
 log = logging.getLogger(__name__)
+
+BOOTSTRAP = "~/ray_bootstrap_config.yaml"
+"""JSON that `ray up` leaves on the head, where the drivers of `ray job submit` run: the nodes there may be.
+
+Ray itself tells a driver only of the nodes there are.
+"""
 
 
 @contextmanager
@@ -31,20 +36,34 @@ def ray_session(
 
     Raises:
         InputError: a local folder that another node does not see.
+        ProductionError: Ray does not start, or is not there to be joined.
     """
     if ray.is_initialized():
         yield
         return
-    if is_joined():
-        ray.init(log_to_driver=False)
-    else:
-        ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+    _init(num_cpus)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
         check_places(reads=reads, writes=writes)
         yield
     finally:
         ray.shutdown()
+
+
+def _init(num_cpus: int | None) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            ray.init(log_to_driver=False)
+        else:
+            ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+    except Exception as error:  # Ray raises a bare one where its processes do not start in time
+        wanted = (
+            f"RAY_ADDRESS={address} must name a Ray that is up, of this version and with this RAY_AUTH_MODE"
+            if address
+            else "Ray must start on this machine, which may be too busy: run the job again"
+        )
+        raise ProductionError(f"{wanted}; {error}") from error
 
 
 def is_joined() -> bool:
@@ -92,7 +111,9 @@ def list_nodes() -> list[dict[str, Any]]:
 
 
 def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
-    """Return how many workers of one CPU, or one GPU, there may be; None: as many as the cluster has now.
+    """Return how many workers of one CPU each, and with `use_gpu` one GPU, are to be started.
+
+    None: as many as there can be, nodes included that the autoscaler has not started yet.
 
     Raises:
         InputError: there can never be as many, so that they would be waited for in vain.
@@ -100,16 +121,30 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     kind = "GPU" if use_gpu else "CPU"
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     there = int(resources.get(kind, 0))
-    wanted = wanted or max(1, there)
-    # What the autoscaler may start; None without one. Ray Train asks the same.
-    limits = state.get_max_resources_from_cluster_config() or {}
-    most = max(there, limits.get(kind, 0))
+    bootstrap = locate(BOOTSTRAP)
+    limit = count_limit(read_json(bootstrap), use_gpu=use_gpu) if is_joined() and exists(bootstrap) else 0
+    most = max(there, limit)
+    wanted = wanted or max(1, most)
     if most < wanted:
         raise InputError(
             f"{wanted} workers need a {kind} each, there are {there} and can be no more than {most}; "
             "give fewer --num-workers, or raise max_workers of the cluster"
         )
+    if there < wanted:
+        log.info("%d workers need a %s each, the cluster has %d and starts more", wanted, kind, there)
     return wanted
+
+
+def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
+    """Return how many such workers all nodes together hold that an autoscaler may start.
+
+    Ray starts no node with a GPU for a worker that needs none.
+    """
+    places: list[int] = []
+    for node_type in cluster["available_node_types"].values():
+        cpus, gpus = (int(node_type["resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
+        places += [min(cpus, gpus) if use_gpu else 0 if gpus else cpus] * node_type["max_workers"]
+    return sum(sorted(places, reverse=True)[: cluster["max_workers"]])
 
 
 @contextmanager

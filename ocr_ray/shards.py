@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Literal
 
 import ray
-import ray.data
 
 from ocr_ray.balance import Balance
 from ocr_ray.cards import NUM_SHOWN_LINES, dataset_card
@@ -40,6 +39,7 @@ from ocr_ray.parts import (
 )
 from ocr_ray.progress import Progress, count_part
 from ocr_ray.storage import Location, exists, list_files, write_bytes, write_json
+from ocr_ray.stragglers import map_rows
 
 log = logging.getLogger(__name__)
 
@@ -136,10 +136,7 @@ def _run_parts(
 ) -> Iterator[tuple[PartStats, Balance, bool]]:
     """Yield what is known of each part as it is done, and whether it was made."""
     rows = [{"spec": json.dumps(asdict(part))} for part in parts]
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-        make, compute=ray.data.TaskPoolStrategy(size=engine.num_cpus), num_cpus=1
-    )
-    for row in dataset.iter_rows():
+    for row in map_rows(rows, make, num_cpus=engine.num_cpus):
         yield PartStats.from_json(row["stats"]), Balance.from_json(row["balance"]), row["made"]
 
 

@@ -5,10 +5,12 @@
 """
 
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,8 +23,14 @@ import pyarrow.fs as pafs
 
 from ocr_ray.errors import InputError
 
+<<<<<<< HEAD
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What `ray job submit` sets in the driver of a job, which runs in a temporary copy of the code."""
+=======
+log = logging.getLogger(__name__)
+
+SLOW_S = 5.0
+>>>>>>> scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +128,28 @@ def check_reachable(location: Location, flag: str) -> None:
         InputError: it cannot, the bucket is missing, or a file stands where a folder must be.
     """
     try:
-        if not location.is_local:
-            bucket = location.path.split("/", 1)[0]
-            if location.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
-                raise InputError(f"{flag} must lie in a bucket that exists, there is no s3://{bucket}")
-        is_file = location.filesystem.get_file_info(location.path).type == pafs.FileType.File
+        with told_if_slow(location):
+            if not location.is_local:
+                bucket = location.path.split("/", 1)[0]
+                if location.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
+                    raise InputError(f"{flag} must lie in a bucket that exists, there is no s3://{bucket}")
+            is_file = location.filesystem.get_file_info(location.path).type == pafs.FileType.File
     except OSError as error:
         raise InputError(f"{flag} must be a place that can be read, {location} cannot: {error}") from error
     if is_file:
         raise InputError(f"{flag} must be a folder, {location} is a file")
+
+
+@contextmanager
+def told_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[None]:
+    """Warn if what is done meanwhile takes long: ten attempts at an S3 that is away take over a minute."""
+    timer = threading.Timer(after_s, log.warning, ("%s has not answered for %.0f s", location, after_s))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def require_folder(uri: str, flag: str) -> Location:

@@ -17,12 +17,23 @@ from ocr_ray.storage import list_files, locate, read_bytes, read_json
 WAIT_S = 120
 
 
-def start_job(job: str, flags: Mapping[str, Any], log_path: Path, *, address: str = "") -> subprocess.Popen:
+def start_job(
+    job: str,
+    flags: Mapping[str, Any],
+    log_path: Path,
+    *,
+    address: str = "",
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen:
     """Start the driver of a job in a session of its own; it joins the Ray at `address`, or starts one."""
     command = [sys.executable, "-m", f"jobs.{job}", *list_arguments(flags)]
     with log_path.open("a") as log:
         return subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, env=os.environ | {"RAY_ADDRESS": address}
+            command,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env={**os.environ, **(environment or {}), "RAY_ADDRESS": address},
         )
 
 

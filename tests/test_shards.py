@@ -1,6 +1,7 @@
 """The engine over one Ray session, with lines that need no renderer."""
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -8,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -35,6 +37,14 @@ PLAN = plan_numbers(120, items_per_part=50, num_validation=9, flags={"seed": 3},
 
 def make_rows_slowly(shared: float, spec: PartSpec) -> Iterator[TextLine | Reject]:
     time.sleep(shared)
+    yield from make_rows(None, spec)
+
+
+def make_rows_where_workers_die(shared: Path, spec: PartSpec) -> Iterator[TextLine | Reject]:
+    """Yield the rows of a part; the worker that makes the second one of train dies six times."""
+    if (spec.split, spec.index) == ("train", 1) and len(list(shared.iterdir())) < 6:
+        (shared / str(os.getpid())).touch()
+        os._exit(1)
     yield from make_rows(None, spec)
 
 
@@ -151,6 +161,15 @@ def test_two_drivers_at_one_place_give_the_same_dataset(whole, tmp_path) -> None
     assert read_parts(out) == read_parts(whole)
     assert sorted(list_files(out)) == sorted(PLAN.names)
     assert read_json(out / "manifest.json")["parts"] == read_json(whole / "manifest.json")["parts"]
+
+
+def test_a_part_is_made_however_often_its_worker_dies(whole, tmp_path) -> None:
+    """Ray would give a task up after three."""
+    (tmp_path / "deaths").mkdir()
+    out = locate(str(tmp_path / "lines"))
+    produce(out, PLAN, make_rows_where_workers_die, tmp_path / "deaths", ENGINE)
+    assert len(list((tmp_path / "deaths").iterdir())) == 6
+    assert read_parts(out) == read_parts(whole)
 
 
 def test_a_run_whose_plan_was_replaced_writes_no_manifest(tmp_path) -> None:

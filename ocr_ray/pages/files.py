@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 from ocr_ray.errors import CropError, InputError, LabelError, RowError
 from ocr_ray.lines import Reject
 from ocr_ray.pages.archives import MAX_ENTRIES, Archive
-from ocr_ray.storage import Location, list_files
+from ocr_ray.storage import Location, list_files, told_if_slow
 
 IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg"})
 LABEL_ENDING = "json"
@@ -70,7 +70,8 @@ class PageStore:
 
     def __init__(self, place: Location) -> None:
         try:
-            kind = place.filesystem.get_file_info(place.path).type
+            with told_if_slow(place):
+                kind = place.filesystem.get_file_info(place.path).type
         except OSError as error:
             raise InputError(f"pages must be in a place that can be read, {place} cannot: {error}") from error
         self._folder, self._only = place, ""
