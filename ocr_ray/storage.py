@@ -23,14 +23,11 @@ import pyarrow.fs as pafs
 
 from ocr_ray.errors import InputError
 
-<<<<<<< HEAD
-SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""What `ray job submit` sets in the driver of a job, which runs in a temporary copy of the code."""
-=======
 log = logging.getLogger(__name__)
 
+SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""What `ray job submit` sets in the driver of a job, which runs in a temporary copy of the code."""
 SLOW_S = 5.0
->>>>>>> scaling
 
 
 @dataclass(frozen=True, slots=True)
