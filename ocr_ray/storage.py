@@ -66,13 +66,13 @@ def locate(uri: str) -> Location:
         return Location(_s3_filesystem(), path)
     if scheme not in ("", "file") or not uri:
         raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
-    path = Path(uri.removeprefix("file://")).expanduser()
-    if SUBMITTED in os.environ and not path.is_absolute():
+    local = Path(uri.removeprefix("file://")).expanduser()
+    if SUBMITTED in os.environ and not local.is_absolute():
         raise InputError(
             "a local path must begin with / in a submitted job, whose own folder Ray throws away, got "
             f"{uri!r}; use an absolute path or s3://bucket/key"
         )
-    return Location(pafs.LocalFileSystem(), str(path.resolve()))
+    return Location(pafs.LocalFileSystem(), str(local.resolve()))
 
 
 def locate_model(source: str) -> Location | str:
