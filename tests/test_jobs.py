@@ -170,6 +170,21 @@ def test_a_failed_job_exits_1(tmp_path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1() -> None:
+    """Ray answers SIGTERM in a driver by this exit; the real signal is sent where jobs are submitted."""
+    program = (
+        "import sys\n"
+        "from dataclasses import dataclass\n"
+        "from ocr_ray.cli import run_job\n"
+        "@dataclass(frozen=True)\n"
+        "class Config:\n    pass\n"
+        "run_job(Config, lambda config: sys.exit(15), description=None)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "stopped by signal 15; what is done stays: run the same command to go on" in result.stderr
+
+
 @pytest.mark.slow
 def test_a_real_job_ends_with_its_summary_and_refuses_another_seed(
     ray_session, fonts, monkeypatch, capsys, tmp_path

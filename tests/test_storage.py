@@ -1,14 +1,20 @@
+<<<<<<< HEAD
 import time
+=======
+from pathlib import Path
+>>>>>>> submit
 
 import pytest
 
 from ocr_ray.errors import InputError
 from ocr_ray.storage import (
+    SUBMITTED,
     copy_files,
     exists,
     list_files,
     local_copy,
     locate,
+    locate_model,
     read_bytes,
     read_json,
     require_file,
@@ -94,3 +100,23 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path) -> None:
     with pytest.raises(TypeError):
         write_bytes(place, "not bytes")  # type: ignore[arg-type]
     assert read_bytes(place) == b"old"
+
+
+@pytest.mark.parametrize("uri", ["lines", "./lines", "file://lines"])
+def test_a_relative_path_is_refused_in_a_submitted_job_alone(uri: str, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate(uri).path == str(tmp_path / "lines")
+    monkeypatch.setenv(SUBMITTED, "{}")
+    with pytest.raises(InputError, match=r"must begin with / in a submitted job.*got '.*lines'"):
+        locate(uri)
+    assert locate(str(tmp_path)).path == str(tmp_path)
+    assert locate("~/lines").path == str(Path.home() / "lines")
+
+
+def test_a_model_of_the_hub_may_be_named_in_a_submitted_job(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/best_ocr").mkdir(parents=True)
+    monkeypatch.setenv(SUBMITTED, "{}")
+    assert locate_model("team-lucid/trocr-small-korean") == "team-lucid/trocr-small-korean"
+    with pytest.raises(InputError, match="must begin with / in a submitted job"):
+        locate_model("models/best_ocr")
