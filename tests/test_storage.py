@@ -1,8 +1,5 @@
-<<<<<<< HEAD
 import time
-=======
 from pathlib import Path
->>>>>>> submit
 
 import pytest
 
