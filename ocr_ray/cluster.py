@@ -121,9 +121,7 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     kind = "GPU" if use_gpu else "CPU"
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     there = int(resources.get(kind, 0))
-    bootstrap = locate(BOOTSTRAP)
-    limit = count_limit(read_json(bootstrap), use_gpu=use_gpu) if is_joined() and exists(bootstrap) else 0
-    most = max(there, limit)
+    most = max(there, find_limit(use_gpu=use_gpu) or 0)
     wanted = wanted or max(1, most)
     if most < wanted:
         raise InputError(
@@ -135,10 +133,19 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     return wanted
 
 
-def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
-    """Return how many such workers all nodes together hold that an autoscaler may start.
+def find_limit(*, use_gpu: bool) -> int | None:
+    """Return `count_limit` of the cluster that jobs join; None where no autoscaler is known of."""
+    bootstrap = locate(BOOTSTRAP)
+    if not (is_joined() and exists(bootstrap)):
+        return None
+    return count_limit(read_json(bootstrap), use_gpu=use_gpu)
 
-    Ray starts no node with a GPU for a worker that needs none.
+
+def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
+    """Return how many workers of one CPU, or one CPU and one GPU, an autoscaler has nodes for.
+
+    Nodes with a GPU count for those alone that need it: Ray would start them for other work once there is
+    more of that than the other nodes hold.
     """
     places: list[int] = []
     for node_type in cluster["available_node_types"].values():

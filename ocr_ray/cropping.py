@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import ray
 import tyro
 
-from ocr_ray.cluster import ray_session
+from ocr_ray.cluster import find_limit, ray_session
 from ocr_ray.commands import changed_flags
 from ocr_ray.errors import InputError, RowError
 from ocr_ray.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 
 PROBLEMS, PREVIEW = "pages.parquet", "preview.html"
 PAGES_PER_TASK, TASKS_AHEAD = 1024, 256
-"""Labels read in one task, and tasks handed to Ray at once."""
+"""Labels read in one task, and tasks handed to Ray at once where no limit of CPUs is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,10 +131,11 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
 def _survey(store: PageStore, files: Sequence[PageFile], config: CropConfig) -> Iterator[pa.Table]:
     """Yield what the labels say of all pages, in the order of `files`."""
     survey = ray.remote(_survey_some).options(num_cpus=1)
+    num_ahead = min(config.num_cpus or TASKS_AHEAD, find_limit(use_gpu=False) or TASKS_AHEAD)
     ahead: deque[ray.ObjectRef[pa.Table]] = deque()
     for start in range(0, len(files), PAGES_PER_TASK):
         ahead.append(survey.remote(store, files[start : start + PAGES_PER_TASK], config))
-        if len(ahead) == (config.num_cpus or TASKS_AHEAD):
+        if len(ahead) == num_ahead:
             yield ray.get(ahead.popleft())
     while ahead:
         yield ray.get(ahead.popleft())

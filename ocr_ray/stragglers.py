@@ -1,7 +1,8 @@
 """Rows made by Ray Data, and those that hold up the end made a second time elsewhere.
 
-All tasks are handed to Ray at once. So what waits for a CPU is what the autoscaler sees: it grows a cluster
-without nodes to its limit in one step, and nothing is left of the demand when the driver dies.
+As many tasks are handed to Ray at once as may ever run at once. So what waits for a CPU is what the
+autoscaler sees: it grows a cluster without nodes to its limit in one step, and nothing is left of the demand
+when the driver dies.
 """
 
 import logging
@@ -16,7 +17,7 @@ import ray
 import ray.data
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ocr_ray.cluster import list_nodes
+from ocr_ray.cluster import find_limit, list_nodes
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +34,11 @@ def map_rows(rows: Sequence[Row], make: Make, *, num_cpus: int | None) -> Iterat
     `make` may be called twice with a row: where a node is lost, and where fewer rows than CPUs are left and
     one is late; what comes first counts.
     """
-    timed = partial(_make_row, make=make)
+    timed, count = partial(_make_row, make=make), len(rows)
+    size = min(count, num_cpus or count, find_limit(use_gpu=False) or count)
     dataset = ray.data.from_items(
-        [{**row, "index": index} for index, row in enumerate(rows)], override_num_blocks=len(rows)
-    ).map(timed, compute=ray.data.TaskPoolStrategy(size=min(num_cpus or len(rows), len(rows))), num_cpus=1)
+        [{**row, "index": index} for index, row in enumerate(rows)], override_num_blocks=count
+    ).map(timed, compute=ray.data.TaskPoolStrategy(size=size), num_cpus=1)
     # With it, Ray Data hands on as many tasks as there were CPUs up to twenty seconds ago.
     dataset.context.op_resource_reservation_enabled = False
     watch = _Watch(dataset, rows, timed, num_cpus)

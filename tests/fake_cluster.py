@@ -32,7 +32,10 @@ def find_free_port() -> int:
 
 
 class FakeCluster:
-    """A head without CPUs, and up to `max_workers` nodes of one CPU each, ended after six seconds idle."""
+    """A head without CPUs, up to `max_workers` nodes of two CPUs each, and one that has a GPU besides.
+
+    Nodes are ended after six seconds idle.
+    """
 
     def __init__(self, folder: Path, *, max_workers: int, upscaling_speed: float) -> None:
         self._ip, self._port = ray.util.get_node_ip_address(), find_free_port()
@@ -78,10 +81,10 @@ class FakeCluster:
             "disable_launch_config_check": True,
             "launch_multiple": True,
         }
-        cpu = {"CPU": 1, "object_store_memory": 100_000_000}
+        cpu = {"CPU": 2, "object_store_memory": 100_000_000}
         return {
             "cluster_name": "fake",
-            "max_workers": max_workers,
+            "max_workers": max_workers + 1,
             "upscaling_speed": upscaling_speed,
             "idle_timeout_minutes": 0.1,
             "provider": provider,
@@ -89,6 +92,7 @@ class FakeCluster:
             "available_node_types": {
                 HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
                 "cpu": {"resources": cpu, "node_config": {}, "min_workers": 0, "max_workers": max_workers},
+                "gpu": {"resources": cpu | {"GPU": 1}, "node_config": {}, "min_workers": 0, "max_workers": 1},
             },
             **{name: {} for name in ("auth", "docker", "file_mounts")},
             **{name: [] for name in UNUSED},

@@ -17,9 +17,10 @@ from ocr_ray.rendering import RenderConfig, describe_flags
 
 pytestmark = pytest.mark.slow
 
-MAX_WORKERS = 3
-NUM_PARTS = 25
-"""24 of train, and that of validation, which is empty."""
+MAX_WORKERS, MAX_CPUS = 3, 6
+"""Of the nodes without a GPU."""
+NUM_PARTS = 5
+"""Four of train, and that of validation, which is empty."""
 CONFIG = yaml.safe_load(Path(__file__).parents[1].joinpath("cluster.yaml").read_text())
 
 
@@ -68,7 +69,7 @@ def watching(cluster: FakeCluster) -> Iterator[Seen]:
 def config(fonts, tmp_path) -> RenderConfig:
     return RenderConfig(
         out_uri=str(tmp_path / "lines"),
-        num_lines=24_000,
+        num_lines=NUM_PARTS * 1000 - 1000,
         lines_per_part=1000,
         validation_share=0.0,
         fonts=tuple(font.name for font in fonts),
@@ -92,7 +93,7 @@ def test_the_first_demand_is_the_missing_parts_and_ends_with_the_driver(cluster,
 @pytest.mark.soak
 def test_a_cluster_grows_at_once_loses_a_node_and_shrinks_to_nothing(cluster, config, tmp_path) -> None:
     cluster.wait_for(lambda: cluster.count_launched() == 0)
-    log_path = tmp_path / "log"
+    config, log_path = replace(config, num_lines=24_000), tmp_path / "log"
     with watching(cluster) as seen:
         job = start(cluster, "render_lines", describe_flags(config), log_path)
         try:
@@ -102,7 +103,7 @@ def test_a_cluster_grows_at_once_loses_a_node_and_shrinks_to_nothing(cluster, co
         finally:
             if job.poll() is None:
                 kill_tree(job.pid)
-    assert max(seen.waiting) == NUM_PARTS
+    assert max(seen.waiting) == MAX_CPUS
     assert max(seen.launched) == MAX_WORKERS
     assert len(seen.nodes) >= MAX_WORKERS
     cluster.wait_for(lambda: cluster.count_launched() == 0)
@@ -127,8 +128,8 @@ def test_training_waits_for_nodes_and_is_refused_where_there_can_never_be_enough
         "epochs": 1,
     }
     cluster.wait_for(lambda: cluster.count_launched() == 0)
-    assert start(cluster, "train_trocr", flags | {"num-workers": 4}, log_path).wait(timeout=300) == 2
-    assert "4 workers need a CPU each, there are 0 and can be no more than 3" in log_path.read_text()
+    assert start(cluster, "train_trocr", flags | {"num-workers": 7}, log_path).wait(timeout=300) == 2
+    assert "7 workers need a CPU each, there are 0 and can be no more than 6" in log_path.read_text()
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs/run").glob("checkpoint*"))
     assert start(cluster, "train_trocr", flags, log_path).wait(timeout=300) == 0
     assert json.loads(log_path.read_text().splitlines()[-1])["finished"]

@@ -5,78 +5,78 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from ray.cluster_utils import Cluster
 
 pytestmark = pytest.mark.slow
 
+NUM_ROWS = 8
 PROGRAM = """
-import json, os, sys, time, uuid
+import json, sys, time, uuid
 from pathlib import Path
 import ray
 from ocr_ray.cluster import ray_session
 from ocr_ray.stragglers import map_rows
 
-folder, hanging, num_cpus = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+calls, num_rows, head, other = Path(sys.argv[1]), int(sys.argv[2]), *sys.argv[3:]
 
 def make(row):
-    (folder / f"{row['number']}-{uuid.uuid4().hex}").touch()
-    while row["number"] > 1 and ray.get_runtime_context().get_node_id() == hanging:
+    (calls / f"{row['run']} {row['number']} {uuid.uuid4().hex}").touch()
+    while row["number"] > 1 and ray.get_runtime_context().get_node_id() == row["hanging"]:
         time.sleep(0.1)
     time.sleep(0.2)
-    return {"square": row["number"] ** 2}
+    return {"run": row["run"], "square": row["number"] ** 2}
 
 with ray_session():
-    rows = [{"number": number} for number in range(8)]
-    made = list(map_rows(rows, make, num_cpus=num_cpus))
-print(json.dumps([(row["square"], row["node"]) for row in made]))
+    for run, hanging in (("calm", ""), ("hanging", other)):
+        rows = [{"run": run, "number": number, "hanging": hanging} for number in range(num_rows)]
+        for row in map_rows(rows, make, num_cpus=None):
+            print(json.dumps(row))
 """
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A Ray of two nodes with one CPU each."""
+def runs(tmp_path_factory) -> dict[str, Any]:
+    """What was made on each node, and how often each number was, with and without a node that hangs."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    cluster.add_node(num_cpus=1)
-    cluster.wait_for_nodes()
-    yield cluster
-    cluster.shutdown()
+    try:
+        other = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        calls, head_id = tmp_path_factory.mktemp("calls"), cluster.head_node.node_id
+        driver = subprocess.run(
+            [sys.executable, "-c", PROGRAM, str(calls), str(NUM_ROWS), head_id, other.node_id],
+            env=os.environ | {"RAY_ADDRESS": cluster.address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        cluster.shutdown()
+    assert driver.returncode == 0, driver.stderr
+    made = [json.loads(line) for line in driver.stdout.splitlines()]
+    times = Counter(tuple(path.name.split()[:2]) for path in calls.iterdir())
+    return {
+        run: {
+            "made": [(row["square"], row["node"] == head_id) for row in made if row["run"] == run],
+            "times": [times[run, str(number)] for number in range(NUM_ROWS)],
+        }
+        for run in ("calm", "hanging")
+    }
 
 
-def square(cluster: Cluster, folder: str, *, hanging: str = "", num_cpus: int = 2) -> dict[int, str]:
-    """Return the squares of 0 to 7 with the node that made each."""
-    run = subprocess.run(
-        [sys.executable, "-c", PROGRAM, folder, hanging, str(num_cpus)],
-        env=os.environ | {"RAY_ADDRESS": cluster.address},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert run.returncode == 0, run.stderr
-    made = json.loads(run.stdout.splitlines()[-1])
-    assert sorted(square for square, _ in made) == [number**2 for number in range(8)]
-    return dict(made)
+@pytest.mark.parametrize("run", ["calm", "hanging"])
+def test_every_row_is_made_and_given_once(runs, run: str) -> None:
+    assert sorted(square for square, _ in runs[run]["made"]) == [n**2 for n in range(NUM_ROWS)]
 
 
-def count_calls(folder: str) -> Counter[int]:
-    return Counter(int(path.name.partition("-")[0]) for path in Path(folder).iterdir())
+def test_rows_that_are_not_late_are_made_once_over_all_nodes(runs) -> None:
+    assert runs["calm"]["times"] == [1] * NUM_ROWS
+    assert {on_head for _, on_head in runs["calm"]["made"]} == {True, False}
 
 
-def test_rows_that_are_not_late_are_made_once(cluster, tmp_path) -> None:
-    made = square(cluster, str(tmp_path))
-    assert len(set(made.values())) == 2
-    assert count_calls(str(tmp_path)) == dict.fromkeys(range(8), 1)
-
-
-def test_a_node_that_hangs_does_not_hold_up_the_end(cluster, tmp_path) -> None:
-    """The row that hangs is made again on the other node, and Ray Data is not waited for."""
-    hanging = cluster.worker_nodes.copy().pop().node_id
-    made = square(cluster, str(tmp_path), hanging=hanging)
-    calls = count_calls(str(tmp_path))
-    (late,) = [number for number, times in calls.items() if times > 1]
-    assert calls[late] == 2
-    assert made[late**2] == cluster.head_node.node_id
+def test_a_row_that_hangs_is_made_again_elsewhere_and_not_waited_for(runs) -> None:
+    assert sorted(runs["hanging"]["times"]) == [1] * (NUM_ROWS - 1) + [2]
+    late = runs["hanging"]["times"].index(2)
+    assert (late**2, True) in runs["hanging"]["made"]
