@@ -126,7 +126,8 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     if most < wanted:
         raise InputError(
             f"{wanted} workers need a {kind} each, there are {there} and can be no more than {most}; "
-            "give fewer --num-workers, or raise max_workers of the cluster"
+            f"give fewer --num-workers{', leave --use-gpu out' * use_gpu}, "
+            "or raise max_workers of the cluster"
         )
     if there < wanted:
         log.info("%d workers need a %s each, the cluster has %d and starts more", wanted, kind, there)

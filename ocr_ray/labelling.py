@@ -4,13 +4,13 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-from ocr_ray.cluster import ray_session
+from ocr_ray.cluster import count_workers, ray_session
 from ocr_ray.commands import changed_flags
 from ocr_ray.errors import InputError
 from ocr_ray.images import ImageConfig
@@ -59,11 +59,13 @@ class LabelConfig:
     review: int = 50
     """Pages shown in review.html, those that the model is least sure of first."""
     batch_size: int = 16
-    """Lines read at once by each worker."""
+    """Lines read at once by each worker; 64 or more on a GPU."""
+    use_gpu: bool = False
+    """Each worker takes a GPU and keeps the model there; as many parts are read at once as there are GPUs."""
     pages_per_part: int = 256
     """Pages of one Parquet file, which is one task."""
     num_cpus: int | None = None
-    """The most CPUs used, each with a model; None: all of this machine or cluster."""
+    """The most CPUs used, each with a model; None: all of this machine or cluster, or one for each GPU."""
     max_reject_fraction: float = 0.05
     """The job fails if a greater share of the boxes and pages gave no line."""
     verify: Verification = "footers"
@@ -104,7 +106,12 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
         InputError: pages, model or output place are wrong; found before any page is read.
     """
     found = find_pages(config.pages_uri)
-    reader = choose_model(config.model_uri, batch_size=config.batch_size, max_aspect=config.max_aspect)
+    reader = choose_model(
+        config.model_uri,
+        batch_size=config.batch_size,
+        max_aspect=config.max_aspect,
+        use_gpu=config.use_gpu,
+    )
     return read_pages(config, found, reader)
 
 
@@ -140,11 +147,12 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
     """Read the boxes of pages: label files, parts, the review page, the manifest; return the summary.
 
     Raises:
-        InputError: the output place is wrong.
+        InputError: the output place is wrong, or there is no GPU and can be none.
         ProductionError: too many boxes and pages gave no line.
     """
     out = locate(config.out_uri)
     with ray_session(num_cpus=config.num_cpus, reads=[found.place, *reader.files], writes=[out]):
+        num_gpus = count_workers(None, use_gpu=True) if config.use_gpu else 0
         pages, kinds, pages_sha256 = _survey(found, config.box_format)
         inputs = ReadingInputs(
             store=found.store,
@@ -165,7 +173,7 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
         check_claim(out, plan.config)
         if not holds_plan(out, plan):
             write_plan(out, plan)
-        summary = produce(out, plan, read_part, inputs, config.engine())
+        summary = produce(out, plan, read_part, inputs, replace(config.engine(), num_gpus=num_gpus))
     doubts = find_doubtful(out, plan.parts, pages, config.review)
     write_bytes(out / REVIEW, review_html(read_doubtful(out, plan.parts, inputs, doubts)).encode())
     flagged = summary.get("flagged", {})

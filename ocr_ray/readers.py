@@ -34,6 +34,8 @@ class ModelReader:
     """A folder, or a hub id."""
     batch_size: int
     max_aspect: float | None
+    use_gpu: bool = False
+    """The model is moved to the GPU that Ray gave the worker."""
 
     def __call__(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
         if self.max_aspect is None:
@@ -43,13 +45,17 @@ class ModelReader:
     def _read(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
         from ocr_ray.evaluation.predict import Decoding, read_images  # torch is needed by the workers alone
 
-        return read_images(_load(self.model), images, Decoding(batch_size=self.batch_size))
+        model = _load(self.model, "cuda" if self.use_gpu else "cpu")
+        return read_images(model, images, Decoding(batch_size=self.batch_size))
 
 
-def choose_model(model_uri: str, *, batch_size: int, max_aspect: float | None) -> ReaderChoice:
+def choose_model(
+    model_uri: str, *, batch_size: int, max_aspect: float | None, use_gpu: bool = False
+) -> ReaderChoice:
     """Return a model, a folder or a hub id, as a reader of `batch_size` lines at once.
 
-    Lines wider than `max_aspect` times their height are read in pieces; None: none is.
+    Lines wider than `max_aspect` times their height are read in pieces; None: none is. With `use_gpu` it
+    reads on a GPU; here it is only looked at, on the CPU.
 
     Raises:
         InputError: it cannot be loaded.
@@ -59,24 +65,24 @@ def choose_model(model_uri: str, *, batch_size: int, max_aspect: float | None) -
     model = locate_model(model_uri)
     facts = inspect_model(model)
     return ReaderChoice(
-        read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect),
+        read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect, use_gpu=use_gpu),
         label_column=facts.label_column,
         identity={"model_sha256": facts.sha256, "max_aspect": max_aspect},
         files=() if isinstance(model, str) else (model,),
     )
 
 
-_loaded: "dict[str, OcrModel]" = {}
+_loaded: "dict[tuple[str, str], OcrModel]" = {}
 
 
-def _load(source: Location | str) -> "OcrModel":
-    """Return a model; a process loads it once."""
+def _load(source: Location | str, device: str) -> "OcrModel":
+    """Return a model on a device; a process loads it once."""
     from ocr_ray.training.model import load_model, model_files
 
-    key = source if isinstance(source, str) else source.uri
+    key = (source if isinstance(source, str) else source.uri, device)
     if key not in _loaded:
         _loaded.clear()
         with model_files(source) as folder:
             _loaded[key] = load_model(folder)
-        _loaded[key].network.eval()
+        _loaded[key].network.to(device).eval()
     return _loaded[key]

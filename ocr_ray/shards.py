@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, Literal
 
 import ray
+import ray.data
 
 from ocr_ray.balance import Balance
 from ocr_ray.cards import NUM_SHOWN_LINES, dataset_card
@@ -54,12 +55,16 @@ class Engine:
 
     num_cpus: int | None = None
     """The most parts made at once; None: as many as the cluster has CPUs."""
+    num_gpus: int = 0
+    """Workers that hold a GPU each and make the parts, one at a time; 0: no GPU is held."""
     verify: Verification = "footers"
     max_reject_fraction: float = 0.01
 
     def __post_init__(self) -> None:
         if self.num_cpus is not None and self.num_cpus < 1:
             raise ValueError(f"num_cpus must be at least 1, got {self.num_cpus}")
+        if self.num_gpus < 0:
+            raise ValueError(f"num_gpus must not be negative, got {self.num_gpus}")
         if not 0 <= self.max_reject_fraction <= 1:
             raise ValueError(f"max_reject_fraction must be from 0 to 1, got {self.max_reject_fraction}")
 
@@ -136,8 +141,38 @@ def _run_parts(
 ) -> Iterator[tuple[PartStats, Balance, bool]]:
     """Yield what is known of each part as it is done, and whether it was made."""
     rows = [{"spec": json.dumps(asdict(part))} for part in parts]
-    for row in map_rows(rows, make, num_cpus=engine.num_cpus):
+    made = (
+        _make_on_gpus(rows, make, engine)
+        if engine.num_gpus
+        else map_rows(rows, make, num_cpus=engine.num_cpus)
+    )
+    for row in made:
         yield PartStats.from_json(row["stats"]), Balance.from_json(row["balance"]), row["made"]
+
+
+def _make_on_gpus(
+    rows: list[dict[str, Any]], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
+) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each part as it is done by workers that hold a GPU each."""
+    size = min(engine.num_gpus, engine.num_cpus or engine.num_gpus, len(rows))
+    pool = ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1)
+    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+    yield from dataset.map(
+        _GpuWorker, fn_constructor_args=(make,), compute=pool, num_cpus=1, num_gpus=1
+    ).iter_rows()
+
+
+class _GpuWorker:
+    """An actor that makes parts: it keeps its GPU, and what it has loaded there, from one to the next.
+
+    Ray ends the process of a task that held a GPU, so that each part would load its model again.
+    """
+
+    def __init__(self, make: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        self._make = make
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return self._make(row)
 
 
 def _make_row(

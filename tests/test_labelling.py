@@ -9,6 +9,7 @@ import numpy as np
 import perfect_reader
 import pyarrow.parquet as pq
 import pytest
+import torch
 from perfect_reader import DOUBT, learn, make_pages, write_unread
 from ray import cloudpickle
 
@@ -128,6 +129,28 @@ def test_a_model_reads_a_line_wherever_the_batch_begins(tiny, pages) -> None:
     pieces = choose_model(tiny, batch_size=4, max_aspect=2.0).read(images)
     assert [len(values) for values in pieces] == [5, 5]
     assert not np.allclose(pieces[1], one[1])
+
+
+def test_a_model_reads_on_a_gpu_if_asked_to_and_only_then(tiny, pages) -> None:
+    images = list(learn(pages).readings)[:1]
+    on_cpu, on_gpu = (
+        choose_model(tiny, batch_size=1, max_aspect=None, use_gpu=use_gpu).read for use_gpu in (False, True)
+    )
+    texts, confidences = on_cpu(images)
+    if torch.cuda.is_available():
+        assert on_gpu(images) == (texts, pytest.approx(confidences, rel=1e-2))
+        assert torch.cuda.max_memory_allocated() > 0
+    else:
+        with pytest.raises((AssertionError, RuntimeError), match=r"CUDA|NVIDIA"):
+            on_gpu(images)
+
+
+@pytest.mark.slow
+def test_a_gpu_that_can_never_be_had_is_refused_before_any_work(ray_session, unread, tiny, tmp_path) -> None:
+    config = replace(make_config(unread, tmp_path / "out", use_gpu=True), model_uri=tiny)
+    with pytest.raises(InputError, match=r"1 workers need a GPU each, there are 0 .* leave --use-gpu out"):
+        label_pages(config)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
