@@ -158,7 +158,11 @@ def _make_on_gpus(
     pool = ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1)
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
     yield from dataset.map(
-        _GpuWorker, fn_constructor_args=(make,), compute=pool, num_cpus=1, num_gpus=1
+        _GpuWorker,  # type: ignore[arg-type]
+        fn_constructor_args=(make,),
+        compute=pool,
+        num_cpus=1,
+        num_gpus=1,
     ).iter_rows()
 
 
