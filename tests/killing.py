@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def kill_tree(pid: int) -> None:
     """Send SIGKILL to a process and all below it, and wait until they are gone."""
     processes = find_tree(pid)
     for process in processes:
-        process.kill()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     _, alive = psutil.wait_procs(processes, timeout=WAIT_S)
     assert not alive
 

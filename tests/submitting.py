@@ -22,7 +22,7 @@ from ocr_ray.commands import list_arguments
 
 ROOT = Path(__file__).parent.parent
 RAY = Path(sys.executable).with_name("ray")
-WAIT_S = 300
+WAIT_S = 900
 STARTED = "Ray runtime started"
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
 
@@ -119,7 +119,7 @@ class Head:
         return self.client().get_job_logs(job_id)
 
     def wait_for_end(self, job_id: str) -> JobDetails:
-        wait_until(lambda: self.info(job_id).status in ENDED, timeout_s=900)
+        wait_until(lambda: self.info(job_id).status in ENDED)
         return self.info(job_id)
 
     def finish(self, job: str, flags: Mapping[str, Any]) -> str:
@@ -154,8 +154,8 @@ def head_started() -> Iterator[Head]:
         shutil.rmtree(folder)
 
 
-def wait_until(condition: Callable[[], bool], *, timeout_s: float = WAIT_S) -> None:
-    deadline = time.monotonic() + timeout_s
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)
