@@ -1,13 +1,18 @@
-"""What several tests stand on: fonts of this machine, an S3 server, one Ray session."""
+"""What several tests stand on: fonts of this machine, an S3 server, one Ray session, lines to train on."""
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
 from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts
+
+if TYPE_CHECKING:
+    from ocr_ray.training.splits import LineDataset
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -48,3 +53,27 @@ def ray_session(s3_environment: None) -> Iterator[None]:
     ray.data.DataContext.get_current().enable_progress_bars = False
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, with a tokenizer of the texts of `dataset` and `short`."""
+    from training_data import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("model") / "model").folder
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> "LineDataset":
+    """37 lines to train on, three to validate with."""
+    from training_data import make_dataset
+
+    return make_dataset(tmp_path_factory.mktemp("lines"), 37, 3)
+
+
+@pytest.fixture(scope="session")
+def short(tmp_path_factory: pytest.TempPathFactory) -> "LineDataset":
+    """Ten lines to train on, three to validate with."""
+    from training_data import make_dataset
+
+    return make_dataset(tmp_path_factory.mktemp("short"), 10, 3)

@@ -55,11 +55,6 @@ def take_step(training: Training) -> None:
     training.scheduler.step(1.0)
 
 
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("model") / "model").folder
-
-
 @pytest.fixture
 def training(model_folder: Path) -> Training:
     return make_training(make_tiny_model(model_folder))

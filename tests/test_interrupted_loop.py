@@ -9,45 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 from keeping import Keeper
-from training_data import make_dataset, make_lines, make_texts, make_tiny_model
+from training_data import CONFIG, data_of, make_lines, make_texts, make_tiny_model, weights_of
 
 from ocr_ray.training import loop
-from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.loop import UNRATED, Metrics, train
 from ocr_ray.training.model import OcrModel
-from ocr_ray.training.preparation import TrainData
 from ocr_ray.training.splits import LineDataset
 
 torch.set_num_threads(1)
-
-CONFIG = TrainConfig(
-    epochs=3, batch_size=4, lr=1e-3, seed=5, max_generated_lines=2, checkpoint_every_minutes=0
-)
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("loop") / "model").folder
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> LineDataset:
-    """37 lines to train on, three to validate with."""
-    return make_dataset(tmp_path_factory.mktemp("lines"), 37, 3)
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> LineDataset:
-    """Ten lines to train on, three to validate with."""
-    return make_dataset(tmp_path_factory.mktemp("short"), 10, 3)
-
-
-def data_of(*datasets: LineDataset) -> TrainData:
-    return TrainData(datasets=datasets)
-
-
-def weights_of(ocr: OcrModel) -> dict[str, torch.Tensor]:
-    return dict(ocr.network.state_dict())
 
 
 def assert_same_weights(one: OcrModel, other: OcrModel) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from keeping import Keeper
-from training_data import make_dataset, make_lines, make_texts, make_tiny_model, write_split
+from training_data import CONFIG, data_of, make_lines, make_texts, make_tiny_model, weights_of, write_split
 
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage import locate
@@ -21,38 +21,12 @@ from ocr_ray.training.losses import line_losses
 from ocr_ray.training.model import OcrModel, load_model
 from ocr_ray.training.pixels import to_pixel_values
 from ocr_ray.training.precision import make_optimizer, make_scaler
-from ocr_ray.training.preparation import TrainData
 from ocr_ray.training.splits import LineDataset, open_split
 from ocr_ray.training.steps import compute_gradients, make_blank_batch
 from ocr_ray.training.tiny import write_tiny_model
 from ocr_ray.training.validation import choose_generated, validate
 
 torch.set_num_threads(1)
-
-CONFIG = TrainConfig(
-    epochs=3, batch_size=4, lr=1e-3, seed=5, max_generated_lines=2, checkpoint_every_minutes=0
-)
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_tiny_model(tmp_path_factory.mktemp("loop") / "model").folder
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> LineDataset:
-    """37 lines to train on, three to validate with."""
-    return make_dataset(tmp_path_factory.mktemp("lines"), 37, 3)
-
-
-@pytest.fixture(scope="module")
-def short(tmp_path_factory: pytest.TempPathFactory) -> LineDataset:
-    """Ten lines to train on, three to validate with."""
-    return make_dataset(tmp_path_factory.mktemp("short"), 10, 3)
-
-
-def data_of(*datasets: LineDataset) -> TrainData:
-    return TrainData(datasets=datasets)
 
 
 def make_training(ocr: OcrModel) -> Training:
@@ -61,10 +35,6 @@ def make_training(ocr: OcrModel) -> Training:
     return Training(
         ocr=ocr, optimizer=optimizer, scheduler=scheduler, scaler=make_scaler("fp32", torch.device("cpu"))
     )
-
-
-def weights_of(ocr: OcrModel) -> dict[str, torch.Tensor]:
-    return dict(ocr.network.state_dict())
 
 
 def test_validation_comes_within_an_epoch_too(short: LineDataset, model_folder: Path) -> None:

@@ -5,14 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ocr_ray.images import ImageConfig, encode_image
 from ocr_ray.lines import TextLine, lines_to_table
 from ocr_ray.storage import locate
+from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.model import OcrModel, load_model
+from ocr_ray.training.preparation import TrainData
 from ocr_ray.training.splits import LineDataset
 from ocr_ray.training.tiny import write_tiny_model
+
+CONFIG = TrainConfig(
+    epochs=3, batch_size=4, lr=1e-3, seed=5, max_generated_lines=2, checkpoint_every_minutes=0
+)
+"""Of a run over some ten lines."""
 
 
 def make_texts(count: int, *, seed: int = 0) -> list[str]:
@@ -77,3 +85,11 @@ def make_tiny_model(folder: Path, *, seed: int = 0) -> OcrModel:
     if not folder.exists():
         write_tiny_model(folder, make_texts(200), seed)
     return load_model(folder)
+
+
+def data_of(*datasets: LineDataset) -> TrainData:
+    return TrainData(datasets=datasets)
+
+
+def weights_of(ocr: OcrModel) -> dict[str, torch.Tensor]:
+    return dict(ocr.network.state_dict())
