@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # A machine that has just started is still being set up and updates itself; both hold the lock of apt.
 if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
-sudo systemctl disable --now apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service
+sudo systemctl disable --now apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service || true
 echo 'DPkg::Lock::Timeout "300";' | sudo tee /etc/apt/apt.conf.d/90lock-timeout >/dev/null
 
 # uv brings the Python that was tested, whatever the image has; its own version is pinned with the rest.

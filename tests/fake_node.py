@@ -68,3 +68,17 @@ def make_node(folder: Path) -> FakeNode:
         "# as every user of Ubuntu has one\ncase $- in *i*) ;; *) return;; esac\n"
     )
     return node
+
+
+def add_tools(node: FakeNode, *, has_gpu: bool) -> Path:
+    """Give a machine what an image of Ubuntu has, noting how it is called; return its folder."""
+    tools, note = node.home / "tools", (node.home / ".venv/note").read_text()
+    uv = note + 'if [ "$2" = find ]; then echo /opt/python; fi\n'
+    pip = note + 'cp "$HOME/tools/.uv" "$HOME/uv/bin/uv"\n'
+    venv = note + 'mkdir -p "$HOME/uv/bin" && cp "$HOME/tools/.pip" "$HOME/uv/bin/pip"\n'
+    programs = {"sudo": note, "cloud-init": note, "python3": venv, ".pip": pip, ".uv": uv}
+    for name, text in (programs | ({"nvidia-smi": note} if has_gpu else {})).items():
+        tools.mkdir(exist_ok=True)
+        tools.joinpath(name).write_text(text)
+        tools.joinpath(name).chmod(0o755)
+    return tools

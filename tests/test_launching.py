@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import boto3
 import pytest
 import yaml
 from cluster_files import IMAGE, REGION, ROOT, fill, make_home, make_profiles, read_policy
-from fake_node import FakeNode, make_node
+from fake_node import FakeNode, add_tools, make_node
 from moto.moto_api import recorder
 from ray.autoscaler._private.command_runner import _with_interactive
 from ray.autoscaler._private.commands import _bootstrap_config
@@ -165,6 +166,31 @@ def test_every_worker_type_is_spot_and_has_the_workers_profile(node: FakeNode) -
     assert find_instances() == []
     assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances"} <= needed
     assert not [action for action in needed if not is_allowed(action, "head")]
+
+
+@pytest.mark.parametrize("has_gpu", [False, True])
+def test_set_up_brings_the_tested_python_and_the_torch_that_fits(has_gpu: bool, tmp_path: Path) -> None:
+    node = make_node(tmp_path)
+    tools = add_tools(node, has_gpu=has_gpu)
+    folder = node.home / "ocr_ray"
+    folder.joinpath("deploy").mkdir()
+    shutil.copy("deploy/set_up_node.sh", folder / "deploy")
+    shutil.copy(node.home / ".venv/note", folder / "setup.sh")
+    environment = {"HOME": str(node.home), "PATH": f"{tools}:/usr/bin:/bin", "PYTHON_VERSION": "3.11"}
+    for _ in range(2):  # set up once more, when something in the file has changed
+        subprocess.run(["bash", folder / "deploy/set_up_node.sh"], env=environment, check=True, timeout=60)
+    calls = [call for call in node.calls if not call.startswith(("sudo", "cloud-init"))]
+    again = [
+        "uv python install --quiet 3.11",
+        "uv python find --managed-python 3.11",
+        "setup.sh ",
+    ]
+    made = [f"python3 -m venv {node.home}/uv", "pip install --quiet --constraint constraints.txt uv"]
+    assert calls == [*made, *again, *again]
+    assert "sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv" in node.calls
+    setup = node.environment("setup.sh")
+    assert setup["PYTHON"] == "/opt/python"
+    assert setup.get("TORCH_BACKEND") == (None if has_gpu else "cpu")
 
 
 def test_a_worker_joins_with_the_token_and_watches_for_its_end(node: FakeNode) -> None:

@@ -25,6 +25,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "cache_stopped_nodes: true",
         "stopped_nodes: must be false, got True",
     ),
+    "Ray's own way with stopped nodes": (
+        "    cache_stopped_nodes: false",
+        "    use_internal_ips: false",
+        "stopped_nodes: must be false, got None",
+    ),
     "another cloud": ("type: aws", "type: local", "provider.type: must be aws, got 'local'"),
     "never idle": (
         "idle_timeout_minutes: 5",
