@@ -153,3 +153,10 @@ def test_an_aws_that_does_not_answer_is_one_fault(monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     (fault,) = check(fill())
     assert "Could not connect" in fault.message
+
+
+def test_a_profile_that_is_not_there_is_a_fault_and_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    (fault,) = check(fill())
+    assert fault.field == "AWS"
+    assert "(nobody) could not be found; `aws configure`" in fault.message

@@ -32,7 +32,6 @@ class Account:
     def __init__(self, file: ClusterFile) -> None:
         self.faults: list[Fault] = []
         self._file = file
-        self._session = boto3.Session(region_name=file.region or None)
         self._clients: dict[str, Any] = {}
         self._answers: dict[tuple[str, ...], Any] = {}
 
@@ -137,10 +136,8 @@ class Account:
         """Return what AWS answers, each question asked once; None where it refuses, which is a fault."""
         question = (service, action, repr(arguments))
         if question not in self._answers:
-            if service not in self._clients:
-                self._clients[service] = self._session.client(service)
             try:
-                self._answers[question] = getattr(self._clients[service], action)(**arguments)
+                self._answers[question] = getattr(self._client(service), action)(**arguments)
             except (ClientError, BotoCoreError) as error:
                 self._answers[question] = error
         answer = self._answers[question]
@@ -149,6 +146,12 @@ class Account:
             self._add(field, f"AWS must answer {asked}, it said: {said}; {remedy}")
             return None
         return answer
+
+    def _client(self, service: str) -> Any:
+        if service not in self._clients:
+            session = boto3.Session(region_name=self._file.region or None)  # fails on an unknown AWS_PROFILE
+            self._clients[service] = session.client(service)
+        return self._clients[service]
 
     def _add(self, field: str, message: str) -> None:
         self.faults.append(Fault(field, message))
