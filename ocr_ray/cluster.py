@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ BOOTSTRAP = "~/ray_bootstrap_config.yaml"
 
 Ray itself tells a driver only of the nodes there are.
 """
+
+ANSWER_SECONDS = 20
 
 
 @contextmanager
@@ -54,6 +57,7 @@ def _init(num_cpus: int | None) -> None:
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            _check_answers(address)
             ray.init(log_to_driver=False)
         else:
             ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
@@ -64,6 +68,13 @@ def _init(num_cpus: int | None) -> None:
             else "Ray must start on this machine, which may be too busy: run the job again"
         )
         raise ProductionError(f"{wanted}; {error}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Connect once: Ray itself tries an address where nothing answers for five minutes, and then aborts."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
 
 
 def is_joined() -> bool:

@@ -1,5 +1,6 @@
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -42,14 +43,17 @@ def test_more_workers_than_there_can_ever_be_are_refused() -> None:
 @pytest.mark.slow
 def test_a_ray_that_is_not_there_is_named() -> None:
     program = "from ocr_ray.cluster import ray_session\nwith ray_session():\n    pass"
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | {"RAY_ADDRESS": "auto", "RAY_TMPDIR": "/nowhere"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "ProductionError: RAY_ADDRESS=auto must name a Ray that is up" in run.stderr
+    with socket.socket() as taken:  # bound, so that nobody else's, but not listened at
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"RAY_ADDRESS": address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert f"ProductionError: RAY_ADDRESS={address} must name a Ray that is up" in run.stderr
 
 
 @pytest.mark.soak
