@@ -166,10 +166,19 @@ def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
     return sum(sorted(places, reverse=True)[: cluster["max_workers"]])
 
 
+def beside_driver() -> dict[str, Any]:
+    """Return the options of an actor that needs no CPU and lives as long as the driver's node.
+
+    Ray puts an actor without CPUs on any node, spot nodes too.
+    """
+    node_id = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
+
+
 @contextmanager
 def relayed_logs() -> Iterator[Queue]:
     """Log here what workers log after `relay_logs` with the queue given; Ray would print all they print."""
-    queue = Queue(actor_options={"num_cpus": 0})
+    queue = Queue(actor_options=beside_driver())
     listener = QueueListener(queue, _Relay())
     listener.start()
     try:

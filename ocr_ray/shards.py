@@ -11,12 +11,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import ray
 import ray.data
+from ray.exceptions import RaySystemError, RayTaskError
 
 from ocr_ray.balance import Balance
 from ocr_ray.cards import NUM_SHOWN_LINES, dataset_card
@@ -89,8 +91,9 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
     to `out` have been checked.
 
     Raises:
-        ProductionError: no lines, more rejects than `engine.max_reject_fraction`, or another run has changed
-            the plan meanwhile; the parts stay, no manifest is written.
+        InputError: a node does not see the local folder `out`.
+        ProductionError: no lines, more rejects than `engine.max_reject_fraction`, another run has changed the
+            plan meanwhile, or a worker cannot load `make` and `shared`; the parts stay, without a manifest.
     """
     tally = Tally()
     for stats, balance in find_done(out, plan):
@@ -106,15 +109,15 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
             _make_row,
             out=out,
             config_sha256=plan.config_sha256,
-            make=make,
-            shared=ray.put(shared),
+            inputs=ray.put((make, shared)),
             verify=verify,
         )
         progress = Progress(out.name, num_parts=len(plan.parts), num_pending=len(pending))
-        for stats, balance, was_made in _run_parts(pending, make_row, engine):
-            tally.add(stats, balance)
-            tally.num_made += was_made
-            progress.add(stats)
+        with _own_errors():
+            for stats, balance, was_made in _run_parts(pending, make_row, engine):
+                tally.add(stats, balance)
+                tally.num_made += was_made
+                progress.add(stats)
     _check_rejects(tally.stats.values(), engine.max_reject_fraction)
     parts = [tally.stats[part] for part in plan.parts]
     manifest = build_manifest(plan, parts, balance=tally.balance, versions={"ray": ray.__version__})
@@ -134,6 +137,18 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
         **manifest.counted,
         "unlisted_files": len(unlisted),
     }
+
+
+@contextmanager
+def _own_errors() -> Iterator[None]:
+    """Raise errors of this package as workers raised them, so that the job's exit code is theirs."""
+    ray.data.DataContext.get_current().raise_original_map_exception = True
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError | ProductionError):
+            raise error.cause from error
+        raise
 
 
 def _run_parts(
@@ -184,11 +199,13 @@ def _make_row(
     *,
     out: Location,
     config_sha256: str,
-    make: PartMaker,
-    shared: "ray.ObjectRef[Any]",
+    inputs: "ray.ObjectRef[tuple[PartMaker, Any]]",
     verify: bool,
 ) -> dict[str, Any]:
-    """Make a part; with `verify`, unless it is there and its rows are what its footer says."""
+    """Make a part; with `verify`, unless it is there and its rows are what its footer says.
+
+    `inputs` are the maker of parts and what all of them share.
+    """
     if out.is_local and not exists(out / PLAN):
         raise InputError(
             f"a local folder must be seen by every node of the cluster, {out} is not seen by "
@@ -201,21 +218,35 @@ def _make_row(
     made = found is None
     if found is None:
         started_s = time.monotonic()
-        found = write_part(out, spec, config_sha256, make(_fetch_shared(shared), spec))
+        make, shared = _fetch(inputs)
+        found = write_part(out, spec, config_sha256, make(shared, spec))
         count_part(out.name, found[0], time.monotonic() - started_s)
     stats, balance = found
     return {"stats": stats.to_json(), "balance": balance.to_json(), "made": made}
 
 
-_shared: dict[str, Any] = {}
+_fetched: dict[str, Any] = {}
 
 
-def _fetch_shared(ref: "ray.ObjectRef[Any]") -> Any:
-    """Return what all parts share; a worker process fetches it once."""
-    if ref.hex() not in _shared:
-        _shared.clear()
-        _shared[ref.hex()] = ray.get(ref)
-    return _shared[ref.hex()]
+def _fetch(ref: "ray.ObjectRef[Any]") -> Any:
+    """Return what was put in Ray's object store; a worker process fetches it once.
+
+    Raises:
+        ProductionError: this worker cannot load it. Ray's own error would be tried again for ever, since Ray
+            Data takes it for one of the machine.
+    """
+    if ref.hex() not in _fetched:
+        _fetched.clear()
+        try:
+            _fetched[ref.hex()] = ray.get(ref)
+        except RaySystemError as error:
+            if not isinstance(error.client_exc, Exception):
+                raise
+            raise ProductionError(
+                "workers must have the code and the packages of the driver, "
+                f"{socket.gethostname()} cannot load what parts are made from: {error.client_exc!r}"
+            ) from error
+    return _fetched[ref.hex()]
 
 
 def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> None:

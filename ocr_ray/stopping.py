@@ -8,6 +8,8 @@ from typing import Any
 
 import ray
 
+from ocr_ray.cluster import beside_driver
+
 
 class StopSignal:
     """Whether the job was asked to end; sent to workers it still tells."""
@@ -23,7 +25,7 @@ class StopSignal:
 @contextmanager
 def stop_signal() -> Iterator[StopSignal]:
     """Catch SIGTERM meanwhile; to be called in the main thread, with Ray running."""
-    flag: Any = ray.remote(_Flag).options(num_cpus=0).remote()
+    flag: Any = ray.remote(_Flag).options(**beside_driver()).remote()
     caught = threading.Event()
     # Not in the handler: it may run within a call to Ray.
     thread = threading.Thread(target=_relay, args=(caught, flag), daemon=True)

@@ -75,6 +75,7 @@ ACROSS = {
     "audit": {"cluster", "rendering", "progress", "claims"},
     "claims": {"rendering", "cropping"},
     "labelling": {"cluster", "shards", "readers"},
+    "stopping": {"cluster"},
     "readers": {"evaluation/predict"},
     "planning": {"rendering", "material"},
     "training/trainer": {"cluster", "stopping", "training/worker"},

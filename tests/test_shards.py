@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -52,6 +53,16 @@ def make_rows_beside_another_run(shared: Location, spec: PartSpec) -> Iterator[T
     """Yield the rows of a part while a run of more lines writes its plan."""
     write_bytes(shared / "plan.json", json.dumps({"config": {"num_lines": 10**6}}).encode())
     yield from make_rows(None, spec)
+
+
+class Unloadable:
+    """Can be sent to a worker and not be loaded there."""
+
+    def __reduce__(self) -> tuple:
+        return import_module, ("of_the_driver_alone",)
+
+    def __call__(self, shared: None, spec: PartSpec) -> Iterator[TextLine | Reject]:
+        raise NotImplementedError
 
 
 def read_parts(out: Location) -> dict[str, bytes]:
@@ -177,6 +188,13 @@ def test_a_run_whose_plan_was_replaced_writes_no_manifest(tmp_path) -> None:
     with pytest.raises(ProductionError, match=r"another run has changed .*plan.json meanwhile; run the job"):
         produce(out, PLAN, make_rows_beside_another_run, out, ENGINE)
     assert "manifest.json" not in list_files(out)
+
+
+@pytest.mark.parametrize(("make", "shared"), [(make_rows, Unloadable()), (Unloadable(), None)])
+def test_what_no_worker_can_load_ends_the_job_with_its_reason(tmp_path, make, shared) -> None:
+    reason = r"workers must have the code .* cannot load what .* ModuleNotFoundError\(.*of_the_driver_alone"
+    with pytest.raises(ProductionError, match=reason):
+        produce(locate(str(tmp_path / "lines")), PLAN, make, shared, ENGINE)
 
 
 def test_too_many_rejects_leave_the_parts_and_no_manifest(tmp_path) -> None:
