@@ -3,24 +3,24 @@
 import hashlib
 import io
 import logging
-from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import ray
 import tyro
 
-from ocr_ray.cluster import find_limit, ray_session
+from ocr_ray.cluster import ray_session
 from ocr_ray.commands import changed_flags
-from ocr_ray.errors import InputError, RowError
+from ocr_ray.errors import RowError
 from ocr_ray.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
 from ocr_ray.pages.crop import CropStyle, PageCrops, crop_page, open_page
-from ocr_ray.pages.files import Listing, PageFile, PageStore, pair_pages
+from ocr_ray.pages.files import Listing
 from ocr_ray.pages.labels import BoxFormat, PageLabel
 from ocr_ray.pages.preview import preview_html
 from ocr_ray.pages.production import CropInputs, make_part, read_pages
@@ -30,12 +30,11 @@ from ocr_ray.randomness import check_seed, keyed_generator
 from ocr_ray.render.lines import drawing_versions
 from ocr_ray.shards import Engine, Verification, produce
 from ocr_ray.storage import exists, locate, write_bytes
+from ocr_ray.surveying import find_pages, survey
 
 log = logging.getLogger(__name__)
 
 PROBLEMS, PREVIEW = "pages.parquet", "preview.html"
-PAGES_PER_TASK, TASKS_AHEAD = 1024, 256
-"""Labels read in one task, and tasks handed to Ray at once where no limit of CPUs is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,63 +91,35 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
     Raises:
         InputError: there are no pages, or the output place is wrong; found before any page is cropped.
     """
-    place, out = locate(config.pages_uri), locate(config.out_uri)
-    try:
-        store = PageStore(place)
-    except InputError as error:
-        raise InputError(f"--pages-uri: {error}") from error
-    listing = store.list()
-    files, unpaired, others = pair_pages(listing.files)
-    if not files:
-        raise InputError(
-            "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names; "
-            f"found no pair among the {len(listing.files)} files of {place}"
+    found, out = find_pages(config.pages_uri), locate(config.out_uri)
+    with ray_session(num_cpus=config.num_cpus, reads=[found.place], writes=[out]):
+        read = _Survey(found.listing)
+        look = partial(
+            survey_pages,
+            box_format=config.box_format,
+            seed=config.seed,
+            validation_share=config.validation_share,
         )
-    with ray_session(num_cpus=config.num_cpus, reads=[place], writes=[out]):
-        survey = _Survey(listing)
-        for table in _survey(store, files, config):
-            survey.add(table)
+        for table in survey(found, look, num_cpus=config.num_cpus):
+            read.add(table)
         inputs = CropInputs(
-            store=store,
-            pages=survey.pages_by_split(),
-            rejects=(*listing.rejects, *unpaired),
-            out_of_scope=dict(sorted((Counter(others) + survey.kinds).items())),
+            store=found.store,
+            pages=read.pages_by_split(),
+            rejects=found.rejects,
+            out_of_scope=dict(sorted((Counter(found.others) + read.kinds).items())),
             box_format=config.box_format,
             style=config.crop,
             seed=config.seed,
         )
-        plan = _make_plan(config, inputs, survey.sha256(inputs))
+        plan = _make_plan(config, inputs, read.sha256(inputs))
         check_claim(out, plan.config)
         if not (holds_plan(out, plan) and exists(out / PROBLEMS)):
             write_plan(out, plan)
-            write_bytes(out / PROBLEMS, survey.problems())
+            write_bytes(out / PROBLEMS, read.problems())
         if config.preview:
             write_bytes(out / PREVIEW, preview_html(_choose_pages(inputs, config.preview)).encode())
             log.info("%d pages with their boxes: %s", config.preview, out / PREVIEW)
         return produce(out, plan, make_part, inputs, config.engine())
-
-
-def _survey(store: PageStore, files: Sequence[PageFile], config: CropConfig) -> Iterator[pa.Table]:
-    """Yield what the labels say of all pages, in the order of `files`."""
-    survey = ray.remote(_survey_some).options(num_cpus=1)
-    num_ahead = min(config.num_cpus or TASKS_AHEAD, find_limit(use_gpu=False) or TASKS_AHEAD)
-    ahead: deque[ray.ObjectRef[pa.Table]] = deque()
-    for start in range(0, len(files), PAGES_PER_TASK):
-        ahead.append(survey.remote(store, files[start : start + PAGES_PER_TASK], config))
-        if len(ahead) == num_ahead:
-            yield ray.get(ahead.popleft())
-    while ahead:
-        yield ray.get(ahead.popleft())
-
-
-def _survey_some(store: PageStore, files: Sequence[PageFile], config: CropConfig) -> pa.Table:
-    return survey_pages(
-        store,
-        files,
-        box_format=config.box_format,
-        seed=config.seed,
-        validation_share=config.validation_share,
-    )
 
 
 class _Survey:

@@ -3,20 +3,16 @@
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import ray
 
 from ocr_ray.cluster import count_workers, ray_session
 from ocr_ray.commands import changed_flags
-from ocr_ray.errors import InputError
 from ocr_ray.images import ImageConfig
-from ocr_ray.lines import Reject
 from ocr_ray.pages.doubtful import find_doubtful, read_doubtful
-from ocr_ray.pages.files import Listing, PageFile, PageStore, pair_pages
 from ocr_ray.pages.labels import BoxFormat
 from ocr_ray.pages.reading import ReadingInputs, ReadingStyle, read_part
 from ocr_ray.pages.review import review_html
@@ -25,13 +21,12 @@ from ocr_ray.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
 from ocr_ray.readers import ReaderChoice, choose_model
 from ocr_ray.render.lines import drawing_versions
 from ocr_ray.shards import Engine, Verification, produce
-from ocr_ray.storage import Location, locate, locate_model, write_bytes
+from ocr_ray.storage import locate, locate_model, write_bytes
+from ocr_ray.surveying import FoundPages, find_pages, survey
 
 log = logging.getLogger(__name__)
 
 LABELS, REVIEW = "labels", "review.html"
-PAGES_PER_TASK = 1024
-"""Labels looked through in one task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,18 +82,6 @@ class LabelConfig:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FoundPages:
-    """What lies at the place of the pages; no label is read yet."""
-
-    place: Location
-    store: PageStore
-    listing: Listing
-    files: Sequence[PageFile]
-    rejects: tuple[Reject, ...]
-    others: dict[str, int]
-
-
 def label_pages(config: LabelConfig) -> dict[str, Any]:
     """Read the boxes of all pages with a model; return the summary of the dataset.
 
@@ -115,34 +98,6 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     return read_pages(config, found, reader)
 
 
-def find_pages(pages_uri: str) -> FoundPages:
-    """Return the pages at a place.
-
-    Raises:
-        InputError: it cannot be read, or there are none.
-    """
-    place = locate(pages_uri)
-    try:
-        store = PageStore(place)
-    except InputError as error:
-        raise InputError(f"--pages-uri: {error}") from error
-    listing = store.list()
-    files, unpaired, others = pair_pages(listing.files)
-    if not files:
-        raise InputError(
-            "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names; "
-            f"found no pair among the {len(listing.files)} files of {place}"
-        )
-    return FoundPages(
-        place=place,
-        store=store,
-        listing=listing,
-        files=files,
-        rejects=(*listing.rejects, *unpaired),
-        others=others,
-    )
-
-
 def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> dict[str, Any]:
     """Read the boxes of pages: label files, parts, the review page, the manifest; return the summary.
 
@@ -153,7 +108,7 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
     out = locate(config.out_uri)
     with ray_session(num_cpus=config.num_cpus, reads=[found.place, *reader.files], writes=[out]):
         num_gpus = count_workers(None, use_gpu=True) if config.use_gpu else 0
-        pages, kinds, pages_sha256 = _survey(found, config.box_format)
+        pages, kinds, pages_sha256 = _survey(found, config)
         inputs = ReadingInputs(
             store=found.store,
             pages=pages,
@@ -189,18 +144,13 @@ def describe_flags(config: LabelConfig) -> dict[str, Any]:
     return {**flags, **in_full, "model-uri": model if isinstance(model, str) else model.uri}
 
 
-def _survey(found: FoundPages, box_format: BoxFormat) -> tuple[pa.Table, Counter[str], str]:
+def _survey(found: FoundPages, config: LabelConfig) -> tuple[pa.Table, Counter[str], str]:
     """Return the pages that are problems, the number of the others by kind, and the hash of all content."""
-    survey = ray.remote(_survey_some).options(num_cpus=1)
-    tasks = [
-        survey.remote(found.store, found.files[start : start + PAGES_PER_TASK], box_format)
-        for start in range(0, len(found.files), PAGES_PER_TASK)
-    ]
+    look = partial(survey_pages, box_format=config.box_format, seed=0, validation_share=0.0)
     kinds: Counter[str] = Counter()
     sha256 = hashlib.sha256(repr([(reject.reason, reject.page_id) for reject in found.rejects]).encode())
     tables = []
-    for task in tasks:
-        table = ray.get(task)
+    for table in survey(found, look, num_cpus=config.num_cpus):
         kinds.update(table["kind"].drop_null().to_pylist())
         pages = table.filter(table["kind"].is_null())
         pages = pages.select(["page_id", "image_path", "label_path", "label_sha256"])
@@ -209,10 +159,6 @@ def _survey(found: FoundPages, box_format: BoxFormat) -> tuple[pa.Table, Counter
             sha256.update(f"{page_id}\n{label_sha256}\n{size_and_crc[0]}\n".encode())
         tables.append(pages.drop_columns("label_sha256"))
     return pa.concat_tables(tables).combine_chunks(), kinds, sha256.hexdigest()
-
-
-def _survey_some(store: PageStore, files: Sequence[PageFile], box_format: BoxFormat) -> pa.Table:
-    return survey_pages(store, files, box_format=box_format, seed=0, validation_share=0.0)
 
 
 def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, Any]) -> Plan:

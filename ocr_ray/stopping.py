@@ -1,5 +1,6 @@
 """A job that is asked to end: SIGTERM, as `ray job stop` sends it, becomes a flag that workers ask for."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,9 @@ from typing import Any
 import ray
 
 from ocr_ray.cluster import beside_driver
+
+UNHEARD_S = 90
+"""After it a signal that no worker has heard of interrupts the driver: there may be no worker yet."""
 
 
 class StopSignal:
@@ -24,35 +28,47 @@ class StopSignal:
 
 @contextmanager
 def stop_signal() -> Iterator[StopSignal]:
-    """Catch SIGTERM meanwhile; to be called in the main thread, with Ray running."""
+    """Catch SIGTERM meanwhile; to be called in the main thread, with Ray running.
+
+    If no worker asks for the flag within `UNHEARD_S`, SIGINT follows.
+    """
     flag: Any = ray.remote(_Flag).options(**beside_driver()).remote()
-    caught = threading.Event()
+    caught, ended = threading.Event(), threading.Event()
     # Not in the handler: it may run within a call to Ray.
-    thread = threading.Thread(target=_relay, args=(caught, flag), daemon=True)
+    thread = threading.Thread(target=_relay, args=(caught, ended, flag), daemon=True)
     thread.start()
     before = signal.signal(signal.SIGTERM, lambda *_: caught.set())
     try:
         yield StopSignal(flag)
     finally:
         signal.signal(signal.SIGTERM, before)
+        ended.set()
         caught.set()
         thread.join()
         ray.kill(flag)
 
 
-def _relay(caught: threading.Event, flag: Any) -> None:
+def _relay(caught: threading.Event, ended: threading.Event, flag: Any) -> None:
     caught.wait()
+    if ended.is_set():
+        return
     ray.get(flag.set.remote())
+    if not ended.wait(UNHEARD_S) and not ray.get(flag.was_heard.remote()):
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 class _Flag:
     """An actor that remembers."""
 
     def __init__(self) -> None:
-        self._is_set = False
+        self._is_set = self._was_heard = False
 
     def set(self) -> None:
         self._is_set = True
 
     def is_set(self) -> bool:
+        self._was_heard = self._is_set
         return self._is_set
+
+    def was_heard(self) -> bool:
+        return self._was_heard

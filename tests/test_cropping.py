@@ -101,7 +101,7 @@ def test_the_same_rows_come_of_a_folder_a_zip_pairs_of_zips_and_s3(
     assert plans[0]["config_sha256"] == plans[1]["config_sha256"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_killed_job_is_completed_to_the_same_dataset(undisturbed, tmp_path) -> None:
     config = replace(undisturbed[0], out_uri=str(tmp_path / "crops"), num_cpus=1, preview=0)
     log_path = tmp_path / "log"

@@ -67,7 +67,7 @@ def find_simultaneous(notes: list[Note]) -> list[tuple[Note, Note]]:
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_as_many_parts_are_made_at_once_as_there_are_gpus_each_beside_its_own(notes) -> None:
     made = notes["two"]
     assert len(made) == 8
@@ -76,19 +76,19 @@ def test_as_many_parts_are_made_at_once_as_there_are_gpus_each_beside_its_own(no
     assert all({one["gpus"], other["gpus"]} == {"0", "1"} for one, other in at_once)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_keeps_its_gpu_for_all_its_parts(notes) -> None:
     gpus = {(note["process"], note["gpus"]) for note in notes["two"]}
     assert sorted(gpu for _, gpu in gpus) == ["0", "1"]
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_fewer_cpus_than_gpus_leave_a_gpu_alone(notes) -> None:
     assert len(notes["one"]) == 8
     assert find_simultaneous(notes["one"]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_without_a_gpu_asked_for_no_worker_sees_one_and_cpus_are_the_bound(notes) -> None:
     assert len(notes["none"]) == 8
     assert {note["gpus"] for note in notes["none"]} == {""}

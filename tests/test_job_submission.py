@@ -81,7 +81,8 @@ def test_a_small_render_a_wrong_flag_and_what_travels(head, fonts, tmp_path) -> 
     assert "a local path must begin with / in a submitted job" in info.message
 
 
-@pytest.mark.parametrize("token", [None, pytest.param("0" * 32, marks=pytest.mark.soak)])
+@pytest.mark.soak
+@pytest.mark.parametrize("token", [None, "0" * 32])
 def test_without_the_token_nothing_is_accepted(token: str | None, head, tmp_path) -> None:
     environment = head.stranger
     if token:

@@ -15,11 +15,12 @@ from ray import cloudpickle
 
 from ocr_ray.audit import AuditConfig, audit_lines
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.labelling import LabelConfig, describe_flags, find_pages, label_pages, read_pages
+from ocr_ray.labelling import LabelConfig, describe_flags, label_pages, read_pages
 from ocr_ray.pages.labels import read_label
 from ocr_ray.pages.maker import MadePage
 from ocr_ray.readers import ReaderChoice, choose_model
 from ocr_ray.storage import list_files, locate, read_bytes, read_json, write_bytes
+from ocr_ray.surveying import find_pages
 from ocr_ray.text.markup import to_text
 from ocr_ray.training.tiny import write_tiny_model
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ray.cluster_utils import Cluster
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.soak
 
 NUM_ROWS = 8
 PROGRAM = """

@@ -15,7 +15,8 @@ from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from test_trainer import assert_same_weights, make_lines
 
-from ocr_ray.storage import exists, locate, read_bytes
+from ocr_ray.stopping import UNHEARD_S
+from ocr_ray.storage import exists, locate, read_bytes, write_json
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.trainer import SNAPSHOT, TrainJobConfig, describe_flags
 
@@ -98,11 +99,38 @@ def test_a_run_asked_to_stop_saves_and_says_so_and_goes_on(undisturbed, lines_ur
     wait_for(lambda: "epoch 1 of" in log_path.read_text(), job, log_path, timeout_s=START_S)
     os.kill(job.pid, signal.SIGTERM)
     assert job.wait(timeout=120) == 1
-    assert "was asked to stop and has saved its state" in log_path.read_text()
+    assert "was asked to stop; run the same command to go on" in log_path.read_text()
     assert has_checkpoint(config)
     again = start_job("train_trocr", flags, log_path)
     assert again.wait(timeout=900) == 0, log_path.read_text()
     assert_same_weights(config.models_uri, undisturbed.models_uri)
+
+
+def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
+    """The autoscaler's file promises a node that never comes."""
+    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    nodes = {"worker": {"resources": {"CPU": 1}, "max_workers": 2}}
+    write_json(
+        locate(str(tmp_path)) / "ray_bootstrap_config.yaml", {"available_node_types": nodes, "max_workers": 2}
+    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    job = start_job(
+        "train_trocr",
+        describe_flags(config),
+        log_path,
+        address=cluster.address,
+        environment={"HOME": str(tmp_path)},
+    )
+    try:
+        wait_for(lambda: "global batch" in log_path.read_text(), job, log_path, timeout_s=START_S)
+        time.sleep(10)
+        os.kill(job.pid, signal.SIGTERM)
+        assert job.wait(timeout=UNHEARD_S + 60) == 1
+    finally:
+        if job.poll() is None:
+            kill_tree(job.pid)
+        cluster.shutdown()
+    assert "was asked to stop; run the same command to go on" in log_path.read_text()
 
 
 @pytest.fixture

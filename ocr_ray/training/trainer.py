@@ -125,7 +125,7 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
         checkpoints = _read_checkpoints(run)
         if not _is_finished(checkpoints, config):
             raise ProductionError(
-                f"{run} was asked to stop and has saved its state; run the same command to go on",
+                f"{run} was asked to stop; run the same command to go on from its last checkpoint",
                 {"run": run.uri, "trained": True, "finished": False},
             )
     claim_models(models, run)
@@ -264,6 +264,8 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
         )
         try:
             trainer.fit()
+        except SystemExit:
+            log.warning("training was interrupted: %s", run)  # SIGINT, which Ray Train answers so
         except ray.train.WorkerGroupError as error:
             raise next(iter(error.worker_failures.values()), error) from error
 
