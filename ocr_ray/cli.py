@@ -49,9 +49,9 @@ def run_job(
         if isinstance(error, ProductionError) and error.summary is not None:
             _print_summary(error.summary)
         sys.exit(1)
-    except SystemExit as request:
-        # Ray's answer to SIGTERM, as `ray job stop` sends it: the signal's number.
-        log.error("stopped by signal %s; what is done stays: run the same command to go on", request.code)
+    except SystemExit:
+        # Ray's answer to SIGTERM, as `ray job stop` sends it.
+        log.error("stopped; what is done stays: run the same command to go on")
         sys.exit(1)
     _print_summary(summary)
     sys.exit(0)

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import ray
@@ -12,7 +13,7 @@ import ray
 from ocr_ray.cluster import beside_driver
 
 UNHEARD_S = 90
-"""After it a signal that no worker has heard of interrupts the driver: there may be no worker yet."""
+"""After it a signal that no worker has asked for ends the driver: there may be no worker yet."""
 
 
 class StopSignal:
@@ -30,14 +31,20 @@ class StopSignal:
 def stop_signal() -> Iterator[StopSignal]:
     """Catch SIGTERM meanwhile; to be called in the main thread, with Ray running.
 
-    If no worker asks for the flag within `UNHEARD_S`, SIGINT follows.
+    A second one, which also comes if no worker asks for the flag within `UNHEARD_S`, is answered as before.
     """
     flag: Any = ray.remote(_Flag).options(**beside_driver()).remote()
     caught, ended = threading.Event(), threading.Event()
     # Not in the handler: it may run within a call to Ray.
     thread = threading.Thread(target=_relay, args=(caught, ended, flag), daemon=True)
     thread.start()
-    before = signal.signal(signal.SIGTERM, lambda *_: caught.set())
+
+    def answer(number: int, frame: FrameType | None) -> None:
+        if caught.is_set() and callable(before):
+            before(number, frame)
+        caught.set()
+
+    before = signal.signal(signal.SIGTERM, answer)
     try:
         yield StopSignal(flag)
     finally:
@@ -54,7 +61,7 @@ def _relay(caught: threading.Event, ended: threading.Event, flag: Any) -> None:
         return
     ray.get(flag.set.remote())
     if not ended.wait(UNHEARD_S) and not ray.get(flag.was_heard.remote()):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class _Flag:

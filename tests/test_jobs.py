@@ -182,7 +182,7 @@ def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "stopped by signal 15; what is done stays: run the same command to go on" in result.stderr
+    assert "stopped; what is done stays: run the same command to go on" in result.stderr
 
 
 @pytest.mark.slow

@@ -119,7 +119,10 @@ def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
         describe_flags(config),
         log_path,
         address=cluster.address,
-        environment={"HOME": str(tmp_path)},
+        environment={
+            "HOME": str(tmp_path),
+            "RAY_AUTH_TOKEN_PATH": str(Path("~/.ray/auth_token").expanduser()),
+        },
     )
     try:
         wait_for(lambda: "global batch" in log_path.read_text(), job, log_path, timeout_s=START_S)
@@ -130,7 +133,7 @@ def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
         if job.poll() is None:
             kill_tree(job.pid)
         cluster.shutdown()
-    assert "was asked to stop; run the same command to go on" in log_path.read_text()
+    assert "stopped; what is done stays: run the same command to go on" in log_path.read_text()
 
 
 @pytest.fixture

@@ -264,8 +264,6 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
         )
         try:
             trainer.fit()
-        except SystemExit:
-            log.warning("training was interrupted: %s", run)  # SIGINT, which Ray Train answers so
         except ray.train.WorkerGroupError as error:
             raise next(iter(error.worker_failures.values()), error) from error
 
