@@ -32,12 +32,15 @@ class Head:
 
     num_tries = 3
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, str]) -> None:
+        self.folder = folder
         self._token = folder / "token"
-        self._token.write_text(uuid.uuid4().hex)
+        self.token = uuid.uuid4().hex
+        self._token.write_text(self.token)
         ports = find_free_ports(5)
         self.address = f"http://127.0.0.1:{ports[1]}"
         self.gcs_address = f"127.0.0.1:{ports[0]}"
+        self.metrics_address = f"http://127.0.0.1:{ports[4]}/metrics"
         # What a shell has after `source .venv/bin/activate` and the exports of the README.
         strange = [name for name in os.environ if name.startswith(("RAY_", "AWS_")) or name == "PYTHONPATH"]
         self.stranger = {name: value for name, value in os.environ.items() if name not in strange} | {
@@ -49,6 +52,7 @@ class Head:
             "RAY_AUTH_TOKEN_PATH": str(self._token),
             "RAY_JOB_STOP_WAIT_TIME_S": "120",
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+            **more,
         }
         flags = {
             "num-cpus": 2,
@@ -87,7 +91,7 @@ class Head:
             self.process.wait()
 
     def client(self) -> JobSubmissionClient:
-        headers = {"Authorization": f"Bearer {self._token.read_text()}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         return JobSubmissionClient(self.address, headers=headers)
 
     def run(
@@ -141,11 +145,11 @@ class Head:
 
 
 @contextmanager
-def head_started() -> Iterator[Head]:
-    """Start a head, and end it by its process id."""
+def head_started(more: Mapping[str, str] | None = None) -> Iterator[Head]:
+    """Start a head, with more in its environment, and end it by its process id."""
     folder = Path(tempfile.mkdtemp(prefix="head-", dir="/tmp"))  # paths of sockets may have 107 bytes
     try:
-        head = Head(folder)
+        head = Head(folder, more or {})
         try:
             yield head
         finally:
