@@ -68,7 +68,5 @@ def _log_json() -> None:
     sys.excepthook = _log_exception
 
 
-def _log_exception(
-    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
-) -> None:
+def _log_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     logging.getLogger(__name__).critical("%s", kind.__name__, exc_info=(kind, error, traceback))

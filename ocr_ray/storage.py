@@ -101,7 +101,7 @@ def _s3_filesystem() -> pafs.S3FileSystem:
     if endpoint:
         parts = urlsplit(endpoint)
         if "@" in endpoint:
-            raise InputError("AWS_ENDPOINT_URL must hold no user and password; use AWS_ACCESS_KEY_ID and so on")
+            raise InputError("AWS_ENDPOINT_URL must hold no user and password, keys have their own variables")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}

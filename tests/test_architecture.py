@@ -63,6 +63,7 @@ MODULES = {
 ACROSS = {
     "storage": {"errors"},
     "images": {"errors"},
+    "logs": {"errors"},
     "pages": {"render/fonts"},
     "metrics": {"text/canonical"},
     "balance": {"text/hangul"},
