@@ -1,5 +1,6 @@
 """A Ray as the README starts it, with a token of its own, and jobs submitted to it as a user does."""
 
+import json
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from killing import kill_tree
 from ray.dashboard.modules.job.pydantic_models import JobDetails
@@ -25,6 +27,11 @@ RAY = Path(sys.executable).with_name("ray")
 WAIT_S = 900
 STARTED = "Ray runtime started"
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
+PLANTED = {
+    name: f"planted{uuid.uuid4().hex}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
+}
+"""Keys for the environment of a head, and of all that runs on it."""
 
 
 class Head:
@@ -116,6 +123,21 @@ class Head:
         assert done.returncode == 0, done.stderr
         return job_id
 
+    def ask(self, path: str) -> Any:
+        """Return what the dashboard answers, parsed."""
+        request = Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
+        with urlopen(request) as response:
+            return json.load(response)
+
+    def list_written(self) -> dict[str, bytes]:
+        """Return what Ray wrote, the token's file apart, and what its dashboard tells of the jobs."""
+        told = {path: json.dumps(self.ask(path)).encode() for path in ("/api/jobs/", "/logical/actors")}
+        found = (Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
+        for path in (path for path in found if path.is_file() and path != self._token):
+            with suppress(FileNotFoundError):  # Ray also cleans up
+                told[str(path)] = path.read_bytes()
+        return told
+
     def info(self, job_id: str) -> JobDetails:
         return self.client().get_job_info(job_id)
 
@@ -156,6 +178,11 @@ def head_started(more: Mapping[str, str] | None = None) -> Iterator[Head]:
             head.end()
     finally:
         shutil.rmtree(folder)
+
+
+def find_secrets(written: Mapping[str, bytes], *secrets: str) -> list[str]:
+    """Return the names of what holds one of the secrets."""
+    return [name for name, content in written.items() if any(s.encode() in content for s in secrets)]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -4,21 +4,21 @@ import json
 import os
 import re
 import threading
-import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.request import urlopen
 
 import boto3
 import promql_parser
 import pytest
 from faulty_pages import write_faulty_pages
-from killing import find_tree
 from prometheus_client.parser import text_string_to_metric_families
 from ray.dashboard.modules.reporter.reporter_agent import METRICS_GAUGES
-from submitting import ROOT, Head, head_started
+from submitting import PLANTED, ROOT, Head, find_secrets, head_started
 
 from ocr_ray.storage import Location, list_files, locate, read_bytes
 
@@ -26,11 +26,25 @@ DASHBOARD = json.loads((ROOT / "grafana/ocr_ray.json").read_text())
 GRAFANA_VARIABLES = {r"\$__(range|rate_interval)": "5m", r"\$\w+": "0.5"}
 OF_GPUS = "node_gpus_utilization"
 """What nodes without a GPU do not report."""
-SECRETS = {
-    name: f"planted{uuid.uuid4().hex}"
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
+OURS = "ray_ocr_ray_"
+PARTS = {f"{OURS}parts_done", f"{OURS}parts_pending"}
+SHOWN_BY = {
+    "render_lines": {f"{OURS}lines_total", f"{OURS}line_seconds_bucket", *PARTS},
+    "crop_pages": {f"{OURS}rejects_total"},
+    "train_trocr": {
+        f"{OURS}{name}"
+        for name in (
+            "train_loss",
+            "train_lines_per_second",
+            "feed_wait_share",
+            "validation_loss",
+            "validation_cer",
+        )
+    },
+    "evaluate_trocr": {f"{OURS}read_lines_total", *PARTS},
 }
-SCRAPE_S = 1.0
+"""Our metrics that a job shows while it runs."""
+SCRAPE_S = 0.5
 OF_SUBMISSION = re.compile("Runtime env is setting up|Running entrypoint for job")
 """What Ray itself writes before a job begins."""
 
@@ -61,57 +75,62 @@ def list_queried() -> set[str]:
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of a run, and all that it wrote."""
+    """What was seen of jobs that ran to their ends, and all that they wrote."""
 
-    scraped: set[str]
     logs: dict[str, list[str]]
     train_runs: list[dict[str, Any]]
     datasets: list[dict[str, Any]]
-    token: str
     written: dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def watched(s3_environment: None, fonts) -> Watched:
-    """Lines rendered, faulty pages cropped, a model trained and evaluated, with keys in the environment."""
+def place(s3_environment: None, fonts) -> Location:
+    """A place on S3, with faulty pages."""
     boto3.client("s3").create_bucket(Bucket="watched")
     place = locate("s3://watched/all")
     write_faulty_pages(place / "pages", schema="71716", seed=1, font_bytes=fonts[0].content, num_pages=60)
+    return place
+
+
+@pytest.fixture(scope="module")
+def head(place: Location) -> Iterator[Head]:
+    """Jobs reach S3 by the keys in its environment; a metric is shown a second after it was set."""
     environment = {
         **{name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")},
         "OCR_RAY_LOG": "json",
         "RAY_metrics_report_interval_ms": "1000",
     }
-    with head_started(environment | SECRETS) as head:
-        assert any(process.environ().items() >= SECRETS.items() for process in find_tree(head.process.pid))
-        return watch(head, place, fonts[0].name)
+    with head_started(environment | PLANTED) as head:
+        yield head
 
 
-def watch(head: Head, place: Location, font: str) -> Watched:
-    """Run the jobs one after the other, scraping Prometheus' metrics all the time."""
-    with scraping(head) as scraped:
-        logs = {job: finish(head, job, flags) for job, flags in make_flags(place, font).items()}
+@pytest.fixture(scope="module")
+def watched(head: Head, place: Location, fonts) -> Watched:
+    """Lines rendered, faulty pages cropped, a model trained and evaluated."""
+    logs = {job: finish(head, job, flags) for job, flags in make_flags(place, fonts[0].name).items()}
     rendering = next(job for job in head.client().list_jobs() if "render_lines" in job.entrypoint)
-    files = [path for path in head.folder.rglob("*") if path.is_file() and path.name != "token"]
     return Watched(
-        scraped=scraped,
         logs=logs,
-        train_runs=ask(head, "/api/train/v2/runs/v1")["train_runs"],
-        datasets=ask(head, f"/api/data/datasets/{rendering.job_id}")["datasets"],
-        token=head.token,
-        written={str(path): path.read_bytes() for path in files}
-        | {name: read_bytes(place / name) for name in list_files(place)},
+        train_runs=head.ask("/api/train/v2/runs/v1")["train_runs"],
+        datasets=head.ask(f"/api/data/datasets/{rendering.job_id}")["datasets"],
+        written=head.list_written() | {name: read_bytes(place / name) for name in list_files(place)},
     )
 
 
 def make_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
-    lines, crops = (place / "lines").uri, (place / "crops").uri
-    small = {"lines-per-part": 20, "validation-share": 0.3}
+    """Return the flags of a few small jobs."""
+    lines = (place / "lines").uri
     return {
-        "render_lines": {"out-uri": lines, "num-lines": 200, "fonts": font, **small},
+        "render_lines": {
+            "out-uri": lines,
+            "num-lines": 200,
+            "fonts": font,
+            "lines-per-part": 20,
+            "validation-share": 0.3,
+        },
         "crop_pages": {
             "pages-uri": (place / "pages").uri,
-            "out-uri": crops,
+            "out-uri": (place / "crops").uri,
             "max-reject-fraction": 0.9,
             "pages-per-part": 10,
         },
@@ -134,6 +153,22 @@ def make_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
     }
 
 
+def make_long_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
+    """Return the flags of jobs that go on until they are stopped."""
+    flags = make_flags(place, font)
+    more = {
+        "render_lines": {"out-uri": (place / "long/lines").uri, "num-lines": 100_000, "lines-per-part": 100},
+        "train_trocr": {"run-name": "long", "models-uri": (place / "long/models").uri, "epochs": 10_000},
+        "evaluate_trocr": {
+            "out-uri": (place / "long/report").uri,
+            "split": "train",
+            "batch-size": 1,
+            "num-beams": 20,
+        },
+    }
+    return {job: flags[job] | longer for job, longer in more.items()}
+
+
 def finish(head: Head, job: str, flags: dict[str, Any]) -> list[str]:
     """Submit a job that must succeed; return the lines of its log."""
     job_id = head.submit(job, flags)
@@ -143,7 +178,7 @@ def finish(head: Head, job: str, flags: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def scraping(head: Head) -> Iterator[set[str]]:
-    """Collect the names of all metrics that Ray's endpoint shows at any time."""
+    """Collect the names of all metrics that Ray's endpoint shows from now on."""
     names: set[str] = set()
     ended = threading.Event()
 
@@ -153,35 +188,36 @@ def scraping(head: Head) -> Iterator[set[str]]:
                 families = text_string_to_metric_families(response.read().decode())
                 names.update(sample.name for family in families for sample in family.samples)
 
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        yield names
-    finally:
-        ended.set()
-        thread.join()
-
-
-def ask(head: Head, path: str) -> dict[str, Any]:
-    request = Request(head.address + path, headers={"Authorization": f"Bearer {head.token}"})
-    with urlopen(request) as response:
-        answer: dict[str, Any] = json.load(response)
-    return answer
+    with ThreadPoolExecutor(1) as pool:
+        scraped = pool.submit(scrape)
+        try:
+            yield names
+        finally:
+            ended.set()
+        scraped.result()
 
 
 def test_the_queries_of_grafana_can_be_parsed_and_ask_for_our_metrics() -> None:
     assert len(parse_queries()) >= len(DASHBOARD["panels"])
-    assert sum(name.startswith("ray_ocr_ray_") for name in list_queried()) >= 10
+    assert sum(name.startswith(OURS) for name in list_queried()) >= 10
 
 
 @pytest.mark.soak
-def test_every_metric_of_a_panel_is_scraped_while_jobs_run(watched: Watched) -> None:
+def test_every_metric_of_a_panel_is_scraped_while_jobs_run(
+    head: Head, watched: Watched, place: Location, fonts
+) -> None:
+    """Each job goes on until all that it shows was seen, since Ray drops a gauge that is not set again."""
+    seen: set[str] = set()
+    for job, flags in make_long_flags(place, fonts[0].name).items():
+        with scraping(head) as shown:
+            head.stop_when(partial(SHOWN_BY[job].issubset, shown), job, flags)
+        seen |= shown
     queried = list_queried()
     assert OF_GPUS in METRICS_GAUGES
-    assert queried - watched.scraped <= {f"ray_{OF_GPUS}"}
-    ours = {name.removesuffix("_sum") for name in watched.scraped if name.startswith("ray_ocr_ray_")}
-    hidden = {name for name in ours if not name.endswith(("_bucket", "_count", "_created"))} - queried
-    assert hidden == {"ray_ocr_ray_line_seconds"}  # shown by its buckets
+    assert queried - seen <= {f"ray_{OF_GPUS}"}
+    assert set().union(*SHOWN_BY.values()) == {name for name in queried if name.startswith(OURS)}
+    ours = {name for name in seen if name.startswith(OURS)}
+    assert {name for name in ours - queried if not name.endswith(("_sum", "_count", "_created"))} == set()
 
 
 @pytest.mark.soak
@@ -204,9 +240,7 @@ def test_every_line_of_a_log_is_json_and_the_last_one_the_summary(watched: Watch
 
 
 @pytest.mark.soak
-def test_no_secret_is_in_anything_that_was_written(watched: Watched) -> None:
-    written = watched.written
+def test_no_secret_is_in_anything_that_was_written(head: Head, watched: Watched) -> None:
     for known in ("plan.json", "manifest.json", "README.md", "training_state.pt", "raylet.out"):
-        assert any(name.endswith(f"/{known}") for name in written), known
-    for secret in (*SECRETS.values(), watched.token):
-        assert [name for name, content in written.items() if secret.encode() in content] == []
+        assert any(name.endswith(f"/{known}") for name in watched.written), known
+    assert find_secrets(watched.written, *PLANTED.values(), head.token) == []
