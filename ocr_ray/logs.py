@@ -55,6 +55,7 @@ def start_logs() -> None:
 
 def _log_json() -> None:
     """Give all records in this process, Ray's own, warnings and a last traceback too, the form of JSON."""
+    os.environ.setdefault("RAY_BACKEND_LOG_JSON", "1")  # what Ray logs from C++, without a name
     formatter = JsonFormatter()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter)

@@ -223,7 +223,7 @@ def test_every_metric_of_a_panel_is_scraped_while_jobs_run(
 @pytest.mark.soak
 def test_dashboard_pages_of_data_and_training_are_filled(watched: Watched) -> None:
     assert [(run["name"], run["status"]) for run in watched.train_runs] == [("run", "FINISHED")]
-    workers = watched.train_runs[0]["run_attempts"][-1]["train_workers"]
+    workers = watched.train_runs[0]["attempts"][-1]["workers"]
     assert sorted(worker["world_rank"] for worker in workers) == [0, 1]
     (dataset,) = watched.datasets
     assert (dataset["state"], dataset["progress"], dataset["total"]) == ("FINISHED", 10, 10)
@@ -235,7 +235,7 @@ def test_every_line_of_a_log_is_json_and_the_last_one_the_summary(watched: Watch
         records = [json.loads(line) for line in lines if not OF_SUBMISSION.search(line)]
         assert len(records) > 3, job
         for record in records[:-1]:
-            assert record.keys() >= {"asctime", "levelname", "name", "message"}
+            assert record.keys() >= {"asctime", "levelname", "message"}
         assert "levelname" not in records[-1]
 
 
