@@ -129,10 +129,9 @@ class Head:
         with urlopen(request) as response:
             return json.load(response)
 
-    def list_written(self) -> dict[str, bytes]:
-        """Return what Ray wrote, the token's file apart, and what its dashboard tells of the jobs."""
-        paths = ("/api/jobs/", "/logical/actors", "/api/train/v2/runs/v1")
-        told = {path: json.dumps(self.ask(path)).encode() for path in paths}
+    def list_written(self, *paths: str) -> dict[str, bytes]:
+        """Return what Ray wrote, the token's file apart, and what its dashboard tells: of jobs, and more."""
+        told = {path: json.dumps(self.ask(path)).encode() for path in ("/api/jobs/", *paths)}
         found = (Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
         for path in (path for path in found if path.is_file() and path != self._token):
             with suppress(FileNotFoundError):  # Ray also cleans up

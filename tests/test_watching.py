@@ -44,6 +44,7 @@ SHOWN_BY = {
     "evaluate_trocr": {f"{OURS}read_lines_total", *PARTS},
 }
 """Our metrics that a job shows while it runs."""
+TRAIN_RUNS = "/api/train/v2/runs/v1"
 SCRAPE_S = 0.5
 OF_SUBMISSION = re.compile("Runtime env is setting up|Running entrypoint for job")
 """What Ray itself writes before a job begins."""
@@ -109,11 +110,13 @@ def watched(head: Head, place: Location, fonts) -> Watched:
     """Lines rendered, faulty pages cropped, a model trained and evaluated."""
     logs = {job: finish(head, job, flags) for job, flags in make_flags(place, fonts[0].name).items()}
     rendering = next(job for job in head.client().list_jobs() if "render_lines" in job.entrypoint)
+    data = f"/api/data/datasets/{rendering.job_id}"
     return Watched(
         logs=logs,
-        train_runs=head.ask("/api/train/v2/runs/v1")["train_runs"],
-        datasets=head.ask(f"/api/data/datasets/{rendering.job_id}")["datasets"],
-        written=head.list_written() | {name: read_bytes(place / name) for name in list_files(place)},
+        train_runs=head.ask(TRAIN_RUNS)["train_runs"],
+        datasets=head.ask(data)["datasets"],
+        written=head.list_written(TRAIN_RUNS, "/logical/actors", data)
+        | {name: read_bytes(place / name) for name in list_files(place)},
     )
 
 
