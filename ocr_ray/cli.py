@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 import tyro
 
 from ocr_ray.errors import CheckpointError, InputError, ProductionError
+from ocr_ray.logs import start_logs
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -25,15 +26,11 @@ def run_job(
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
     Exits with 0 when done, 1 when it failed or was stopped, 2 when a flag or an input is wrong; a failure
-    that knows what it found prints its summary too. Logs go to standard error.
+    that knows what it found prints its summary too. Logs go to standard error, with OCR_RAY_LOG=json as one
+    JSON object a line.
     """
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
     try:
+        start_logs()
         prog = f"python -m jobs.{Path(sys.argv[0]).stem}"
         config = tyro.cli(config_type, prog=prog, args=arguments, description=description)
     except ValueError as error:

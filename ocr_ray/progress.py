@@ -27,6 +27,7 @@ class Progress:
         self._clock = clock
         self._started_s = self._logged_s = clock()
         self._num_done = self._num_lines = self._num_rejects = 0
+        show_parts(name, done=num_parts - num_pending, pending=num_pending)
 
     def add(self, stats: PartStats) -> None:
         """Count a part that was pending."""
@@ -34,6 +35,7 @@ class Progress:
         self._num_lines += stats.rows
         self._num_rejects += stats.num_rejects
         now_s, left = self._clock(), self._num_pending - self._num_done
+        show_parts(self._name, done=self._num_parts - left, pending=left)
         if left and now_s - self._logged_s < LOG_INTERVAL_S:
             return
         self._logged_s, elapsed_s = now_s, now_s - self._started_s
@@ -53,7 +55,7 @@ def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
 
     A part that Ray had made again after a worker died is counted for each time that it was finished.
     """
-    lines, rejects, line_seconds = _create_metrics()
+    lines, rejects, line_seconds = _create_counters()
     if stats.rows:
         lines.inc(stats.rows, {"dataset": dataset})
         line_seconds.observe(seconds / stats.rows, {"dataset": dataset})
@@ -62,8 +64,8 @@ def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
 
 
 @cache
-def _create_metrics() -> tuple[Counter, Counter, Histogram]:
-    """Return the metrics of this process; Ray wants each created once."""
+def _create_counters() -> tuple[Counter, Counter, Histogram]:
+    """Return the metrics of a process that makes parts; Ray wants each created once."""
     return (
         Counter("ocr_ray_lines_total", "Lines written.", ("dataset",)),
         Counter("ocr_ray_rejects_total", "What could not become a line.", ("dataset", "reason")),
@@ -74,6 +76,32 @@ def _create_metrics() -> tuple[Counter, Counter, Histogram]:
             ("dataset",),
         ),
     )
+
+
+def show_parts(name: str, *, done: int, pending: int) -> None:
+    """Set this process's gauges of the parts of a dataset, or of an evaluation."""
+    for gauge, number in zip(_create_part_gauges(), (done, pending), strict=True):
+        gauge.set(number, {"dataset": name})
+
+
+@cache
+def _create_part_gauges() -> tuple[Gauge, Gauge]:
+    tags = ("dataset",)
+    return (
+        Gauge("ocr_ray_parts_done", "Parts that are there.", tags),
+        Gauge("ocr_ray_parts_pending", "Parts still to be made, or read.", tags),
+    )
+
+
+def count_read(dataset: str, num_lines: int) -> None:
+    """Add the lines of a part that a model has read to this worker's metrics."""
+    if num_lines:
+        _create_read_counter().inc(num_lines, {"dataset": dataset})
+
+
+@cache
+def _create_read_counter() -> Counter:
+    return Counter("ocr_ray_read_lines_total", "Lines that a model has read.", ("dataset",))
 
 
 def show_training(run: str, record: Mapping[str, Any]) -> None:

@@ -66,6 +66,8 @@ def locate(uri: str) -> Location:
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme == "s3":
         path = uri.removeprefix("s3://").strip("/")
+        if {":", "@"} & set(path.split("/")[0]):
+            raise InputError("an s3:// URI must hold no keys, they are read from the environment or a role")
         if not path or "//" in path:
             raise InputError(f"an s3:// URI must be s3://bucket/key without empty names, got {uri!r}")
         return Location(_s3_filesystem(), path)
@@ -98,6 +100,8 @@ def _s3_filesystem() -> pafs.S3FileSystem:
     options: dict[str, Any] = {"retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=10)}
     if endpoint:
         parts = urlsplit(endpoint)
+        if "@" in endpoint:
+            raise InputError("AWS_ENDPOINT_URL must hold no user and password, keys have their own variables")
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}

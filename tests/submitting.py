@@ -1,5 +1,6 @@
 """A Ray as the README starts it, with a token of its own, and jobs submitted to it as a user does."""
 
+import json
 import os
 import random
 import shutil
@@ -13,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 from killing import kill_tree
 from ray.dashboard.modules.job.pydantic_models import JobDetails
@@ -25,6 +27,11 @@ RAY = Path(sys.executable).with_name("ray")
 WAIT_S = 900
 STARTED = "Ray runtime started"
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED"}
+PLANTED = {
+    name: f"planted{uuid.uuid4().hex}"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
+}
+"""Keys for the environment of a head, and of all that runs on it."""
 
 
 class Head:
@@ -32,12 +39,15 @@ class Head:
 
     num_tries = 3
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, more: Mapping[str, str]) -> None:
+        self.folder = folder
         self._token = folder / "token"
-        self._token.write_text(uuid.uuid4().hex)
+        self.token = uuid.uuid4().hex
+        self._token.write_text(self.token)
         ports = find_free_ports(5)
         self.address = f"http://127.0.0.1:{ports[1]}"
         self.gcs_address = f"127.0.0.1:{ports[0]}"
+        self.metrics_address = f"http://127.0.0.1:{ports[4]}/metrics"
         # What a shell has after `source .venv/bin/activate` and the exports of the README.
         strange = [name for name in os.environ if name.startswith(("RAY_", "AWS_")) or name == "PYTHONPATH"]
         self.stranger = {name: value for name, value in os.environ.items() if name not in strange} | {
@@ -49,6 +59,7 @@ class Head:
             "RAY_AUTH_TOKEN_PATH": str(self._token),
             "RAY_JOB_STOP_WAIT_TIME_S": "120",
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+            **more,
         }
         flags = {
             "num-cpus": 2,
@@ -87,7 +98,7 @@ class Head:
             self.process.wait()
 
     def client(self) -> JobSubmissionClient:
-        headers = {"Authorization": f"Bearer {self._token.read_text()}"}
+        headers = {"Authorization": f"Bearer {self.token}"}
         return JobSubmissionClient(self.address, headers=headers)
 
     def run(
@@ -111,6 +122,21 @@ class Head:
         done = self.run(*words, "--", "python", "-m", f"jobs.{job}", *list_arguments(flags))
         assert done.returncode == 0, done.stderr
         return job_id
+
+    def ask(self, path: str) -> Any:
+        """Return what the dashboard answers, parsed."""
+        request = Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
+        with urlopen(request) as response:
+            return json.load(response)
+
+    def list_written(self, *paths: str) -> dict[str, bytes]:
+        """Return what Ray wrote, the token's file apart, and what its dashboard tells: of jobs, and more."""
+        told = {path: json.dumps(self.ask(path)).encode() for path in ("/api/jobs/", *paths)}
+        found = (Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
+        for path in (path for path in found if path.is_file() and path != self._token):
+            with suppress(FileNotFoundError):  # Ray also cleans up
+                told[str(path)] = path.read_bytes()
+        return told
 
     def info(self, job_id: str) -> JobDetails:
         return self.client().get_job_info(job_id)
@@ -141,17 +167,22 @@ class Head:
 
 
 @contextmanager
-def head_started() -> Iterator[Head]:
-    """Start a head, and end it by its process id."""
+def head_started(more: Mapping[str, str] | None = None) -> Iterator[Head]:
+    """Start a head, with more in its environment, and end it by its process id."""
     folder = Path(tempfile.mkdtemp(prefix="head-", dir="/tmp"))  # paths of sockets may have 107 bytes
     try:
-        head = Head(folder)
+        head = Head(folder, more or {})
         try:
             yield head
         finally:
             head.end()
     finally:
         shutil.rmtree(folder)
+
+
+def find_secrets(written: Mapping[str, bytes], *secrets: str) -> list[str]:
+    """Return the names of what holds one of the secrets."""
+    return [name for name, content in written.items() if any(s.encode() in content for s in secrets)]
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

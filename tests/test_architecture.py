@@ -23,6 +23,7 @@ MODULES = {
     "lines": 0,
     "commands": 0,
     "findings": 0,
+    "logs": 0,
     "storage": 0,
     "images": 0,
     "metrics": 1,
@@ -63,6 +64,7 @@ MODULES = {
 ACROSS = {
     "storage": {"errors"},
     "images": {"errors"},
+    "logs": {"errors"},
     "pages": {"render/fonts"},
     "metrics": {"text/canonical"},
     "balance": {"text/hangul"},
@@ -82,7 +84,7 @@ ACROSS = {
     "planning": {"rendering", "material"},
     "training/trainer": {"cluster", "stopping", "training/worker"},
     "training/worker": {"cluster", "progress", "stopping"},
-    "evaluation/predict": {"cluster"},
+    "evaluation/predict": {"cluster", "progress"},
     "evaluating": {"cluster", "evaluation/predict"},
     "quickstart": {"cluster", "rendering", "cropping", "training/trainer", "evaluating"},
 }

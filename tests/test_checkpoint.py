@@ -153,3 +153,23 @@ def test_a_half_written_file_is_named(folder: Path, training: Training, kept: fl
             load_checkpoint(folder, training)
         (folder / name).write_bytes(content)
     assert load_checkpoint(folder, training) == STATE
+
+
+@pytest.mark.parametrize("name", ["training_state.pt", "rng-00000.pt"])
+def test_no_code_of_a_checkpoint_is_run(folder: Path, training: Training, name: str, tmp_path: Path) -> None:
+    content = (folder / name).read_bytes()
+    torch.save({"state": Touch(tmp_path / "ran")}, folder / name)
+    with pytest.raises(CheckpointError, match=name):
+        load_checkpoint(folder, training)
+    (folder / name).write_bytes(content)
+    assert not (tmp_path / "ran").exists()
+
+
+class Touch:
+    """What makes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)

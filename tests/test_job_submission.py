@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 from killing import assert_same_dataset, list_parts
-from submitting import ROOT, Head, head_started
+from submitting import PLANTED, ROOT, Head, find_secrets, head_started
 
 from ocr_ray.training.trainer import SNAPSHOT
 
 pytestmark = pytest.mark.slow
 
-LIST_FILES = "find . -type f -printf '%s %P\\n'"
+LIST_FILES = "printenv | grep -c =planted; find . -type f -printf '%s %P\\n'"
 SECRET = "AKIAPLANTED0SECRET00"
 
 
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
-    with head_started() as head:
+    with head_started(PLANTED) as head:
         yield head
 
 
@@ -48,7 +48,7 @@ def plant(folder: Path) -> None:
         (folder / name).write_text(SECRET)
 
 
-def test_a_small_render_a_wrong_flag_and_what_travels(head, fonts, tmp_path) -> None:
+def test_a_small_render_a_wrong_flag_what_travels_and_no_secret(head, fonts, tmp_path) -> None:
     """Three jobs at once, since each waits for its driver to start."""
     plant(tmp_path)
     client, out = head.client(), tmp_path / "lines"
@@ -67,6 +67,7 @@ def test_a_small_render_a_wrong_flag_and_what_travels(head, fonts, tmp_path) -> 
     assert json.loads((out / "manifest.json").read_text())["counts"]["lines"] == 9
 
     assert head.wait_for_end(listing).status == "SUCCEEDED"
+    assert str(len(PLANTED)) in head.logs(listing).splitlines()
     found = re.findall(r"^(\d+) (\S+)$", head.logs(listing), re.MULTILINE)
     files = [path for folder in ("jobs", "ocr_ray") for path in (ROOT / folder).rglob("*.*")]
     code_files = {str(path.relative_to(ROOT)) for path in files if path.suffix in (".py", ".txt")}
@@ -79,6 +80,10 @@ def test_a_small_render_a_wrong_flag_and_what_travels(head, fonts, tmp_path) -> 
     info = head.wait_for_end(relative)
     assert (info.status, info.driver_exit_code) == ("FAILED", 2)
     assert "a local path must begin with / in a submitted job" in info.message
+
+    written = head.list_written() | {str(path): path.read_bytes() for path in out.rglob("*.*")}
+    assert {f"job-driver-{job_id}.log", "manifest.json"} <= {Path(name).name for name in written}
+    assert find_secrets(written, *PLANTED.values(), SECRET, head.token) == []
 
 
 @pytest.mark.soak

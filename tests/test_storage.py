@@ -117,3 +117,21 @@ def test_a_model_of_the_hub_may_be_named_in_a_submitted_job(monkeypatch, tmp_pat
     assert locate_model("team-lucid/trocr-small-korean") == "team-lucid/trocr-small-korean"
     with pytest.raises(InputError, match="must begin with / in a submitted job"):
         locate_model("models/best_ocr")
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://AKIAKEY:se/cret@bucket/key", "s3://user@bucket/key", "s3://AKIAKEY:secret@bucket"]
+)
+def test_a_uri_with_keys_in_it_is_refused_and_not_shown(uri: str) -> None:
+    with pytest.raises(InputError, match="must hold no keys") as refusal:
+        locate(uri)
+    assert "cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://user:secret@127.0.0.1:9", "s3://us/er:secret@host"])
+def test_an_endpoint_with_a_password_is_refused_and_not_shown(endpoint: str, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    with pytest.raises(InputError, match="must hold no user and password") as refusal:
+        locate("s3://bucket/key")
+    assert "secret" not in str(refusal.value)

@@ -36,6 +36,7 @@ from ocr_ray.evaluation.predictions import (
 )
 from ocr_ray.lines import LabelColumn
 from ocr_ray.parts import PLAN
+from ocr_ray.progress import count_read, show_parts
 from ocr_ray.storage import Location, exists
 from ocr_ray.training.greedy import encode, write_greedily
 from ocr_ray.training.model import OcrModel, load_model, model_files
@@ -114,7 +115,9 @@ def predict_lines(
         num_cpus=1,
         num_gpus=1 if use_gpu else 0,
     )
+    show_parts(inputs.out.name, done=len(done), pending=len(rows))
     for number, row in enumerate(dataset.iter_rows(), start=len(done) + 1):
+        show_parts(inputs.out.name, done=number, pending=len(inputs.parts) - number)
         log.info("%s: %d of %d parts read, %d lines", row["path"], number, len(inputs.parts), row["rows"])
     return len(done)
 
@@ -136,9 +139,10 @@ class PartReader:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         (index,) = batch["index"].tolist()
-        table = read_part(self.model, self.inputs.parts[index], self.inputs.label_column, self.decoding)
-        path = part_path(index)
+        part, path = self.inputs.parts[index], part_path(index)
+        table = read_part(self.model, part, self.inputs.label_column, self.decoding)
         write_predictions(self.inputs.out / path, table, self.inputs.plan.config_sha256)
+        count_read(part.dataset, table.num_rows)
         return {"path": [path], "rows": [table.num_rows]}
 
 

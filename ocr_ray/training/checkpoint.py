@@ -155,7 +155,9 @@ def load_checkpoint(folder: Path, training: Training) -> TrainState:
     if training.rank < content["world_size"]:
         generators = _load(folder / rng_file(training.rank))
     disable_progress_bar()
-    saved = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    saved = VisionEncoderDecoderModel.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True
+    )
     training.ocr.network.load_state_dict(saved.state_dict())
     training.optimizer.load_state_dict(content["optimizer"])
     training.scheduler.load_state_dict(content["scheduler"])

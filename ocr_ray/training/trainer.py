@@ -208,7 +208,8 @@ def _run(
         if isinstance(model, Location) and config.model != TINY:
             reads.append(model)
         num_cpus = max(config.num_workers, os.cpu_count() or 1)
-        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # fills the dashboard's Train tab
+        # Fills /api/train/v2/runs/v1 of the dashboard, whose pages show no training in Ray 2.60.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
         with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
             count_workers(config.num_workers, use_gpu=config.use_gpu)
             write_json(run / PLAN, {"config": plan})
