@@ -29,7 +29,7 @@ from ocr_ray.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
 from ocr_ray.randomness import check_seed, keyed_generator
 from ocr_ray.render.lines import drawing_versions
 from ocr_ray.shards import Engine, Verification, produce
-from ocr_ray.storage import exists, locate, write_bytes
+from ocr_ray.storage import check_writable, exists, locate, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,7 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
         InputError: there are no pages, or the output place is wrong; found before any page is cropped.
     """
     place, out = locate(config.pages_uri), locate(config.out_uri)
+    check_writable(out, "--out-uri")
     try:
         store = PageStore(place)
     except InputError as error:

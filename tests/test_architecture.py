@@ -24,6 +24,8 @@ MODULES = {
     "commands": 0,
     "findings": 0,
     "storage": 0,
+    "storage_errors": 0,
+    "s3": 0,
     "images": 0,
     "metrics": 1,
     "parts": 1,
@@ -60,7 +62,8 @@ MODULES = {
 """Modules that stand outside the rooms, or above the room whose folder they are in."""
 
 ACROSS = {
-    "storage": {"errors"},
+    "storage": {"errors", "storage_errors", "s3"},
+    "s3": {"errors"},
     "images": {"errors"},
     "pages": {"render/fonts"},
     "metrics": {"text/canonical"},
@@ -68,7 +71,7 @@ ACROSS = {
     "parts": {"balance"},
     "manifests": {"parts", "balance"},
     "labelled": {"manifests"},
-    "shards": {"progress", "stragglers"},
+    "shards": {"cluster", "progress", "stragglers"},
     "stragglers": {"cluster"},
     "rendering": {"cluster", "shards", "material"},
     "cropping": {"cluster", "shards"},
