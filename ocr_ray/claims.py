@@ -10,7 +10,7 @@ from ocr_ray.inspection import PartClaim, Rules
 from ocr_ray.lines import FIRST_NUMBERS, PartSpec
 from ocr_ray.parts import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.rendering import RenderConfig, count_lines
-from ocr_ray.storage import Location, exists, read_json
+from ocr_ray.storage import Location, checked, exists, read_json
 from ocr_ray.text.sampler import TextConfig
 
 
@@ -34,12 +34,13 @@ def read_claims(place: Location) -> Claims:
     Raises:
         InputError: one is missing, they are not of one run, or of no job that makes lines.
     """
-    for name in (PLAN, MANIFEST):
-        if not exists(place / name):
-            raise InputError(
-                f"--lines-uri must be a complete dataset, {place} has no {name}; run its job again"
-            )
-    written, manifest = read_json(place / PLAN), read_json(place / MANIFEST)
+    with checked(place, "--lines-uri") as found:
+        for name in (PLAN, MANIFEST):
+            if not exists(found / name):
+                raise InputError(
+                    f"--lines-uri must be a complete dataset, {place} has no {name}; run its job again"
+                )
+        written, manifest = read_json(found / PLAN), read_json(found / MANIFEST)
     try:
         config, rows = written["config"], manifest["parts"]
         plan = Plan(config=config, parts=_list_specs(config), flags=written.get("flags", {}))

@@ -9,8 +9,9 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from ocr_ray.errors import CheckpointError, InputError, ProductionError
+from ocr_ray.errors import CheckpointError, InputError, ProductionError, StorageError
 from ocr_ray.logs import start_logs
+from ocr_ray.storage_errors import tell_storage_error
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -41,6 +42,12 @@ def run_job(
     except InputError as error:
         log.error("%s", error)
         sys.exit(2)
+    except OSError as error:
+        if not (told := tell_storage_error(error)):
+            raise
+        _fail(told)
+    except StorageError as error:
+        _fail(str(error))
     except (ProductionError, CheckpointError) as error:
         log.error("%s", error)
         if isinstance(error, ProductionError) and error.summary is not None:
@@ -52,6 +59,11 @@ def run_job(
         sys.exit(1)
     _print_summary(summary)
     sys.exit(0)
+
+
+def _fail(refused: str) -> NoReturn:
+    log.error("%s; what is done stays: when that is mended, run the same command to go on", refused)
+    sys.exit(1)
 
 
 def _print_summary(summary: Mapping[str, Any]) -> None:

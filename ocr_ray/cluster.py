@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayTaskError
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -39,18 +40,32 @@ def ray_session(
 
     Raises:
         InputError: a local folder that another node does not see.
-        ProductionError: Ray does not start, or is not there to be joined.
+        ProductionError: Ray does not start, or is not there to be joined; what workers raised.
     """
     if ray.is_initialized():
-        yield
+        with own_errors():
+            yield
         return
     _init(num_cpus)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
-        check_places(reads=reads, writes=writes)
-        yield
+        with own_errors():
+            check_places(reads=reads, writes=writes)
+            yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise errors of this package as workers raised them, so that the job's exit code is theirs."""
+    ray.data.DataContext.get_current().raise_original_map_exception = True
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError | ProductionError):
+            raise error.cause from error
+        raise
 
 
 def _init(num_cpus: int | None) -> None:

@@ -19,7 +19,7 @@ from ocr_ray.errors import InputError
 from ocr_ray.lines import TextLine, table_to_lines
 from ocr_ray.parts import MANIFEST, ROWS_PER_GROUP
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.storage import Location, read_json
+from ocr_ray.storage import Location, open_file, read_json
 
 SPLIT = "train"
 MAX_LINES = 2_000
@@ -125,7 +125,7 @@ def _iter_some_lines(place: Location) -> Iterator[TextLine]:
     chosen = sorted(random.permutation(len(groups))[:MAX_GROUPS].tolist())
     for rank, index in enumerate(chosen):
         path, group = groups[index]
-        with place.filesystem.open_input_file((place / path).path) as file:
+        with open_file(place / path) as file:
             table = pq.ParquetFile(file, pre_buffer=True).read_row_group(group)
         share = MAX_LINES * (rank + 1) // len(chosen) - MAX_LINES * rank // len(chosen)
         rows = sorted(random.permutation(table.num_rows)[:share].tolist())

@@ -29,7 +29,7 @@ from ocr_ray.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
 from ocr_ray.randomness import check_seed, keyed_generator
 from ocr_ray.render.lines import drawing_versions
 from ocr_ray.shards import Engine, Verification, produce
-from ocr_ray.storage import exists, locate, write_bytes
+from ocr_ray.storage import check_writable, exists, locate, write_bytes
 from ocr_ray.surveying import find_pages, survey
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,9 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
     Raises:
         InputError: there are no pages, or the output place is wrong; found before any page is cropped.
     """
-    found, out = find_pages(config.pages_uri), locate(config.out_uri)
+    out = locate(config.out_uri)
+    check_writable(out, "--out-uri")
+    found = find_pages(config.pages_uri)
     with ray_session(num_cpus=config.num_cpus, reads=[found.place], writes=[out]):
         read = _Survey(found.listing)
         look = partial(

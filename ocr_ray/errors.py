@@ -9,6 +9,7 @@ RowError              this line or page only: a counted reject
   OutOfScopeError     a page that is whole, but no problem
 CheckpointError       a checkpoint that is missing or half-written
 ProductionError       the job ran, but what it made may not be used: exit code 1
+  StorageError        S3 or a disk refuses, or is away for too long; what is done stays
 """
 
 from collections.abc import Mapping
@@ -63,3 +64,7 @@ class ProductionError(Exception):
     def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.summary = summary
+
+
+class StorageError(ProductionError):
+    """S3 or a disk refuses something; the message says what, where, and what to do."""

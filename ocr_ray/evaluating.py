@@ -28,6 +28,7 @@ from ocr_ray.manifests import read_digests, require_datasets
 from ocr_ray.parts import PLAN, Plan, check_claim
 from ocr_ray.storage import (
     Location,
+    delete_file,
     exists,
     list_files,
     locate,
@@ -201,8 +202,7 @@ def claim_place(inputs: EvaluationInputs) -> None:
     plan, out = inputs.plan, inputs.out
     record = {"config": plan.config, "config_sha256": plan.config_sha256, "flags": plan.flags}
     write_json(out / PLAN, record)
-    if exists(out / REPORT):
-        out.filesystem.delete_file((out / REPORT).path)
+    delete_file(out / REPORT)
 
 
 def count_predictions(

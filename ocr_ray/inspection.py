@@ -25,7 +25,8 @@ from ocr_ray.lines import (
     table_to_lines,
 )
 from ocr_ray.parts import DAMAGE
-from ocr_ray.storage import Location, read_bytes
+from ocr_ray.storage import Location, open_file, read_bytes
+from ocr_ray.storage_errors import raise_if_refused
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.holdout import find_misplaced
 from ocr_ray.text.markup import to_text
@@ -95,7 +96,7 @@ def inspect_part(place: Location, claim: PartClaim, rules: Rules) -> PartReport:
     rows = _Rows(spec, rules, notes)
     footer: PartStats | None = None
     try:
-        with place.filesystem.open_input_file((place / spec.path).path) as file:
+        with open_file(place / spec.path) as file:
             if file.size() != claim.size_bytes:
                 found = f"{file.size()} bytes, the manifest says {claim.size_bytes}"
                 notes.add("wrong_bytes", detail=found)
@@ -133,6 +134,7 @@ def _open_part(
             return None
         footer = PartStats.from_json(values[b"part_stats"].decode())
     except DAMAGE as error:
+        raise_if_refused(error)
         notes.add("unreadable", numbers, detail=str(error))
         return None
     if footer.spec != spec:
@@ -153,6 +155,7 @@ def _read_group(part: pq.ParquetFile, group: int, notes: Notes) -> list[TextLine
             raise ValueError(f"{nulls[0]} must not be null")
         return table_to_lines(table)
     except DAMAGE as error:
+        raise_if_refused(error)
         notes.add("unreadable", detail=f"row group {group}: {error}")
         return []
 

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from ocr_ray.errors import InputError
 from ocr_ray.lines import LabelColumn
 from ocr_ray.manifests import require_datasets
-from ocr_ray.storage import Location, list_files
+from ocr_ray.storage import Location, list_files, open_file
 
 SPLIT = "train"
 """The split that is read: what a model is judged by must not come back in what it learns from."""
@@ -43,5 +43,6 @@ def iter_texts(place: Location, column: LabelColumn = "text") -> Iterator[str]:
     """Yield what each line of a dataset's train split says, in the order of its parts."""
     for name in list_files(place / SPLIT):
         if name.endswith(".parquet"):
-            path = (place / SPLIT / name).path
-            yield from pq.read_table(path, columns=[column], filesystem=place.filesystem)[column].to_pylist()
+            with open_file(place / SPLIT / name) as file:
+                texts = pq.read_table(file, columns=[column])[column].to_pylist()
+            yield from texts

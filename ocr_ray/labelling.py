@@ -21,7 +21,7 @@ from ocr_ray.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
 from ocr_ray.readers import ReaderChoice, choose_model
 from ocr_ray.render.lines import drawing_versions
 from ocr_ray.shards import Engine, Verification, produce
-from ocr_ray.storage import locate, locate_model, write_bytes
+from ocr_ray.storage import check_writable, locate, locate_model, write_bytes
 from ocr_ray.surveying import FoundPages, find_pages, survey
 
 log = logging.getLogger(__name__)
@@ -88,6 +88,7 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     Raises:
         InputError: pages, model or output place are wrong; found before any page is read.
     """
+    check_writable(locate(config.out_uri), "--out-uri")
     found = find_pages(config.pages_uri)
     reader = choose_model(
         config.model_uri,

@@ -10,7 +10,7 @@ from ocr_ray.balance import Balance
 from ocr_ray.errors import InputError
 from ocr_ray.lines import DIGEST_MODULUS, SPLITS, Manifest, PartStats
 from ocr_ray.parts import MANIFEST, Plan
-from ocr_ray.storage import Location, exists, list_files, read_json, require_folder
+from ocr_ray.storage import Location, checked, exists, list_files, read_json, require_folder
 
 
 def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str, Location]:
@@ -22,11 +22,12 @@ def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str
     datasets: dict[str, Location] = {}
     for uri in uris:
         place = require_folder(uri, flag)
-        if not exists(place / MANIFEST):
-            raise InputError(
-                f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
-            )
-        _check_parts(place, flag)
+        with checked(place, flag) as found:
+            if not exists(found / MANIFEST):
+                raise InputError(
+                    f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
+                )
+            _check_parts(found, flag)
         if place in datasets.values():
             raise InputError(f"{flag} must name each dataset once, got {uri} twice")
         names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(uris) + 2)))

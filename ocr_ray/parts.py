@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, groupby
 from typing import Any
@@ -35,10 +34,14 @@ from ocr_ray.lines import (
 )
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage import (
+    PROBE,
     Location,
-    check_reachable,
+    check_writable,
+    checked,
+    delete_file,
     exists,
     list_files,
+    open_file,
     read_bytes,
     read_json,
     write_bytes,
@@ -98,18 +101,21 @@ def check_claim(
     """Check that a configuration may be made at `out`: nothing is there, or an earlier run of the same.
 
     Raises:
-        InputError: the place cannot be reached, there are files but no plan, or the plan differs; the message
+        InputError: the place cannot be written, there are files but no plan, or the plan differs; the message
             names the fields.
     """
-    check_reachable(out, flag)
-    if not exists(out / PLAN):
-        if found := list(list_files(out))[:3]:
-            raise InputError(
-                f"{flag} must be empty or hold an earlier run of this job, {out} holds "
-                f"{', '.join(found)} and no {PLAN}; choose another"
-            )
+    check_writable(out, flag)
+    with checked(out, flag) as place:
+        plan = read_json(place / PLAN) if exists(place / PLAN) else None
+        files = list_files(place) if plan is None else ()
+        found = [name for name in files if not name.startswith(PROBE)][:3]
+    if plan is None and found:
+        raise InputError(
+            f"{flag} must be empty or hold an earlier run of this job, {out} holds "
+            f"{', '.join(found)} and no {PLAN}; choose another"
+        )
+    if plan is None:
         return
-    plan = read_json(out / PLAN)
     if not isinstance(plan, dict) or "config" not in plan:
         raise InputError(f"{flag} must hold an earlier run of this job, {out / PLAN} is no plan of one")
     old, new = flatten(plan["config"]), flatten(json.loads(json.dumps(config)))
@@ -142,8 +148,7 @@ def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def write_plan(out: Location, plan: Plan) -> None:
     """Write the plan; a manifest of before is taken away first, since its existence means complete."""
-    with suppress(FileNotFoundError):
-        out.filesystem.delete_file((out / MANIFEST).path)
+    delete_file(out / MANIFEST)
     write_json(
         out / PLAN,
         {
@@ -174,7 +179,7 @@ def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, Balance]]:
 def read_part_footer(out: Location, spec: PartSpec, config_sha256: str) -> tuple[PartStats, Balance] | None:
     """Return what a part's footer says, or None if it is missing, broken, or of another plan or part."""
     try:
-        with out.filesystem.open_input_file((out / spec.path).path) as file:
+        with open_file(out / spec.path) as file:
             size_bytes, footer = file.size(), pq.read_metadata(file)
         values = footer.metadata or {}
         if values.get(b"config_sha256") != config_sha256.encode():
@@ -283,7 +288,7 @@ def read_random_lines(out: Location, parts: Sequence[PartStats], *, key: str, nu
 def read_rows(location: Location, rows: Sequence[int]) -> list[TextLine]:
     """Return the lines in some rows, ascending, of a part; one row group is held at a time."""
     lines = []
-    with location.filesystem.open_input_file(location.path) as file:
+    with open_file(location) as file:
         part = pq.ParquetFile(file, pre_buffer=True)
         sizes = [part.metadata.row_group(group).num_rows for group in range(part.num_row_groups)]
         starts = [0, *accumulate(sizes)]

@@ -34,8 +34,8 @@ WARM_UP_LINES = 1000
 SINGLE_FILES = 4
 """A dataset's files beside its parts: plan, picture, card, manifest."""
 S3_PIECE_BYTES = 10 * 2**20
-"""pyarrow uploads any file in pieces of this size, one request each, between one that opens and one that ends
-the upload."""
+"""pyarrow uploads a file of this size or more in such pieces, one request each, between one that opens and
+one that ends the upload; smaller ones in one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,7 +252,7 @@ def estimate(config: PlanConfig, pilot: Pilot, parts: Sequence[PartSpec]) -> dic
 
 def count_puts(size_bytes: float) -> int:
     """Return the requests, billed as PUT, that the upload of a file to S3 takes."""
-    return 2 + max(1, math.ceil(size_bytes / S3_PIECE_BYTES))
+    return 1 if size_bytes < S3_PIECE_BYTES else 2 + math.ceil(size_bytes / S3_PIECE_BYTES)
 
 
 _COLUMNS = {

@@ -12,7 +12,8 @@ from ocr_ray.errors import RenderError
 from ocr_ray.findings import Finding, Notes
 from ocr_ray.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.parts import DAMAGE
-from ocr_ray.storage import Location, read_bytes
+from ocr_ray.storage import Location, open_file, read_bytes
+from ocr_ray.storage_errors import raise_if_refused
 
 
 def compare_rendered(
@@ -46,7 +47,7 @@ def _iter_stored(
             if reject.number is not None and reject.number in numbers:
                 yield reject.number, reject
     line_ids = pa.array([f"{number:09d}" for number in numbers], pa.string())
-    with suppress(*DAMAGE), place.filesystem.open_input_file((place / spec.path).path) as file:
+    with suppress(*DAMAGE), open_file(place / spec.path) as file:
         part = pq.ParquetFile(file)
         for group in range(part.num_row_groups):
             for line in _read_lines(part, group, line_ids):
@@ -58,7 +59,8 @@ def _read_lines(part: pq.ParquetFile, group: int, line_ids: pa.Array) -> list[Te
     try:
         wanted = pc.is_in(part.read_row_group(group, columns=["line_id"])["line_id"], line_ids)
         return table_to_lines(part.read_row_group(group).filter(wanted)) if pc.any(wanted).as_py() else []
-    except DAMAGE:
+    except DAMAGE as error:
+        raise_if_refused(error)
         return []
 
 

@@ -11,17 +11,17 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import ray
 import ray.data
-from ray.exceptions import RaySystemError, RayTaskError
+from ray.exceptions import RaySystemError
 
 from ocr_ray.balance import Balance
 from ocr_ray.cards import NUM_SHOWN_LINES, dataset_card
+from ocr_ray.cluster import own_errors
 from ocr_ray.contact_sheet import draw_contact_sheet
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.lines import Manifest, PartSpec, PartStats, Row
@@ -113,7 +113,7 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
             verify=verify,
         )
         progress = Progress(out.name, num_parts=len(plan.parts), num_pending=len(pending))
-        with _own_errors():
+        with own_errors():
             for stats, balance, was_made in _run_parts(pending, make_row, engine):
                 tally.add(stats, balance)
                 tally.num_made += was_made
@@ -137,18 +137,6 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
         **manifest.counted,
         "unlisted_files": len(unlisted),
     }
-
-
-@contextmanager
-def _own_errors() -> Iterator[None]:
-    """Raise errors of this package as workers raised them, so that the job's exit code is theirs."""
-    ray.data.DataContext.get_current().raise_original_map_exception = True
-    try:
-        yield
-    except RayTaskError as error:
-        if isinstance(error.cause, InputError | ProductionError):
-            raise error.cause from error
-        raise
 
 
 def _run_parts(

@@ -1,8 +1,4 @@
-"""Where things are: local paths and `s3://` URIs behind one pyarrow filesystem, for everyone.
-
-`AWS_ENDPOINT_URL` is read here and handed over explicitly, because pyarrow's `S3FileSystem()` ignores it
-(arrow#49643) and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
-"""
+"""Where things are: local paths and `s3://` URIs behind one pyarrow filesystem, for everyone."""
 
 import json
 import logging
@@ -13,21 +9,25 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ocr_ray.errors import InputError
+from ocr_ray.errors import InputError, StorageError
+from ocr_ray.s3 import open_object, s3_filesystem
+from ocr_ray.storage_errors import tell_storage_error
 
 log = logging.getLogger(__name__)
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """What `ray job submit` sets in the driver of a job, which runs in a temporary copy of the code."""
 SLOW_S = 5.0
+PROBE, PROBE_BYTES = ".probe-", 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def locate(uri: str) -> Location:
             raise InputError("an s3:// URI must hold no keys, they are read from the environment or a role")
         if not path or "//" in path:
             raise InputError(f"an s3:// URI must be s3://bucket/key without empty names, got {uri!r}")
-        return Location(_s3_filesystem(), path)
+        return Location(s3_filesystem(), path)
     if scheme not in ("", "file") or not uri:
         raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
     local = Path(uri.removeprefix("file://")).expanduser()
@@ -95,29 +95,17 @@ def locate_model(source: str) -> Location | str:
     return source
 
 
-def _s3_filesystem() -> pafs.S3FileSystem:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    options: dict[str, Any] = {"retry_strategy": pafs.AwsStandardS3RetryStrategy(max_attempts=10)}
-    if endpoint:
-        parts = urlsplit(endpoint)
-        if "@" in endpoint:
-            raise InputError("AWS_ENDPOINT_URL must hold no user and password, keys have their own variables")
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
-        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return pafs.S3FileSystem(**options, **({"region": region} if region else {}))
-
-
 def exists(location: Location) -> bool:
     """Return whether there is a file, or a folder with something in it."""
-    return bool(location.filesystem.get_file_info(location.path).type != pafs.FileType.NotFound)
+    with told(location):
+        return bool(location.filesystem.get_file_info(location.path).type != pafs.FileType.NotFound)
 
 
 def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
     """Return the size in bytes of each file below a folder by its relative path, sorted."""
     selector = pafs.FileSelector(location.path, recursive=recursive, allow_not_found=True)
-    infos = location.filesystem.get_file_info(selector)
+    with told(location):
+        infos = location.filesystem.get_file_info(selector)
     prefix = len(location.path) + 1
     return dict(sorted((info.path[prefix:], info.size) for info in infos if info.type == pafs.FileType.File))
 
@@ -128,22 +116,47 @@ def check_reachable(location: Location, flag: str) -> None:
     Raises:
         InputError: it cannot, the bucket is missing, or a file stands where a folder must be.
     """
+    with checked(location, flag, "read") as place, told_if_slow(location):
+        if not place.is_local:
+            bucket = place.path.split("/", 1)[0]
+            if place.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
+                raise InputError(f"{flag} must lie in a bucket that exists, there is no s3://{bucket}")
+        if place.filesystem.get_file_info(place.path).type == pafs.FileType.File:
+            raise InputError(f"{flag} must be a folder, {place} is a file")
+
+
+def check_writable(location: Location, flag: str) -> None:
+    """Check that a folder, which need not be there, can be asked for and written; a probe comes and goes.
+
+    Raises:
+        InputError: it cannot.
+    """
+    check_reachable(location, flag)
+    with checked(location, flag, "written") as place, told_if_slow(location):
+        if place.is_local:
+            path = Path(place.path)
+            folder = next(folder for folder in (path, *path.parents) if folder.exists())
+            with tempfile.TemporaryFile(dir=folder) as probe:
+                probe.write(bytes(PROBE_BYTES))
+        else:
+            name = place / f"{PROBE}{uuid.uuid4().hex}"
+            write_bytes(name, b"")
+            delete_file(name)
+
+
+@contextmanager
+def checked(location: Location, flag: str, done: str = "read") -> Iterator[Location]:
+    """Give a place, with less patience, to be asked for before any work; what it refuses is an InputError."""
     try:
-        with told_if_slow(location):
-            if not location.is_local:
-                bucket = location.path.split("/", 1)[0]
-                if location.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
-                    raise InputError(f"{flag} must lie in a bucket that exists, there is no s3://{bucket}")
-            is_file = location.filesystem.get_file_info(location.path).type == pafs.FileType.File
-    except OSError as error:
-        raise InputError(f"{flag} must be a place that can be read, {location} cannot: {error}") from error
-    if is_file:
-        raise InputError(f"{flag} must be a folder, {location} is a file")
+        yield location if location.is_local else Location(s3_filesystem(at_start=True), location.path)
+    except (StorageError, OSError) as error:
+        told = tell_storage_error(error, location.uri) or str(error)
+        raise InputError(f"{flag} must be a place that can be {done}: {told}") from error
 
 
 @contextmanager
 def told_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[None]:
-    """Warn if what is done meanwhile takes long: ten attempts at an S3 that is away take over a minute."""
+    """Warn if what is done meanwhile takes long, as it does where S3 is away."""
     timer = threading.Timer(after_s, log.warning, ("%s has not answered for %.0f s", location, after_s))
     timer.daemon = True
     timer.start()
@@ -173,33 +186,83 @@ def require_file(uri: str, flag: str) -> Location:
         InputError: it does not, or is a folder; the message names `flag` and the place.
     """
     location = locate(uri)
-    try:
-        is_file = location.filesystem.get_file_info(location.path).type == pafs.FileType.File
-    except OSError as error:
-        raise InputError(f"{flag} must be a place that can be read, {location} cannot: {error}") from error
+    with checked(location, flag) as place:
+        is_file = place.filesystem.get_file_info(place.path).type == pafs.FileType.File
     if not is_file:
         raise InputError(f"{flag} must name an existing file, got {uri!r} (looked at {location})")
     return location
 
 
+@contextmanager
+def told(location: Location) -> Iterator[None]:
+    """Raise what S3 or a disk refuses as what it is; a file that is missing or damaged is none of it."""
+    try:
+        yield
+    except OSError as error:
+        if told := tell_storage_error(error, location.uri):
+            raise StorageError(told) from error
+        raise
+
+
+@contextmanager
+def open_file(location: Location) -> Iterator[pa.NativeFile]:
+    """Give a file to read from.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        StorageError: it cannot be opened, or read while it is open.
+    """
+    with told(location), _open(location) as file:
+        yield file
+
+
+def _open(location: Location) -> pa.NativeFile:
+    if isinstance(location.filesystem, pafs.S3FileSystem):
+        return open_object(location.filesystem, location.path)
+    return location.filesystem.open_input_file(location.path)
+
+
+def delete_file(location: Location) -> None:
+    """Delete a file; it may be gone already."""
+    with told(location), suppress(FileNotFoundError):
+        location.filesystem.delete_file(location.path)
+
+
 def read_bytes(location: Location) -> bytes:
     """Return the content of a file."""
-    with location.filesystem.open_input_file(location.path) as file:
+    with open_file(location) as file:
         return bytes(file.read())
 
 
 def write_bytes(location: Location, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: through a rename on a local disk, as one object on S3."""
-    if not location.is_local:
-        with location.filesystem.open_output_stream(location.path) as stream:
-            stream.write(content)
-        return
-    path = Path(location.path)
+    with told(location):
+        if location.is_local:
+            _write_local(Path(location.path), content)
+            return
+        try:
+            _upload(location, content)
+        except OSError as error:
+            # The answer to the end of an upload was lost; what is asked again is told that it has ended.
+            if "NO_SUCH_UPLOAD" not in str(error):
+                raise
+            _upload(location, content)
+
+
+def _upload(location: Location, content: bytes | memoryview) -> None:
+    with location.filesystem.open_output_stream(location.path) as stream:
+        stream.write(content)
+
+
+def _write_local(path: Path, content: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name of its own: processes of several machines may write the same file to a shared disk.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)  # on a full disk it would stand in the way
 
 
 def read_json(location: Location) -> Any:

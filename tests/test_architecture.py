@@ -25,6 +25,8 @@ MODULES = {
     "findings": 0,
     "logs": 0,
     "storage": 0,
+    "storage_errors": 0,
+    "s3": 0,
     "images": 0,
     "metrics": 1,
     "parts": 1,
@@ -62,7 +64,8 @@ MODULES = {
 """Modules that stand outside the rooms, or above the room whose folder they are in."""
 
 ACROSS = {
-    "storage": {"errors"},
+    "storage": {"errors", "storage_errors", "s3"},
+    "s3": {"errors"},
     "images": {"errors"},
     "logs": {"errors"},
     "pages": {"render/fonts"},
@@ -71,7 +74,7 @@ ACROSS = {
     "parts": {"balance"},
     "manifests": {"parts", "balance"},
     "labelled": {"manifests"},
-    "shards": {"progress", "stragglers"},
+    "shards": {"cluster", "progress", "stragglers"},
     "stragglers": {"cluster"},
     "rendering": {"cluster", "shards", "material"},
     "cropping": {"cluster", "shards", "surveying"},

@@ -9,7 +9,8 @@ from cluster_files import BUCKETS, REGION, make_buckets, make_profiles, read_pol
 from moto.core.authorization import enable_iam_authentication
 from moto.s3.responses import ACTION_MAP
 
-from ocr_ray.storage import check_reachable, list_files, locate, read_bytes, write_bytes
+from ocr_ray.errors import StorageError
+from ocr_ray.storage import check_writable, list_files, locate, read_bytes, write_bytes
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def test_a_worker_reads_writes_lists_and_deletes_below_its_folders(bucket: str) 
     folder = locate(f"s3://{bucket}/ocr/lines")
     large = os.urandom(11 << 20)  # more than one part, so that the upload is one of several requests
     with enable_iam_authentication():
-        check_reachable(folder, "--out-uri")
+        check_writable(folder, "--out-uri")
         write_bytes(folder / "large", large)
         assert read_bytes(folder / "large") == large
         assert list_files(folder) == {"large": len(large)}
@@ -52,7 +53,7 @@ def test_a_worker_reads_writes_lists_and_deletes_below_its_folders(bucket: str) 
 def test_a_worker_may_do_nothing_elsewhere() -> None:
     with enable_iam_authentication():
         for uri in (f"s3://{BUCKETS[0]}/other/x", f"s3://{BUCKETS[1]}/ocrx"):
-            with pytest.raises(OSError, match="ACCESS_DENIED"):
+            with pytest.raises(StorageError, match="ACCESS_DENIED"):
                 write_bytes(locate(uri), b"x")
         for service, action in (("s3", "list_buckets"), ("ec2", "describe_instances")):
             client = boto3.Session(region_name=REGION).client(service)

@@ -18,7 +18,7 @@ from ocr_ray.evaluation.slices import Knowledge
 from ocr_ray.labelled import iter_texts
 from ocr_ray.lines import LabelColumn
 from ocr_ray.parts import MANIFEST, Plan
-from ocr_ray.storage import Location, exists, list_files, locate, read_bytes, read_json
+from ocr_ray.storage import Location, exists, list_files, locate, open_file, read_bytes, read_json
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ def read_spliced_styles(parts: Sequence[LinesPart]) -> dict[tuple[str, str], str
     """Return the column `style` of all spliced lines by dataset and line_id: where their words come from."""
     styles = {}
     for part in parts:
-        with part.location.filesystem.open_input_file(part.location.path) as file:
+        with open_file(part.location) as file:
             table = pq.ParquetFile(file).read(columns=["line_id", "source", "style"])
         spliced = table.filter(pc.equal(table["source"], SPLICED)).to_pydict()
         for line_id, style in zip(spliced["line_id"], spliced["style"], strict=True):

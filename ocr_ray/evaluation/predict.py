@@ -37,7 +37,7 @@ from ocr_ray.evaluation.predictions import (
 from ocr_ray.lines import LabelColumn
 from ocr_ray.parts import PLAN
 from ocr_ray.progress import count_read, show_parts
-from ocr_ray.storage import Location, exists
+from ocr_ray.storage import Location, exists, open_file
 from ocr_ray.training.greedy import encode, write_greedily
 from ocr_ray.training.model import OcrModel, load_model, model_files
 from ocr_ray.training.pixels import make_pixels, to_pixel_values
@@ -151,7 +151,7 @@ def read_part(model: OcrModel, part: LinesPart, label_column: LabelColumn, decod
 
     Lines of like width are read together, so that they end together. One part is held at a time.
     """
-    with part.location.filesystem.open_input_file(part.location.path) as file:
+    with open_file(part.location) as file:
         columns = dict.fromkeys([*LINE_COLUMNS, "image.bytes", label_column])
         lines = pq.ParquetFile(file, pre_buffer=True).read(columns=list(columns))
     images = lines["image"].combine_chunks().field("bytes").to_pylist()

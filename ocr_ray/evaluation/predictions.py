@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ocr_ray.parts import DAMAGE, FOOTERS_AT_ONCE
-from ocr_ray.storage import Location, list_files, read_bytes, write_bytes
+from ocr_ray.storage import Location, list_files, open_file, read_bytes, write_bytes
 
 PREDICTIONS = "predictions"
 LINE_COLUMNS = ("line_id", "source", "font", "page_id", "page_order", "width_px", "height_px", "markup")
@@ -71,7 +71,7 @@ def read_predictions(out: Location, paths: Iterable[str]) -> Iterator[pa.Table]:
 
 def _is_of(location: Location, config_sha256: str) -> bool:
     try:
-        with location.filesystem.open_input_file(location.path) as file:
+        with open_file(location) as file:
             metadata = pq.read_metadata(file).metadata or {}
     except DAMAGE:
         return False

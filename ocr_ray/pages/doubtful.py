@@ -14,7 +14,7 @@ from ocr_ray.pages.files import MAX_IMAGE_BYTES
 from ocr_ray.pages.labels import MAX_LABEL_BYTES, read_label
 from ocr_ray.pages.reading import ReadingInputs, confidence_of
 from ocr_ray.pages.review import ReadPage
-from ocr_ray.storage import Location
+from ocr_ray.storage import Location, open_file
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -81,14 +81,15 @@ def read_doubtful(
 
 def _read_columns(out: Location, path: str, names: list[str]) -> Iterator[tuple[str, str]]:
     place = out / path
-    table = pq.read_table(place.path, columns=names, filesystem=place.filesystem)
+    with open_file(place) as file:
+        table = pq.read_table(file, columns=names)
     yield from zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 def _read_rows(out: Location, path: str, page_ids: Sequence[str]) -> pa.Table:
     """Return the rows of some pages; a row group is held at a time."""
     place, wanted = out / path, pa.array(page_ids, pa.string())
-    with place.filesystem.open_input_file(place.path) as file:
+    with open_file(place) as file:
         part = pq.ParquetFile(file)
         tables = [part.schema_arrow.empty_table()]
         for group in range(part.num_row_groups):

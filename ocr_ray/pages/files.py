@@ -18,7 +18,7 @@ import pyarrow.fs as pafs
 from ocr_ray.errors import CropError, InputError, LabelError, RowError
 from ocr_ray.lines import Reject
 from ocr_ray.pages.archives import MAX_ENTRIES, Archive
-from ocr_ray.storage import Location, list_files, told_if_slow
+from ocr_ray.storage import Location, checked, list_files, open_file, told, told_if_slow
 
 IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg"})
 LABEL_ENDING = "json"
@@ -69,11 +69,8 @@ class PageStore:
     """
 
     def __init__(self, place: Location) -> None:
-        try:
-            with told_if_slow(place):
-                kind = place.filesystem.get_file_info(place.path).type
-        except OSError as error:
-            raise InputError(f"pages must be in a place that can be read, {place} cannot: {error}") from error
+        with checked(place, "pages") as found, told_if_slow(place):
+            kind = found.filesystem.get_file_info(found.path).type
         self._folder, self._only = place, ""
         if kind == pafs.FileType.File and kind_of(place.name) == "zip":
             self._folder = Location(place.filesystem, place.path.rpartition("/")[0])
@@ -124,12 +121,13 @@ class PageStore:
         """
         match = _IN_ARCHIVE.fullmatch(path)
         if match:
-            archive = _OPEN.get((self._key, match[1]), lambda: self._open(match[1]))
-            if match[2] in archive.members:
-                _check_size(path, archive.members[match[2]].size_bytes, max_bytes)
-            return archive.read(match[2])
+            with told(self._folder / match[1]):
+                archive = _OPEN.get((self._key, match[1]), lambda: self._open(match[1]))
+                if match[2] in archive.members:
+                    _check_size(path, archive.members[match[2]].size_bytes, max_bytes)
+                return archive.read(match[2])
         place = self._folder / path
-        with place.filesystem.open_input_file(place.path) as file:
+        with open_file(place) as file:
             size = file.size()
             _check_size(path, size, max_bytes)
             return bytes(file.read(size))
@@ -141,7 +139,8 @@ class PageStore:
 
     def _try_open(self, archive_path: str) -> Archive | Reject:
         try:
-            archive = self._open(archive_path)
+            with told(self._folder / archive_path):
+                archive = self._open(archive_path)
         except RowError as error:
             return Reject(reason=error.reason, detail=error.detail)
         _OPEN.keep((self._key, archive_path), archive)

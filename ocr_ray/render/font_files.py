@@ -23,7 +23,7 @@ from fontTools.ttLib import TTCollection, TTFont, TTLibError
 from pyarrow.fs import LocalFileSystem
 
 from ocr_ray.render.font_names import UNSAID_LICENCES, fold_name
-from ocr_ray.storage import Location, list_files
+from ocr_ray.storage import Location, list_files, open_file
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ def read_faces(files: Iterable[FontFile]) -> list[tuple[FontFile, Face]]:
 @cache
 def _read_file(file: FontFile) -> tuple[Face, ...]:
     try:
-        with file.location.filesystem.open_input_file(file.location.path) as stream:
+        with open_file(file.location) as stream:
             return parse_faces(io.BufferedReader(stream, 1 << 16))
     except NOT_A_FONT as error:
         log.warning("%s is left out, it cannot be read as a font: %s", file.uri, error)

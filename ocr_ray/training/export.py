@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ocr_ray.parts import PLAN
-from ocr_ray.storage import Location, copy_files, exists, list_files, read_json, write_bytes, write_json
+from ocr_ray.storage import Location, copy_files, delete_file, list_files, read_json, write_bytes, write_json
 from ocr_ray.training.card import training_card
 from ocr_ray.training.checkpoint import HISTORY_FILE, is_model_file
 from ocr_ray.training.loop import UNRATED, Metrics
@@ -44,8 +44,7 @@ def export_models(
         if METRICS in there and files.items() <= there.items() and read_json(target / METRICS) == about:
             continue
         log.info("%s: the weights after %d lines", target, metrics["lines"])
-        if exists(target / METRICS):
-            target.filesystem.delete_file((target / METRICS).path)
+        delete_file(target / METRICS)
         copy_files(folder, target, list(files))
         write_bytes(target / "README.md", training_card(name, about, told["samples"]).encode())
         write_json(target / METRICS, about)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ocr_ray.lines import LabelColumn
 from ocr_ray.manifests import read_digests
-from ocr_ray.storage import Location, exists, list_files, locate_model
+from ocr_ray.storage import Location, exists, list_files, locate_model, open_file
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.labels import LabelKey, LabelLengths, check_labels, hash_tokenizer, recall_labels
 from ocr_ray.training.model import OcrModel, load_model, model_files
@@ -87,6 +87,6 @@ def _read_texts(datasets: Sequence[LineDataset], label_column: LabelColumn) -> l
     for folder in (dataset.place / "train" for dataset in datasets):
         for name in list_files(folder):
             if len(texts) < TOKENIZER_LINES and name.endswith(".parquet"):
-                with folder.filesystem.open_input_file((folder / name).path) as file:
+                with open_file(folder / name) as file:
                     texts += pq.read_table(file, columns=[label_column])[label_column].to_pylist()
     return texts[:TOKENIZER_LINES]

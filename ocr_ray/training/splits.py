@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from ocr_ray.lines import LabelColumn
-from ocr_ray.storage import Location, list_files
+from ocr_ray.storage import Location, list_files, open_file
 
 FOOTER_THREADS = 16
 
@@ -63,13 +63,13 @@ def open_split(name: str, place: Location) -> Split:
 
 
 def _read_footer(part: Location) -> Any:
-    with part.filesystem.open_input_file(part.path) as file:
+    with open_file(part) as file:
         return pq.read_metadata(file)
 
 
 def read_columns(group: RowGroup, columns: list[str]) -> Any:
     """Return some columns of a row group as a table; `image.bytes` names a field of a struct."""
-    with group.part.filesystem.open_input_file(group.part.path) as file:
+    with open_file(group.part) as file:
         part = pq.ParquetFile(file, metadata=group.footer, pre_buffer=True)
         return part.read_row_group(group.index, columns=columns, use_threads=False)
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
+from ocr_ray.errors import StorageError
 from ocr_ray.storage import Location, write_bytes
 from ocr_ray.training.curves import draw_curves
 from ocr_ray.training.events import make_events, write_events
@@ -88,7 +89,7 @@ class Tracker:
         started_s = self._clock()
         try:
             write_tracking(self._place, history, samples)
-        except OSError as error:
+        except (OSError, StorageError) as error:
             log.warning("%s could not be written, the next time all of it will be: %s", self._place, error)
         ended_s = self._clock()
         self._next_s = ended_s + max(MIN_INTERVAL_S, (ended_s - started_s) / MAX_SHARE)

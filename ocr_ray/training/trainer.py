@@ -267,6 +267,8 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
             trainer.fit()
         except ray.train.WorkerGroupError as error:
             raise next(iter(error.worker_failures.values()), error) from error
+        except ray.train.ControllerError as error:
+            raise error.controller_failure from error
 
 
 def _read_checkpoints(run: Location) -> list[tuple[Location, Metrics]]:
