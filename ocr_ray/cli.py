@@ -2,6 +2,7 @@
 
 import json
 import logging
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,9 +27,9 @@ def run_job(
 ) -> NoReturn:
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
-    Exits with 0 when done, 1 when it failed or was stopped, 2 when a flag or an input is wrong; a failure
-    that knows what it found prints its summary too. Logs go to standard error, with OCR_RAY_LOG=json as one
-    JSON object a line.
+    Exits with 0 when done, 1 when it failed or was stopped (SIGTERM, which `ray job stop` sends), 2 when a
+    flag or an input is wrong; a failure that knows what it found prints its summary too. Logs go to standard
+    error, with OCR_RAY_LOG=json as one JSON object a line.
     """
     try:
         start_logs()
@@ -37,6 +38,7 @@ def run_job(
     except ValueError as error:
         log.error("%s", error)
         sys.exit(2)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # Ray's own answer to it is the same
     try:
         summary = work(config)
     except InputError as error:
@@ -54,7 +56,6 @@ def run_job(
             _print_summary(error.summary)
         sys.exit(1)
     except SystemExit:
-        # Ray's answer to SIGTERM, as `ray job stop` sends it.
         log.error("stopped; what is done stays: run the same command to go on")
         sys.exit(1)
     _print_summary(summary)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -54,6 +55,8 @@ def ray_session(
             yield
     finally:
         ray.shutdown()
+        # Ray leaves the system's own answer to SIGTERM, which ends the process without a word.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
 
 
 @contextmanager

@@ -170,15 +170,22 @@ def test_a_failed_job_exits_1(tmp_path) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1() -> None:
-    """Ray answers SIGTERM in a driver by this exit; the real signal is sent where jobs are submitted."""
+@pytest.mark.slow
+@pytest.mark.parametrize("with_ray", [False, True])
+def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1(with_ray: bool) -> None:
+    """Ray answers SIGTERM in its own way, and in another once it was shut down."""
     program = (
-        "import sys\n"
+        "import os, signal, time\n"
         "from dataclasses import dataclass\n"
         "from ocr_ray.cli import run_job\n"
+        "from ocr_ray.cluster import ray_session\n"
         "@dataclass(frozen=True)\n"
         "class Config:\n    pass\n"
-        "run_job(Config, lambda config: sys.exit(15), description=None)\n"
+        "def work(config):\n"
+        f"    if {with_ray}:\n        with ray_session(num_cpus=1):\n            pass\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+        "run_job(Config, work, description=None)\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
