@@ -61,14 +61,26 @@ def ray_session(
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """Raise errors of this package as workers raised them, so that the job's exit code is theirs."""
+    """Raise errors of this package as workers raised them, so that the job's exit code is theirs.
+
+    Ray Data does not log their tracebacks meanwhile.
+    """
     ray.data.DataContext.get_current().raise_original_map_exception = True
+    executor = logging.getLogger("ray.data._internal.execution.streaming_executor_state")
+    executor.addFilter(_is_of_others)
     try:
         yield
     except RayTaskError as error:
         if isinstance(error.cause, InputError | ProductionError):
             raise error.cause from error
         raise
+    finally:
+        executor.removeFilter(_is_of_others)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(getattr(error, "cause", None), InputError | ProductionError)
 
 
 def _init(num_cpus: int | None) -> None:

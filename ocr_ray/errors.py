@@ -63,7 +63,11 @@ class ProductionError(Exception):
 
     def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
+        self.message = message
         self.summary = summary
+
+    def __str__(self) -> str:
+        return self.message  # Ray Data adds advice of its own to `args`
 
 
 class StorageError(ProductionError):

@@ -148,8 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
         return self._cut() if kind == "cut inside" else None
 
     def _answer(self, status: int, code: str) -> None:
-        told = f"<Error><Code>{code}</Code><Message>{'No. ' * 50}</Message><RequestId>1</RequestId></Error>"
-        content = b"" if self.command == "HEAD" else told.encode()  # as long as those of S3
+        host_id = "x" * 200  # the answers of S3 are as long
+        told = f"<Error><Code>{code}</Code><Message>{code}</Message><HostId>{host_id}</HostId></Error>"
+        content = b"" if self.command == "HEAD" else told.encode()
         self.send_response_only(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(content)))

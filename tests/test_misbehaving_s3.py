@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bad_s3 import BAD, BUCKET, BadS3, bad_s3
 from killing import assert_same_dataset, kill_tree, list_parts, start_job, wait_for
+from ray.cluster_utils import Cluster
 from test_trainer import assert_same_weights
 
 from ocr_ray import cropping, evaluating, rendering
@@ -35,6 +36,14 @@ def server() -> Iterator[BadS3]:
         yield proxy
 
 
+@pytest.fixture(scope="module")
+def address(server) -> Iterator[str]:
+    """A Ray whose workers have the server's keys."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    yield cluster.address
+    cluster.shutdown()
+
+
 @pytest.fixture
 def proxy(server) -> Iterator[BadS3]:
     """An S3 that does nothing wrong yet."""
@@ -44,9 +53,9 @@ def proxy(server) -> Iterator[BadS3]:
     server.shares, server.refused = {}, {}
 
 
-def finish(job: str, flags: Mapping[str, Any], log_path: Path) -> dict[str, Any]:
+def finish(job: str, flags: Mapping[str, Any], log_path: Path, address: str) -> dict[str, Any]:
     """Run a job that must succeed; return its summary."""
-    started = start_job(job, flags, log_path)
+    started = start_job(job, flags, log_path, address=address)
     try:
         code = started.wait(timeout=WAIT_S)
     finally:
@@ -99,7 +108,7 @@ def plan_evaluation(place: str) -> evaluating.EvaluationConfig:
     )
 
 
-def make_lines(place: str, fonts, log_path: Path) -> None:
+def make_lines(place: str, fonts, log_path: Path, address: str) -> None:
     write_pages(locate(f"{place}/pages"), num_pages=40, seed=1, font_bytes=fonts[0].content)
     pages = cropping.CropConfig(
         pages_uri=f"{place}/pages",
@@ -108,30 +117,37 @@ def make_lines(place: str, fonts, log_path: Path) -> None:
         pages_per_part=4,
         splice=40,
     )
-    finish("render_lines", rendering.describe_flags(plan_lines(place, fonts)), log_path)
-    finish("crop_pages", cropping.describe_flags(pages), log_path)
+    finish("render_lines", rendering.describe_flags(plan_lines(place, fonts)), log_path, address)
+    finish("crop_pages", cropping.describe_flags(pages), log_path, address)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(server, fonts, tmp_path_factory) -> str:
-    """The road on a disk: lines, crops, models."""
+def on_disk(address, fonts, tmp_path_factory) -> str:
+    """Lines and crops on a disk."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    make_lines(str(folder), fonts, folder / "log")
-    finish("train_trocr", trainer.describe_flags(plan_training(str(folder))), folder / "log")
-    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(str(folder))), folder / "log")
+    make_lines(str(folder), fonts, folder / "log", address)
     return str(folder)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(on_disk, address) -> str:
+    """The road on a disk: lines, crops, models, predictions."""
+    folder = Path(on_disk)
+    finish("train_trocr", trainer.describe_flags(plan_training(str(folder))), folder / "log", address)
+    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(str(folder))), folder / "log", address)
+    return on_disk
+
+
 def test_the_whole_road_ends_the_same_where_a_tenth_of_all_requests_fail(
-    undisturbed, proxy, fonts, tmp_path, capsys
+    undisturbed, proxy, address, fonts, tmp_path, capsys
 ) -> None:
     place, log_path, done = f"s3://{BUCKET}/road", tmp_path / "log", {}
     proxy.shares = BAD
-    make_lines(place, fonts, log_path)
+    make_lines(place, fonts, log_path, address)
     done["render and crop"] = dict(proxy.done)
-    finish("train_trocr", trainer.describe_flags(plan_training(place)), log_path)
+    finish("train_trocr", trainer.describe_flags(plan_training(place)), log_path, address)
     done["train"] = dict(proxy.done)
-    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(place)), log_path)
+    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(place)), log_path, address)
     done["evaluate"] = dict(proxy.done)
     proxy.shares = {}
     tell(capsys, requests_so_far=done)
@@ -150,10 +166,10 @@ def test_the_whole_road_ends_the_same_where_a_tenth_of_all_requests_fail(
     ("code", "methods"), [("AccessDenied", "PUT POST"), ("ExpiredToken", "GET HEAD PUT POST DELETE")]
 )
 def test_a_render_that_is_refused_midway_says_where_and_is_completed(
-    code: str, methods: str, undisturbed, proxy, fonts, tmp_path
+    code: str, methods: str, on_disk, proxy, address, fonts, tmp_path
 ) -> None:
     config, log_path = plan_lines(f"s3://{BUCKET}/{code}", fonts), tmp_path / "log"
-    job = start_job("render_lines", rendering.describe_flags(config), log_path)
+    job = start_job("render_lines", rendering.describe_flags(config), log_path, address=address)
     try:
         wait_for(lambda: len(list_parts(config.out_uri)) >= 3, job, log_path)
         proxy.refuse(code, methods)
@@ -167,18 +183,18 @@ def test_a_render_that_is_refused_midway_says_where_and_is_completed(
     assert "Traceback" not in log_path.read_text()
     proxy.refused = {}
     left = len(list_parts(config.out_uri))
-    assert 3 <= left < len(list_parts(f"{undisturbed}/lines"))
-    assert finish("render_lines", rendering.describe_flags(config), log_path)["parts_kept"] == left
-    assert_same_dataset(config.out_uri, f"{undisturbed}/lines")
+    assert 3 <= left < len(list_parts(f"{on_disk}/lines"))
+    assert finish("render_lines", rendering.describe_flags(config), log_path, address)["parts_kept"] == left
+    assert_same_dataset(config.out_uri, f"{on_disk}/lines")
 
 
 def test_a_training_that_is_refused_midway_says_where_and_goes_on_to_the_same_weights(
-    undisturbed, proxy, tmp_path
+    undisturbed, proxy, address, tmp_path
 ) -> None:
     place, log_path = f"s3://{BUCKET}/refused", tmp_path / "log"
     config = replace(plan_training(place), lines_uri=plan_training(undisturbed).lines_uri)
     run = locate(config.runs_uri) / config.run_name
-    job = start_job("train_trocr", trainer.describe_flags(config), log_path)
+    job = start_job("train_trocr", trainer.describe_flags(config), log_path, address=address)
     try:
         wait_for(lambda: trainer.SNAPSHOT in list_files(run, recursive=False), job, log_path, timeout_s=600)
         proxy.refuse("AccessDenied", "PUT POST")
@@ -189,11 +205,11 @@ def test_a_training_that_is_refused_midway_says_where_and_goes_on_to_the_same_we
     assert f" ERROR ocr_ray.cli: s3://{BUCKET}/refused/runs/run" in last
     assert last.endswith(MENDED)
     proxy.refused = {}
-    finish("train_trocr", trainer.describe_flags(config), log_path)
+    finish("train_trocr", trainer.describe_flags(config), log_path, address)
     assert_same_weights(config.models_uri, f"{undisturbed}/models")
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_part(undisturbed, server, fonts, tmp_path) -> None:
+def test_a_full_disk_is_told_and_leaves_no_half_part(on_disk, fonts, tmp_path) -> None:
     """The disk is one of memory in a mount namespace of its own; between both runs it grows."""
     small, kept = tmp_path / "small", tmp_path / "kept"
     small.mkdir()
@@ -228,7 +244,7 @@ cp -r {small} {kept}
     assert (
         summary["parts_kept"] == len([path for path in left if f"{small}/lines/rejects" not in path]) - 1 > 0
     )
-    assert_same_dataset(f"{kept}/lines", f"{undisturbed}/lines")
+    assert_same_dataset(f"{kept}/lines", f"{on_disk}/lines")
 
 
 def test_200000_lines_are_the_same_where_a_tenth_of_all_requests_fail(proxy, fonts, tmp_path, capsys) -> None:
@@ -237,7 +253,7 @@ def test_200000_lines_are_the_same_where_a_tenth_of_all_requests_fail(proxy, fon
             place, fonts, num_lines=200_000, lines_per_part=250, image=ImageConfig(size="native")
         )
         started_s = time.monotonic()
-        finish("render_lines", rendering.describe_flags(config), tmp_path / "log")
+        finish("render_lines", rendering.describe_flags(config), tmp_path / "log", address)
         return time.monotonic() - started_s
 
     on_disk_s = render(str(tmp_path))
