@@ -25,7 +25,19 @@ NUM_RETRIES_UNTOLD = 7
 _TOO_LONG = "Failed to flush response stream"
 
 
-def s3_filesystem(*, at_start: bool = False) -> pafs.S3FileSystem:
+class PatientS3(pafs.S3FileSystem):  # type: ignore[misc]
+    """S3 that is as patient where it was sent to: pyarrow's own comes out of a pickle with three attempts."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        _, (options,) = super().__reduce__()
+        return _restore, (options,)
+
+
+def _restore(options: dict[str, Any]) -> PatientS3:
+    return PatientS3(**options, retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES))
+
+
+def s3_filesystem(*, at_start: bool = False) -> PatientS3:
     """Return S3 as the environment names it; `at_start` it gives up sooner.
 
     pyarrow's standard strategy has a quota of retries that it never gives back: after a hundred of them a
@@ -50,7 +62,7 @@ def s3_filesystem(*, at_start: bool = False) -> pafs.S3FileSystem:
             raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return pafs.S3FileSystem(**options, **({"region": region} if region else {}))
+    return PatientS3(**options, **({"region": region} if region else {}))
 
 
 def open_object(filesystem: pafs.S3FileSystem, path: str) -> pa.NativeFile:

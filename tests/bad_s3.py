@@ -9,7 +9,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -28,12 +28,7 @@ BAD: Mapping[str, float] = {
 """Shares of the requests by what happens to them: a tenth fail, whether or not they were carried out."""
 DELAY_S = 1.0
 BUCKET = "weather"
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
+KEYS = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}
 _ERRORS = {
     "slow down": (503, "SlowDown"),
     "internal error": (500, "InternalError"),
@@ -41,7 +36,7 @@ _ERRORS = {
     "ExpiredToken": (400, "ExpiredToken"),
     "NoSuchUpload": (404, "NoSuchUpload"),
 }
-_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive"}
+_HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "expect"}
 
 
 class BadS3(ThreadingHTTPServer):
@@ -56,9 +51,6 @@ class BadS3(ThreadingHTTPServer):
         self.refused: Mapping[str, str] = {}
         """What is answered by method: AccessDenied or ExpiredToken."""
         self.done: Counter[str] = Counter()
-        self.asked: Counter[tuple[str, str]] = Counter()
-        """The requests by method and path."""
-        self.endpoint = f"http://127.0.0.1:{self.server_port}"
         self._random, self._lock = random.Random(seed), threading.Lock()
 
     def draw(self, method: str, path: str) -> str:
@@ -68,16 +60,11 @@ class BadS3(ThreadingHTTPServer):
             weights = [*self.shares.values(), 1 - sum(self.shares.values())]
             kind = self.refused.get(method) or self._random.choices(kinds, weights)[0]
             self.done[kind] += 1
-            self.asked[method, path.partition("?")[0]] += 1
             return kind
 
     def refuse(self, code: str, methods: str = "GET HEAD PUT POST DELETE") -> None:
         """Answer requests of some methods with an error alone, from now on."""
         self.refused = dict.fromkeys(methods.split(), code)
-
-    @property
-    def num_bad(self) -> int:
-        return self.done.total() - self.done["passed"]
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of clients that go away."""
@@ -88,24 +75,15 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     server: BadS3
 
-    def setup(self) -> None:
-        super().setup()
-        self.behind = http.client.HTTPConnection(*self.server.behind)
-
-    def finish(self) -> None:
-        super().finish()
-        self.behind.close()
-
     def handle_request(self) -> None:
         body = self._read_body()
         kind = self.server.draw(self.command, self.path)
+        time.sleep(DELAY_S if kind == "delay" else 0.0)
         if kind in _ERRORS:
             self._answer(*_ERRORS[kind])
         elif kind == "cut before":
             self._cut()
         else:
-            if kind == "delay":
-                time.sleep(DELAY_S)
             self._forward(body, kind)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_request  # noqa: N815
@@ -126,34 +104,30 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _forward(self, body: bytes, kind: str) -> None:
         """Hand the request on with its body whole, and the answer back."""
-        self.behind.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-        for name, value in self.headers.items():
-            if name.lower() not in _HOP | {"expect"}:
-                self.behind.putheader(name, value)
-        self.behind.putheader("Content-Length", str(len(body)))
-        self.behind.endheaders(body)
-        answer = self.behind.getresponse()
-        content = answer.read()
-        if kind == "cut after":
-            return self._cut()
-        self.send_response_only(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in _HOP:
-                self.send_header(name, value)
+        headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
+        with closing(http.client.HTTPConnection(*self.server.behind)) as behind:
+            behind.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+            answer = behind.getresponse()
+            content = answer.read()
         told = answer.getheader("Content-Length") if self.command == "HEAD" else None
-        self.send_header("Content-Length", told or str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[: len(content) // 2] if kind == "cut inside" else content)
-        self.wfile.flush()
-        return self._cut() if kind == "cut inside" else None
+        if kind != "cut after":
+            cut_at = len(content) // 2 if kind == "cut inside" else None
+            self._send(answer.status, answer.getheaders(), content[:cut_at], told or str(len(content)))
+        if kind.startswith("cut"):
+            self._cut()
 
     def _answer(self, status: int, code: str) -> None:
         host_id = "x" * 200  # the answers of S3 are as long
         told = f"<Error><Code>{code}</Code><Message>{code}</Message><HostId>{host_id}</HostId></Error>"
         content = b"" if self.command == "HEAD" else told.encode()
+        self._send(status, [("Content-Type", "application/xml")], content, str(len(content)))
+
+    def _send(self, status: int, headers: list[tuple[str, str]], content: bytes, length: str) -> None:
         self.send_response_only(status)
-        self.send_header("Content-Type", "application/xml")
-        self.send_header("Content-Length", str(len(content)))
+        for name, value in headers:
+            if name.lower() not in _HOP:
+                self.send_header(name, value)
+        self.send_header("Content-Length", length)
         self.end_headers()
         self.wfile.write(content)
 
@@ -174,8 +148,9 @@ def bad_s3(shares: Mapping[str, float] = BAD, *, seed: int = 1) -> Iterator[BadS
     behind = "http://{}:{}".format(*server.get_host_and_port())
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL": proxy.endpoint}.items():
-            patch.setenv(name, value)
+        for name, value in KEYS.items():
+            patch.setenv(f"AWS_{name}", value)
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
         boto3.client("s3", endpoint_url=behind).create_bucket(Bucket=BUCKET)
         yield proxy
     proxy.shutdown()

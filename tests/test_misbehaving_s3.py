@@ -247,7 +247,9 @@ cp -r {small} {kept}
     assert_same_dataset(f"{kept}/lines", f"{on_disk}/lines")
 
 
-def test_200000_lines_are_the_same_where_a_tenth_of_all_requests_fail(proxy, fonts, tmp_path, capsys) -> None:
+def test_200000_lines_are_the_same_where_a_tenth_of_all_requests_fail(
+    proxy, address, fonts, tmp_path, capsys
+) -> None:
     def render(place: str) -> float:
         config = plan_lines(
             place, fonts, num_lines=200_000, lines_per_part=250, image=ImageConfig(size="native")

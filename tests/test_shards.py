@@ -20,7 +20,7 @@ from PIL import Image
 from ray import cloudpickle
 from stub_lines import make_line, make_rows, plan_numbers
 
-from ocr_ray.errors import ProductionError
+from ocr_ray.errors import ProductionError, StorageError
 from ocr_ray.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.parts import Plan
 from ocr_ray.shards import Engine, produce
@@ -47,6 +47,10 @@ def make_rows_where_workers_die(shared: Path, spec: PartSpec) -> Iterator[TextLi
         (shared / str(os.getpid())).touch()
         os._exit(1)
     yield from make_rows(None, spec)
+
+
+def make_rows_where_s3_refuses(shared: None, spec: PartSpec) -> Iterator[TextLine | Reject]:
+    raise StorageError("s3://b/x could not be read: renew the credentials")
 
 
 def make_rows_beside_another_run(shared: Location, spec: PartSpec) -> Iterator[TextLine | Reject]:
@@ -195,6 +199,12 @@ def test_what_no_worker_can_load_ends_the_job_with_its_reason(tmp_path, make, sh
     reason = r"workers must have the code .* cannot load what .* ModuleNotFoundError\(.*of_the_driver_alone"
     with pytest.raises(ProductionError, match=reason):
         produce(locate(str(tmp_path / "lines")), PLAN, make, shared, ENGINE)
+
+
+def test_what_a_worker_is_refused_is_raised_as_it_is(tmp_path, caplog) -> None:
+    with pytest.raises(StorageError, match=r"^s3://b/x could not be read: renew the credentials$"):
+        produce(locate(str(tmp_path / "lines")), PLAN, make_rows_where_s3_refuses, None, ENGINE)
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_too_many_rejects_leave_the_parts_and_no_manifest(tmp_path) -> None:

@@ -2,7 +2,9 @@
 
 import errno
 import importlib
+import pickle
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -151,6 +153,16 @@ def test_every_job_finds_a_place_that_cannot_be_written_before_any_work(
     assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
 
+@pytest.mark.soak
+def test_an_s3_that_does_not_answer_is_an_input_error_after_some_seconds(monkeypatch, caplog) -> None:
+    with socket.socket() as taken:  # bound, so that nobody else's, but not listened at
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(InputError, match=f"--out-uri must be .* s3://{BUCKET} .* NETWORK_CONNECTION"):
+            check_writable(locate(LINES), "--out-uri")
+    assert caplog.messages == [f"{LINES} has not answered for 5 s"]
+
+
 @pytest.mark.slow
 def test_a_part_that_may_not_be_read_is_no_damaged_one(proxy) -> None:
     """It would be made again, or reported with a command that makes it again."""
@@ -172,6 +184,13 @@ def test_a_part_that_may_not_be_read_is_no_damaged_one(proxy) -> None:
             read_part_footer(place, spec, plan.config_sha256)
         with pytest.raises(StorageError, match=r"part-00000\.parquet could not be read"):
             inspect_part(place, claim, rules)
+
+
+def test_what_is_told_stays_whatever_is_added_on_its_way() -> None:
+    """Ray Data adds advice to the arguments of what its tasks raise."""
+    error = StorageError("s3://b/x could not be written")
+    error.args = ("s3://b/x could not be written\nuse s3fs",)
+    assert str(pickle.loads(pickle.dumps(error))) == "s3://b/x could not be written"
 
 
 @pytest.mark.parametrize(
