@@ -65,9 +65,10 @@ def s3_filesystem(*, at_start: bool = False) -> PatientS3:
     return PatientS3(**options, **({"region": region} if region else {}))
 
 
-def open_object(filesystem: pafs.S3FileSystem, path: str) -> pa.NativeFile:
-    """Return an open object of which small pieces are asked for again too."""
-    return pa.PythonFile(_Patient(filesystem.open_input_file(path)), mode="r")
+def open_input(filesystem: pafs.FileSystem, path: str) -> pa.NativeFile:
+    """Return an open file; on S3 one of which small pieces are asked for again too."""
+    file = filesystem.open_input_file(path)
+    return pa.PythonFile(_Patient(file), mode="r") if isinstance(filesystem, pafs.S3FileSystem) else file
 
 
 class _Patient:

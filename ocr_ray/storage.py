@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ocr_ray.errors import InputError, StorageError
-from ocr_ray.s3 import open_object, s3_filesystem
+from ocr_ray.s3 import open_input, s3_filesystem
 from ocr_ray.storage_errors import tell_storage_error
 
 log = logging.getLogger(__name__)
@@ -212,14 +212,8 @@ def open_file(location: Location) -> Iterator[pa.NativeFile]:
         FileNotFoundError: it is not there.
         StorageError: it cannot be opened, or read while it is open.
     """
-    with told(location), _open(location) as file:
+    with told(location), open_input(location.filesystem, location.path) as file:
         yield file
-
-
-def _open(location: Location) -> pa.NativeFile:
-    if isinstance(location.filesystem, pafs.S3FileSystem):
-        return open_object(location.filesystem, location.path)
-    return location.filesystem.open_input_file(location.path)
 
 
 def delete_file(location: Location) -> None:
