@@ -107,7 +107,10 @@ def test_without_the_token_nothing_is_accepted(token: str | None, head, tmp_path
 
 
 def small_lines(out: Path, fonts) -> dict[str, object]:
+    """Slow enough for `ray job stop` to come in time."""
     return {
+        "renderer": "trdg",
+        "num-cpus": 1,
         "out-uri": str(out),
         "num-lines": 1_500,
         "seed": 3,
@@ -138,6 +141,8 @@ def small_evaluation(place: Path, lines: Path) -> dict[str, object]:
         "lines-uri": str(lines),
         "out-uri": str(place / "report"),
         "num-workers": 1,
+        "num-beams": 4,
+        "batch-size": 1,
     }
 
 
