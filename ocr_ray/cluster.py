@@ -66,8 +66,10 @@ def own_errors() -> Iterator[None]:
     Ray Data does not log their tracebacks meanwhile.
     """
     ray.data.DataContext.get_current().raise_original_map_exception = True
-    executor = logging.getLogger("ray.data._internal.execution.streaming_executor_state")
-    executor.addFilter(_is_of_others)
+    names = "ray.data._internal.execution.streaming_executor_state", "ray.data.exceptions"
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(_is_of_others)
     try:
         yield
     except RayTaskError as error:
@@ -75,7 +77,8 @@ def own_errors() -> Iterator[None]:
             raise error.cause from error
         raise
     finally:
-        executor.removeFilter(_is_of_others)
+        for logger in loggers:
+            logger.removeFilter(_is_of_others)
 
 
 def _is_of_others(record: logging.LogRecord) -> bool:
