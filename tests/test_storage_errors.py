@@ -150,7 +150,6 @@ def test_every_job_finds_a_place_that_cannot_be_written_before_any_work(
         importlib.import_module(f"jobs.{job}").main()
     assert f"{place}" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "models").exists()
-    assert "ray" not in sys.modules or not sys.modules["ray"].is_initialized()
 
 
 @pytest.mark.soak
