@@ -126,7 +126,7 @@ def start_watcher(nodes: Nodes) -> Iterator[Callable[[str], subprocess.Popen]]:
         watcher.kill()
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_notice_drains_the_node_of_this_instance_and_no_other(nodes: Nodes, start_watcher) -> None:
     deadline = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=300)
     with serve_metadata(instance_id=OTHER) as service:
