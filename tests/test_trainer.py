@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
@@ -107,6 +108,15 @@ def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
     assert best["validation_loss"] == best["score"] == best["best_score"]
     kept = {path.split("/")[0] for path in list_files(run) if re.match(r"checkpoint_.*-.*-.*/", path)}
     assert len(kept) == (1 if best["epoch"] == EPOCHS else 2)
+
+
+@slow
+def test_what_ray_train_starts_asks_this_ray_what_lives(undisturbed) -> None:
+    """And not the last that `ray start` began on the machine, which may be gone."""
+    states = ray.get_actor("train_v2_state_actor", namespace="_train_state_actor")
+    address = ray.get(states.__ray_call__.remote(lambda _: os.environ.get("RAY_ADDRESS")))
+    assert address == ray.get_runtime_context().gcs_address
+    assert "RAY_ADDRESS" not in os.environ
 
 
 @slow

@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -10,8 +11,9 @@ import ray.train
 import torch
 import tyro
 from ray.train.torch import TorchTrainer
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
-from ocr_ray.cluster import count_workers, ray_session, relayed_logs
+from ocr_ray.cluster import count_workers, is_joined, ray_session, relayed_logs
 from ocr_ray.commands import changed_flags
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.manifests import read_digests, require_datasets
@@ -264,11 +266,29 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
             ),
         )
         try:
-            trainer.fit()
+            with _ray_named():
+                trainer.fit()
         except ray.train.WorkerGroupError as error:
             raise next(iter(error.worker_failures.values()), error) from error
         except ray.train.ControllerError as error:
             raise error.controller_failure from error
+
+
+@contextmanager
+def _ray_named() -> Iterator[None]:
+    """Have the actors that Ray Train starts beside the workers ask this Ray what lives.
+
+    By themselves they ask the last that `ray start` began on the machine, and wait half a minute if it is gone.
+    """
+    if is_joined():
+        yield
+        return
+    ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
+    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    try:
+        yield
+    finally:
+        del os.environ["RAY_ADDRESS"]
 
 
 def _read_checkpoints(run: Location) -> list[tuple[Location, Metrics]]:
