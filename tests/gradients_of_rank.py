@@ -1,13 +1,12 @@
-"""One of two ranks: saves the gradients of an epoch's first and last step. Started by test_loop.py."""
+"""One of two ranks: saves the gradients of an epoch's first and last step. For test_loop.py."""
 
-import sys
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from ocr_ray.storage import locate
+from ocr_ray.storage import Location
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.feed import Feed
@@ -17,10 +16,12 @@ from ocr_ray.training.splits import open_split
 from ocr_ray.training.steps import compute_gradients, freeze_unused, make_blank_batch
 
 
-def main(model_folder: str, place: str, out: str, rank: str, *batch_sizes: str) -> None:
+def save_gradients(
+    model_folder: Path, place: Location, out: Path, batch_sizes: tuple[int, ...], rank: int, world_size: int
+) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{out}/rendezvous", rank=int(rank), world_size=2)
-    ocr = load_model(Path(model_folder))
+    dist.init_process_group("gloo", init_method=f"file://{out}/rendezvous", rank=rank, world_size=world_size)
+    ocr = load_model(model_folder)
     blank = make_blank_batch(ocr)
     freeze_unused(ocr, blank)
     optimizer = make_optimizer(ocr.network.parameters(), lr=1e-3)
@@ -29,16 +30,16 @@ def main(model_folder: str, place: str, out: str, rank: str, *batch_sizes: str) 
         optimizer=optimizer,
         scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer),
         scaler=make_scaler("fp32", torch.device("cpu")),
-        rank=int(rank),
-        world_size=2,
+        rank=rank,
+        world_size=world_size,
     )
     network = DistributedDataParallel(ocr.network, broadcast_buffers=False)
-    split = open_split("lines", locate(place) / "train")
+    split = open_split("lines", place / "train")
     for batch_size in batch_sizes:
-        feed = Feed(splits=(split,), ocr=ocr, batch_size=int(batch_size), rank=int(rank), world_size=2)
+        feed = Feed(splits=(split,), ocr=ocr, batch_size=batch_size, rank=rank, world_size=world_size)
         for number, step in enumerate(feed.steps(0)):
             compute_gradients(network, training, step, blank=blank, config=TrainConfig())
-            if rank == "0" and number in (0, feed.num_steps - 1):
+            if rank == 0 and number in (0, feed.num_steps - 1):
                 gradients = {
                     name: parameter.grad
                     for name, parameter in ocr.network.named_parameters()
@@ -46,7 +47,3 @@ def main(model_folder: str, place: str, out: str, rank: str, *batch_sizes: str) 
                 }
                 torch.save(gradients, f"{out}/gradients-{batch_size}-{number}.pt")
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,14 +1,14 @@
 import json
 import math
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from gradients_of_rank import save_gradients
 from keeping import Keeper
+from ranks import run_ranks
 from training_data import CONFIG, data_of, make_lines, make_texts, make_tiny_model, weights_of, write_split
 
 from ocr_ray.errors import InputError, ProductionError
@@ -166,11 +166,8 @@ def test_37_lines_on_two_ranks_give_the_gradients_of_one(
     tmp_path: Path, dataset: LineDataset, model_folder: Path
 ) -> None:
     """Batch size 19: the ranks have 19 and 18 lines; 6: after three steps the second rank has none left."""
-    script = str(Path(__file__).with_name("gradients_of_rank.py"))
-    places = [str(model_folder), str(dataset.place), str(tmp_path)]
-    command = [sys.executable, script, *places]
-    ranks = [subprocess.Popen([*command, str(rank), "19", "6"]) for rank in range(2)]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    exit_codes = run_ranks(save_gradients, model_folder, dataset.place, tmp_path, (19, 6), world_size=2)
+    assert exit_codes == [0, 0]
     ocr = make_tiny_model(model_folder)
     split = open_split("lines", dataset.place / "train")
     for batch_size in (19, 6):

@@ -1,11 +1,10 @@
 """One of several ranks of a run that saves a checkpoint within an epoch, and is killed two steps later.
 
-Started by test_exactly_once.py. Writes the ids of the lines of each step that it takes.
+For test_exactly_once.py. Writes the ids of the lines of each step that it takes.
 """
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -60,7 +59,9 @@ class Watch:
             dist.barrier()
 
 
-def run(out: Path, model: Path, place: str, *, rank: int, world_size: int, resume_from: Path | None) -> None:
+def train_rank(
+    out: Path, model: Path, place: str, resume_from: Path | None, rank: int, world_size: int
+) -> None:
     torch.set_num_threads(1)
     loop.POLL_SECONDS = 0.0
     if world_size > 1:
@@ -76,15 +77,3 @@ def run(out: Path, model: Path, place: str, *, rank: int, world_size: int, resum
     )
     if world_size > 1:
         dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    out, model, place, rank, world_size, *resumed = sys.argv[1:]
-    run(
-        Path(out),
-        Path(model),
-        place,
-        rank=int(rank),
-        world_size=int(world_size),
-        resume_from=Path(resumed[0]) if resumed else None,
-    )
