@@ -278,7 +278,7 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
 def _ray_named() -> Iterator[None]:
     """Have the actors that Ray Train starts beside the workers ask this Ray what lives.
 
-    By themselves they ask the last that `ray start` began on the machine, and wait half a minute if it is gone.
+    By themselves they ask the last that `ray start` began on the machine, and wait if it is gone.
     """
     if is_joined():
         yield
