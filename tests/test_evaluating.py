@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 from typing import Any
 
 import jiwer
@@ -138,7 +139,9 @@ def test_what_a_model_has_learnt_from_tells_seen_words_from_unseen_ones(
     manifest["counts"]["by_font"] = {"바탕": 3}
     (learnt / "manifest.json").write_text(json.dumps(manifest))
     told = replace(config, out_uri=str(tmp_path / "out"), trained_on=(str(learnt),))
-    evaluate_lines(told)
+    copytree(config.out_uri, told.out_uri)
+    num_parts = len(list(Path(config.out_uri, "predictions").iterdir()))
+    assert evaluate_lines(told)["parts_kept"] == num_parts
     report = read_report(told)
     words = {name: entry["counts"] for name, entry in report["by_word_seen"].items()}
     assert words["seen"]["word_hits"] + words["seen"]["word_substitutions"] == 9 + 3  # 탁자, and 0개 1개 90개

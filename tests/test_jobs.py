@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import ray
 
 JOBS = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
 SMALL_JOBS = {
@@ -172,8 +173,11 @@ def test_a_failed_job_exits_1(tmp_path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("with_ray", [False, True])
-def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1(with_ray: bool) -> None:
-    """Ray answers SIGTERM in its own way, and in another once it was shut down."""
+def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1(
+    ray_session, with_ray: bool, monkeypatch
+) -> None:
+    """Ray answers SIGTERM in its own way, and in another once it was left."""
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
     program = (
         "import os, signal, time\n"
         "from dataclasses import dataclass\n"

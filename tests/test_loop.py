@@ -148,13 +148,13 @@ WORDS = re.findall(
 def test_the_loop_overfits_32_lines(tmp_path: Path) -> None:
     texts = [f"{word} {WORDS[(7 * i + 3) % 32]} {i + 10}" for i, word in enumerate(WORDS)]
     lines = make_lines(texts)
-    # Eight copies of the lines: an epoch of 32 steps is validated once.
-    write_split(tmp_path / "lines", "train", 8 * lines, rows_per_group=256, rows_per_part=4096)
+    # Sixteen copies of the lines: an epoch of 64 steps is validated once.
+    write_split(tmp_path / "lines", "train", 16 * lines, rows_per_group=256, rows_per_part=4096)
     write_split(tmp_path / "lines", "validation", lines)
     write_tiny_model(tmp_path / "model", 4 * texts, 0)
     keeper = Keeper(tmp_path / "kept")
     dataset = LineDataset(name="lines", place=locate(str(tmp_path / "lines")))
-    config = TrainConfig(epochs=4, batch_size=8, lr=1e-3)
+    config = TrainConfig(epochs=2, batch_size=8, lr=1e-3)
     train(load_model(tmp_path / "model"), data_of(dataset), config, hooks=keeper.hooks)
     assert keeper.metrics[0]["validation_cer"] > 0.5
     assert keeper.metrics[-1]["validation_cer"] < 0.05
