@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ocr_ray.images import SQUARE_SIZE_PX
+from ocr_ray.dataset.images import SQUARE_SIZE_PX
 from ocr_ray.pages.crop import CropStyle, crop_page, encode_line, open_page
-from ocr_ray.pages.labels import PageLabel, read_label
-from ocr_ray.pages.maker import make_page
-from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts
+from ocr_ray.pages.labels.read import PageLabel, read_label
+from ocr_ray.pages.synthetic.pages import make_page
+from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 
 SEED, NUM_PAGES, TURNS = 7, 150, 7
 SQUARE = (SQUARE_SIZE_PX, SQUARE_SIZE_PX)

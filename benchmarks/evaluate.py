@@ -26,11 +26,11 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoderModel
 
 from benchmarks.train_data import Size, draw_lines, print_case, print_note, write_dataset, write_model
+from ocr_ray.dataset.lines import TextLine
 from ocr_ray.evaluation.inputs import LinesPart
 from ocr_ray.evaluation.predict import Decoding, read_part
-from ocr_ray.lines import TextLine
-from ocr_ray.training.model import load_model
-from ocr_ray.training.precision import Precision, autocast
+from ocr_ray.model.load import load_model
+from ocr_ray.model.precision import Precision, autocast
 
 NUM_MARKS = 8
 """Values of the encoder's first place by which lines are told apart."""
@@ -127,7 +127,7 @@ def make_plain_loop(scene: Scene) -> Callable[[], list[str]]:
 
 def make_ours(scene: Scene) -> Callable[[], list[str]]:
     """Return how `evaluate_trocr` reads a part, from Parquet."""
-    from ocr_ray.training.pixels import make_pixel_values
+    from ocr_ray.model.pixels import make_pixel_values
 
     ocr = load_model(scene.model)
     ocr.network.to(scene.device)

@@ -40,12 +40,12 @@ import tyro
 from PIL import Image
 
 from benchmarks.watching import Watch
-from ocr_ray.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
-from ocr_ray.parts import Plan, cut_parts, read_part_footer, write_part
+from ocr_ray.cluster.produce import Engine, produce
+from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
+from ocr_ray.dataset.parts import Plan, cut_parts, read_part_footer, write_part
+from ocr_ray.render.job import RenderConfig, plan_rendering
 from ocr_ray.render.lines import RenderInputs, render_part
-from ocr_ray.rendering import RenderConfig, plan_rendering
-from ocr_ray.shards import Engine, produce
-from ocr_ray.storage import locate
+from ocr_ray.storage.location import locate
 from ocr_ray.text.hangul import KS_X_1001
 
 LINES_PER_PART = RenderConfig(out_uri="").lines_per_part

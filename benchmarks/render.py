@@ -25,12 +25,12 @@ from PIL import Image, ImageFont
 from trdg import computer_text_generator
 from trdg.generators.from_strings import GeneratorFromStrings
 
-from ocr_ray.images import JPEG_QUALITY, SQUARE_SIZE_PX, ImageConfig
-from ocr_ray.render import fast
-from ocr_ray.render.fonts import DEFAULT_FONTS, find_available_fonts, shared_characters
+from ocr_ray.dataset.images import JPEG_QUALITY, SQUARE_SIZE_PX, ImageConfig
+from ocr_ray.render import renderer as fast
+from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts, shared_characters
 from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
-from ocr_ray.text.corpus import read_corpus
-from ocr_ray.text.sampler import TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.corpus import read_corpus
+from ocr_ray.textgen.sampler import TextConfig, TextMaterial, TextSampler
 
 SEED, LINES_PER_TURN, TURNS = 7, 300, 4
 NUM_DRAWN_BEFORE = 15_000

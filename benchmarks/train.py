@@ -56,9 +56,9 @@ from benchmarks.train_sides import (
     train_ours,
     train_theirs,
 )
+from ocr_ray.model.load import load_model
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.model import load_model
-from ocr_ray.training.preparation import make_feed, open_splits, prepare
+from ocr_ray.training.setup import make_feed, open_splits, prepare
 from ocr_ray.training.steps import apply_gradients, compute_gradients, make_blank_batch
 
 Case = Literal["trainer_tiny", "trainer_small", "feed", "two_workers", "memory", "small_64", "small_128"]

@@ -13,20 +13,20 @@ import numpy as np
 import torch
 from transformers import DeiTConfig, RobertaConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 
-from ocr_ray.images import ImageConfig
-from ocr_ray.lines import PartSpec, TextLine
-from ocr_ray.parts import cut_parts, write_part
-from ocr_ray.render import fast
-from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
+from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.dataset.lines import PartSpec, TextLine
+from ocr_ray.dataset.parts import cut_parts, write_part
+from ocr_ray.model.load import load_model
+from ocr_ray.model.tiny import write_tiny_model
+from ocr_ray.render import renderer as fast
+from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
 from ocr_ray.render.style import StyleConfig, choose_font, draw_style
-from ocr_ray.storage import locate
-from ocr_ray.text.corpus import read_corpus
+from ocr_ray.storage.location import locate
 from ocr_ray.text.hangul import KS_X_1001
-from ocr_ray.training.labels import LabelLengths, check_labels
-from ocr_ray.training.model import load_model
-from ocr_ray.training.preparation import TrainData, open_splits
-from ocr_ray.training.splits import LineDataset
-from ocr_ray.training.tiny import write_tiny_model
+from ocr_ray.textgen.corpus import read_corpus
+from ocr_ray.training.feed.row_groups import LineDataset
+from ocr_ray.training.label_check import LabelLengths, check_labels
+from ocr_ray.training.setup import TrainData, open_splits
 
 SEED = 7
 NUM_DRAWN = 4096

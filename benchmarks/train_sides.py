@@ -34,16 +34,16 @@ from transformers import (
 )
 
 from benchmarks.train_data import SEED, Material
+from ocr_ray.model.load import load_model
+from ocr_ray.model.pixels import to_pixel_values
+from ocr_ray.model.precision import Precision, autocast
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Feed, Step
+from ocr_ray.training.feed.batches import Feed, Step
+from ocr_ray.training.feed.row_groups import read_lines
 from ocr_ray.training.loop import Hooks, Metrics, train
 from ocr_ray.training.losses import line_losses
-from ocr_ray.training.model import load_model
-from ocr_ray.training.pixels import to_pixel_values
-from ocr_ray.training.precision import Precision, autocast
-from ocr_ray.training.preparation import open_splits
-from ocr_ray.training.splits import read_lines
+from ocr_ray.training.setup import open_splits
 
 LR = 5e-5
 

@@ -1,7 +1,7 @@
 """Check that a dataset is whole and what its plan says; exit with 1 and name every hole if it is not."""
 
-from ocr_ray.audit import AuditConfig, audit_lines
-from ocr_ray.cli import run_job
+from ocr_ray.audit.job import AuditConfig, audit_lines
+from ocr_ray.cli.run_job import run_job
 
 
 def main() -> None:

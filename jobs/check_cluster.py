@@ -1,7 +1,7 @@
 """Check cluster.yaml and the AWS account before `ray up` does; exit with 2 and name every fault."""
 
-from ocr_ray.cli import run_job
-from ocr_ray.clustering import CheckConfig, check_cluster
+from ocr_ray.aws.job import CheckConfig, check_cluster
+from ocr_ray.cli.run_job import run_job
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Cut the labelled text lines out of AI Hub maths pages into Parquet parts, over all CPUs of a cluster."""
 
-from ocr_ray.cli import run_job
-from ocr_ray.cropping import CropConfig, crop_pages
+from ocr_ray.cli.run_job import run_job
+from ocr_ray.pages.crop_job import CropConfig, crop_pages
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The whole road on a small scale: lines, pages, crops, a trained model, its evaluation."""
 
-from ocr_ray.cli import run_job
+from ocr_ray.cli.run_job import run_job
 from ocr_ray.quickstart import QuickstartConfig, run_quickstart
 
 

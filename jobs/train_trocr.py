@@ -1,7 +1,7 @@
 """Fine-tune a TrOCR over data-parallel workers; run again, it goes on from the last checkpoint."""
 
-from ocr_ray.cli import run_job
-from ocr_ray.training.trainer import TrainJobConfig, train_trocr
+from ocr_ray.cli.run_job import run_job
+from ocr_ray.training.job import TrainJobConfig, train_trocr
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Drain the Ray node of a spot instance that will be taken away; cluster.yaml starts this on workers."""
 
-from ocr_ray.cli import run_job
-from ocr_ray.spot import SpotConfig, watch_spot
+from ocr_ray.aws.spot import SpotConfig, watch_spot
+from ocr_ray.cli.run_job import run_job
 
 
 def main() -> None:

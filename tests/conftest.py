@@ -9,10 +9,10 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from ocr_ray.render.fonts import DEFAULT_FONTS, Font, find_available_fonts
+from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts
 
 if TYPE_CHECKING:
-    from ocr_ray.training.splits import LineDataset
+    from ocr_ray.training.feed.row_groups import LineDataset
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -58,7 +58,7 @@ def ray_session(s3_environment: None) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model, with a tokenizer of the texts of `dataset` and `short`."""
-    from training_data import make_tiny_model
+    from builders.training_data import make_tiny_model
 
     return make_tiny_model(tmp_path_factory.mktemp("model") / "model").folder
 
@@ -66,7 +66,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> "LineDataset":
     """37 lines to train on, three to validate with."""
-    from training_data import make_dataset
+    from builders.training_data import make_dataset
 
     return make_dataset(tmp_path_factory.mktemp("lines"), 37, 3)
 
@@ -74,6 +74,6 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> "LineDataset":
 @pytest.fixture(scope="session")
 def short(tmp_path_factory: pytest.TempPathFactory) -> "LineDataset":
     """Ten lines to train on, three to validate with."""
-    from training_data import make_dataset
+    from builders.training_data import make_dataset
 
     return make_dataset(tmp_path_factory.mktemp("short"), 10, 3)

@@ -5,9 +5,9 @@ import unicodedata
 import jiwer
 import numpy as np
 import pytest
+from builders.readings import BRIEF_PAIRS
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from read_lines import BRIEF_PAIRS
 
 from ocr_ray.metrics import (
     COLUMNS,

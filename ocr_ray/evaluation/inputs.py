@@ -10,15 +10,15 @@ from typing import Any, get_args
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.dataset.parts import MANIFEST, Plan
+from ocr_ray.dataset.texts import iter_texts
 from ocr_ray.errors import InputError
-from ocr_ray.evaluation.context import SPLICED
-from ocr_ray.evaluation.problems import read_problems
-from ocr_ray.evaluation.seen import SeenWords
-from ocr_ray.evaluation.slices import Knowledge
-from ocr_ray.labelled import iter_texts
-from ocr_ray.lines import LabelColumn
-from ocr_ray.parts import MANIFEST, Plan
-from ocr_ray.storage import Location, exists, list_files, locate, open_file, read_bytes, read_json
+from ocr_ray.evaluation.analysis.context_dependence import SPLICED
+from ocr_ray.evaluation.analysis.seen_words import SeenWords
+from ocr_ray.evaluation.analysis.slices import Knowledge
+from ocr_ray.evaluation.analysis.whole_problems import read_problems
+from ocr_ray.storage.location import Location, exists, list_files, locate, open_file, read_bytes, read_json
 
 log = logging.getLogger(__name__)
 

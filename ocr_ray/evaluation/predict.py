@@ -23,10 +23,12 @@ import ray.data
 import torch
 from PIL import Image
 
-from ocr_ray.cluster import count_workers
+from ocr_ray.cluster.progress import count_read, show_parts
+from ocr_ray.cluster.session import count_workers
+from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.dataset.parts import PLAN
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.inputs import EvaluationInputs, LinesPart, read_label_column, read_metrics
-from ocr_ray.evaluation.pieces import read_in_pieces
 from ocr_ray.evaluation.predictions import (
     LINE_COLUMNS,
     PREDICTIONS_SCHEMA,
@@ -34,14 +36,12 @@ from ocr_ray.evaluation.predictions import (
     part_path,
     write_predictions,
 )
-from ocr_ray.lines import LabelColumn
-from ocr_ray.parts import PLAN
-from ocr_ray.progress import count_read, show_parts
-from ocr_ray.storage import Location, exists, open_file
-from ocr_ray.training.greedy import encode, write_greedily
-from ocr_ray.training.model import OcrModel, load_model, model_files
-from ocr_ray.training.pixels import make_pixels, to_pixel_values
-from ocr_ray.training.precision import Precision, autocast, check_precision, set_tf32
+from ocr_ray.model.decoding import encode, write_greedily
+from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.long_lines import read_in_pieces
+from ocr_ray.model.pixels import make_pixels, to_pixel_values
+from ocr_ray.model.precision import Precision, autocast, check_precision, set_tf32
+from ocr_ray.storage.location import Location, exists, open_file
 
 log = logging.getLogger(__name__)
 

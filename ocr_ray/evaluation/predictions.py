@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ocr_ray.parts import DAMAGE, FOOTERS_AT_ONCE
-from ocr_ray.storage import Location, list_files, open_file, read_bytes, write_bytes
+from ocr_ray.dataset.parts import DAMAGE, FOOTERS_AT_ONCE
+from ocr_ray.storage.location import Location, list_files, open_file, read_bytes, write_bytes
 
 PREDICTIONS = "predictions"
 LINE_COLUMNS = ("line_id", "source", "font", "page_id", "page_order", "width_px", "height_px", "markup")

@@ -12,17 +12,17 @@ import numpy as np
 import pyarrow as pa
 
 from ocr_ray.evaluation.alignment import count_confusions
-from ocr_ray.evaluation.arithmetic import ArithmeticCounts, count_arithmetic
-from ocr_ray.evaluation.bootstrap import describe_intervals, describe_slices, number_clusters
-from ocr_ray.evaluation.calibration import Calibration, calibrate
-from ocr_ray.evaluation.chosen import ChosenLines
-from ocr_ray.evaluation.collapse import Collapse
-from ocr_ray.evaluation.context import ContextDependence
+from ocr_ray.evaluation.analysis.arithmetic import ArithmeticCounts, count_arithmetic
+from ocr_ray.evaluation.analysis.bootstrap import describe_intervals, describe_slices, number_clusters
+from ocr_ray.evaluation.analysis.calibration import Calibration, calibrate
+from ocr_ray.evaluation.analysis.collapse import Collapse
+from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
+from ocr_ray.evaluation.analysis.overread import Overreads
+from ocr_ray.evaluation.analysis.slices import Knowledge, SliceSums
+from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems
 from ocr_ray.evaluation.entries import describe_counts
-from ocr_ray.evaluation.overread import Overreads
-from ocr_ray.evaluation.problems import JoinedProblems
+from ocr_ray.evaluation.html.choose_examples import ChosenLines
 from ocr_ray.evaluation.readings import Reading, print_table, read_table
-from ocr_ray.evaluation.slices import Knowledge, SliceSums
 from ocr_ray.metrics import COLUMNS, Counts, count_lines
 
 REPORT, REPORT_PAGE = "report.json", "report.html"

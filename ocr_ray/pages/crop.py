@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ocr_ray.dataset.images import SQUARE_SIZE_PX, ImageConfig, encode_image
+from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
-from ocr_ray.images import SQUARE_SIZE_PX, ImageConfig, encode_image
-from ocr_ray.lines import Reject, TextLine
-from ocr_ray.pages.labels import EMPTY_TEXTS, Box, PageLabel
-from ocr_ray.pages.rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.pages.labels.read import EMPTY_TEXTS, Box, PageLabel
+from ocr_ray.pages.layout.text_rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import count_lone_mieum, split_markup, to_text

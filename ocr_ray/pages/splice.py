@@ -9,10 +9,10 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from ocr_ray.images import ImageConfig
-from ocr_ray.lines import Reject, TextLine
+from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.pages.crop import encode_line
-from ocr_ray.pages.words import Pixels, Word
+from ocr_ray.pages.layout.words import Pixels, Word
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.text.markup import to_markup
 

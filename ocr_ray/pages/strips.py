@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from ocr_ray.pages.crop import crop_line
-from ocr_ray.pages.page_label import Box
-from ocr_ray.pages.rows import Ink, find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.pages.labels.page_label import Box
+from ocr_ray.pages.layout.text_rows import Ink, find_bands, find_ink, pad_bands, trim_columns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from ocr_ray.errors import LabelError, OutOfScopeError, RowError
 from ocr_ray.pages.crop import print_line
-from ocr_ray.pages.files import PageFile, PageStore
-from ocr_ray.pages.labels import MAX_LABEL_BYTES, BoxFormat, read_label
+from ocr_ray.pages.files.store import PageFile, PageStore
+from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, BoxFormat, read_label
 from ocr_ray.pages.problem_split import split_of_problem
 from ocr_ray.text.hangul import nfc
 

@@ -11,13 +11,13 @@ import numpy as np
 import PIL
 from PIL import features
 
+from ocr_ray.dataset.images import ImageConfig, encode_image
+from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
 from ocr_ray.errors import RenderError
-from ocr_ray.images import ImageConfig, encode_image
-from ocr_ray.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
-from ocr_ray.render import fast
-from ocr_ray.render.fonts import Font
+from ocr_ray.render import renderer as fast
+from ocr_ray.render.fonts.find import Font
 from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
-from ocr_ray.text.sampler import TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import TextConfig, TextMaterial, TextSampler
 
 Renderer = Literal["fast", "trdg"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Literal
 
-from ocr_ray.lines import index_in_split
+from ocr_ray.dataset.lines import index_in_split
 from ocr_ray.randomness import keyed_generator
 
 Look = Literal["pages", "plain"]

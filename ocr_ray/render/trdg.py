@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from ocr_ray.errors import RenderError
-from ocr_ray.render.fonts import Font
+from ocr_ray.render.fonts.find import Font
 from ocr_ray.render.style import LineStyle, as_trdg_draws
 
 with contextlib.redirect_stdout(io.StringIO()):  # trdg prints that its optional handwriting is not there

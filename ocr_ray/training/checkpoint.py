@@ -23,7 +23,7 @@ from transformers import VisionEncoderDecoderModel
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import CheckpointError
-from ocr_ray.training.model import OcrModel, copy_processor_files
+from ocr_ray.model.load import OcrModel, copy_processor_files
 
 log = logging.getLogger(__name__)
 

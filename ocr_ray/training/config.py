@@ -3,9 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ocr_ray.lines import LabelColumn
+from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.model.precision import Precision
 from ocr_ray.randomness import check_seed
-from ocr_ray.training.precision import Precision
 
 FREE_FIELDS = ("batch_size", "global_batch_size", "checkpoint_every_minutes", "feed_threads")
 """What may change from one start of a run to the next; the global batch itself may not."""

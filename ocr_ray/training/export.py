@@ -4,11 +4,19 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ocr_ray.parts import PLAN
-from ocr_ray.storage import Location, copy_files, delete_file, list_files, read_json, write_bytes, write_json
-from ocr_ray.training.card import training_card
+from ocr_ray.dataset.parts import PLAN
+from ocr_ray.storage.location import (
+    Location,
+    copy_files,
+    delete_file,
+    list_files,
+    read_json,
+    write_bytes,
+    write_json,
+)
 from ocr_ray.training.checkpoint import HISTORY_FILE, is_model_file
 from ocr_ray.training.loop import UNRATED, Metrics
+from ocr_ray.training.model_card import training_card
 
 log = logging.getLogger(__name__)
 

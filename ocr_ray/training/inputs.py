@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from ocr_ray.lines import LabelColumn
-from ocr_ray.manifests import read_digests
-from ocr_ray.storage import Location, exists, list_files, locate_model, open_file
+from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.dataset.manifest import read_digests
+from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.tiny import write_tiny_model
+from ocr_ray.storage.location import Location, exists, list_files, locate_model, open_file
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.labels import LabelKey, LabelLengths, check_labels, hash_tokenizer, recall_labels
-from ocr_ray.training.model import OcrModel, load_model, model_files
-from ocr_ray.training.preparation import open_splits
-from ocr_ray.training.splits import LineDataset
-from ocr_ray.training.tiny import write_tiny_model
+from ocr_ray.training.feed.row_groups import LineDataset
+from ocr_ray.training.label_check import LabelKey, LabelLengths, check_labels, hash_tokenizer, recall_labels
+from ocr_ray.training.setup import open_splits
 
 log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from ocr_ray.errors import ProductionError
+from ocr_ray.model.load import OcrModel
 from ocr_ray.training.checkpoint import Pace, TrainState, load_checkpoint, save_checkpoint
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Step
-from ocr_ray.training.model import OcrModel
-from ocr_ray.training.preparation import (
+from ocr_ray.training.feed.batches import Step
+from ocr_ray.training.setup import (
     TrainData,
     make_feed,
     make_validation_feed,

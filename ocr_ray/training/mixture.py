@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ocr_ray.dataset.lines import PartStats
 from ocr_ray.errors import InputError
-from ocr_ray.lines import PartStats
-from ocr_ray.training.splits import Split
+from ocr_ray.training.feed.row_groups import Split
 
 CONTEXTUAL_SOURCES = frozenset({"page", "sentence"})
 MAX_RATIO = 0.5

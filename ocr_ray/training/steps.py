@@ -9,13 +9,13 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 
+from ocr_ray.model.load import OcrModel
+from ocr_ray.model.pixels import make_pixels, to_pixel_values
+from ocr_ray.model.precision import autocast, clip_gradients
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Batch, Step
+from ocr_ray.training.feed.batches import Batch, Step
 from ocr_ray.training.losses import line_losses
-from ocr_ray.training.model import OcrModel
-from ocr_ray.training.pixels import make_pixels, to_pixel_values
-from ocr_ray.training.precision import autocast, clip_gradients
 
 log = logging.getLogger(__name__)
 

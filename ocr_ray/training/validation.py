@@ -10,12 +10,12 @@ import torch.distributed as dist
 from transformers import GenerationConfig
 
 from ocr_ray.metrics import ErrorCounts, count_errors
+from ocr_ray.model.load import OcrModel
+from ocr_ray.model.pixels import to_pixel_values
+from ocr_ray.model.precision import autocast
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed import Batch, Feed
+from ocr_ray.training.feed.batches import Batch, Feed
 from ocr_ray.training.losses import IGNORED_TOKEN, line_losses
-from ocr_ray.training.model import OcrModel
-from ocr_ray.training.pixels import to_pixel_values
-from ocr_ray.training.precision import autocast
 
 NUM_SAMPLES = 16
 

@@ -10,16 +10,16 @@ from typing import Any
 import ray.train
 import ray.train.torch
 
-from ocr_ray.cluster import relay_logs
-from ocr_ray.progress import show_training
-from ocr_ray.stopping import StopSignal
-from ocr_ray.storage import Location
+from ocr_ray.cluster.progress import show_training
+from ocr_ray.cluster.session import relay_logs
+from ocr_ray.cluster.stop_signal import StopSignal
+from ocr_ray.model.load import load_model, model_files
+from ocr_ray.storage.location import Location
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.loop import Hooks, Metrics, Signal, train
-from ocr_ray.training.model import load_model, model_files
-from ocr_ray.training.preparation import TrainData
-from ocr_ray.training.tracking import Tracker, format_progress
+from ocr_ray.training.setup import TrainData
+from ocr_ray.training.tracking.tracker import Tracker, format_progress
 
 log = logging.getLogger(__name__)
 

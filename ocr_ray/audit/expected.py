@@ -1,0 +1,87 @@
+"""What a dataset says of itself: the parts of its plan, and what its manifest says of each."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ocr_ray.audit.inspect_part import PartClaim, Rules
+from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
+from ocr_ray.dataset.parts import MANIFEST, PLAN, Plan, cut_parts
+from ocr_ray.errors import InputError
+from ocr_ray.pages.crop_job import cut_crop_parts
+from ocr_ray.render.job import RenderConfig, count_lines
+from ocr_ray.storage.location import Location, checked, exists, read_json
+from ocr_ray.textgen.sampler import TextConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """What a dataset says of itself."""
+
+    place: Location
+    plan: Plan
+    manifest: dict[str, Any]
+    parts: tuple[PartClaim, ...]
+
+    @property
+    def rules(self) -> Rules:
+        return Rules.from_config(self.plan.config, self.plan.config_sha256)
+
+
+def read_claims(place: Location) -> Claims:
+    """Return what plan and manifest of a dataset say.
+
+    Raises:
+        InputError: one is missing, they are not of one run, or of no job that makes lines.
+    """
+    with checked(place, "--lines-uri") as found:
+        for name in (PLAN, MANIFEST):
+            if not exists(found / name):
+                raise InputError(
+                    f"--lines-uri must be a complete dataset, {place} has no {name}; run its job again"
+                )
+        written, manifest = read_json(found / PLAN), read_json(found / MANIFEST)
+    try:
+        config, rows = written["config"], manifest["parts"]
+        plan = Plan(config=config, parts=_list_specs(config), flags=written.get("flags", {}))
+        hashes = {plan.config_sha256, written["config_sha256"], manifest["config_sha256"]}
+        parts = tuple(
+            PartClaim(spec=spec, rows=row["rows"], size_bytes=row["bytes"], rows_sha256=row["sha256"])
+            for spec, row in zip(plan.parts, rows, strict=False)
+        )
+        same = len(hashes) == 1 and manifest["config"] == config
+        same = same and [row["path"] for row in rows] == [spec.path for spec in plan.parts]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            "--lines-uri must be a dataset of render_lines, crop_pages or label_pages of this version, "
+            f"{PLAN} or {MANIFEST} of {place} is not: {error!r}"
+        ) from error
+    if not same:
+        raise InputError(
+            f"{PLAN} and {MANIFEST} must be of one run, those of {place} are not; "
+            f"move {MANIFEST} away and run its job again"
+        )
+    return Claims(place=place, plan=plan, manifest=manifest, parts=parts)
+
+
+def _list_specs(config: Mapping[str, Any]) -> tuple[PartSpec, ...]:
+    """Return the parts that a dataset must have."""
+    if config["job"] == "crop_pages":
+        return tuple(cut_crop_parts(config["pages"], config["spliced"], config["pages_per_part"]))
+    if config["job"] == "label_pages":
+        return tuple(cut_parts("train", 0, config["pages"], config["pages_per_part"]))
+    numbers = count_lines(
+        RenderConfig(
+            out_uri="",
+            num_lines=config["num_lines"],
+            validation_share=config["validation_share"],
+            test_share=config["test_share"],
+            holdout_fonts=tuple(config["holdout_fonts"]),
+            text=TextConfig(holdout_word_share=config["text"]["holdout_word_share"]),
+        )
+    )
+    return tuple(
+        spec
+        for split, number in numbers.items()
+        for spec in cut_parts(split, FIRST_NUMBERS[split], number, config["lines_per_part"])
+    )

@@ -1,0 +1,123 @@
+"""What a running job shows: a line in the log now and then, and counters that Prometheus can scrape."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from ray.util.metrics import Counter, Gauge, Histogram
+
+from ocr_ray.dataset.lines import PartStats
+
+log = logging.getLogger(__name__)
+
+LOG_INTERVAL_S = 10.0
+LINE_SECONDS_BOUNDARIES = [0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1]
+
+
+class Progress:
+    """Logs how far the parts of a dataset are, every ten seconds at most, and once they are all there."""
+
+    def __init__(
+        self, name: str, *, num_parts: int, num_pending: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._name, self._num_parts, self._num_pending = name, num_parts, num_pending
+        self._clock = clock
+        self._started_s = self._logged_s = clock()
+        self._num_done = self._num_lines = self._num_rejects = 0
+        show_parts(name, done=num_parts - num_pending, pending=num_pending)
+
+    def add(self, stats: PartStats) -> None:
+        """Count a part that was pending."""
+        self._num_done += 1
+        self._num_lines += stats.rows
+        self._num_rejects += stats.num_rejects
+        now_s, left = self._clock(), self._num_pending - self._num_done
+        show_parts(self._name, done=self._num_parts - left, pending=left)
+        if left and now_s - self._logged_s < LOG_INTERVAL_S:
+            return
+        self._logged_s, elapsed_s = now_s, now_s - self._started_s
+        log.info(
+            "%s: %d of %d parts, %.0f lines/s, %s left, %d rejects",
+            self._name,
+            self._num_parts - left,
+            self._num_parts,
+            self._num_lines / max(elapsed_s, 1e-9),
+            timedelta(seconds=round(elapsed_s / self._num_done * left)),
+            self._num_rejects,
+        )
+
+
+def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
+    """Add a part that took `seconds` to this worker's metrics, which Ray exports with `ray_` before the name.
+
+    A part that Ray had made again after a worker died is counted for each time that it was finished.
+    """
+    lines, rejects, line_seconds = _create_counters()
+    if stats.rows:
+        lines.inc(stats.rows, {"dataset": dataset})
+        line_seconds.observe(seconds / stats.rows, {"dataset": dataset})
+    for reason, count in stats.rejects.items():
+        rejects.inc(count, {"dataset": dataset, "reason": reason})
+
+
+@cache
+def _create_counters() -> tuple[Counter, Counter, Histogram]:
+    """Return the metrics of a process that makes parts; Ray wants each created once."""
+    return (
+        Counter("ocr_ray_lines_total", "Lines written.", ("dataset",)),
+        Counter("ocr_ray_rejects_total", "What could not become a line.", ("dataset", "reason")),
+        Histogram(
+            "ocr_ray_line_seconds",
+            "Seconds per line, the mean of each part.",
+            LINE_SECONDS_BOUNDARIES,
+            ("dataset",),
+        ),
+    )
+
+
+def show_parts(name: str, *, done: int, pending: int) -> None:
+    """Set this process's gauges of the parts of a dataset, or of an evaluation."""
+    for gauge, number in zip(_create_part_gauges(), (done, pending), strict=True):
+        gauge.set(number, {"dataset": name})
+
+
+@cache
+def _create_part_gauges() -> tuple[Gauge, Gauge]:
+    tags = ("dataset",)
+    return (
+        Gauge("ocr_ray_parts_done", "Parts that are there.", tags),
+        Gauge("ocr_ray_parts_pending", "Parts still to be made, or read.", tags),
+    )
+
+
+def count_read(dataset: str, num_lines: int) -> None:
+    """Add the lines of a part that a model has read to this worker's metrics."""
+    if num_lines:
+        _create_read_counter().inc(num_lines, {"dataset": dataset})
+
+
+@cache
+def _create_read_counter() -> Counter:
+    return Counter("ocr_ray_read_lines_total", "Lines that a model has read.", ("dataset",))
+
+
+def show_training(run: str, record: Mapping[str, Any]) -> None:
+    """Set this process's gauges of training to a record of it."""
+    for name, gauge in _create_gauges().items():
+        if name in record:
+            gauge.set(float(record[name]), {"run": run})
+
+
+@cache
+def _create_gauges() -> dict[str, Gauge]:
+    tags = ("run",)
+    return {
+        "loss": Gauge("ocr_ray_train_loss", "Training loss per token.", tags),
+        "lines_per_second": Gauge("ocr_ray_train_lines_per_second", "Lines trained on per second.", tags),
+        "feed_wait_share": Gauge("ocr_ray_feed_wait_share", "Share of time spent waiting for lines.", tags),
+        "validation_loss": Gauge("ocr_ray_validation_loss", "Validation loss per token.", tags),
+        "validation_cer": Gauge("ocr_ray_validation_cer", "Character error rate in validation.", tags),
+    }

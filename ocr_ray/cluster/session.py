@@ -1,0 +1,239 @@
+"""Ray started on this machine, or joined where a cluster is."""
+
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from logging.handlers import QueueHandler, QueueListener
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayTaskError
+from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.storage.location import Location, exists, locate, read_json, write_bytes
+
+log = logging.getLogger(__name__)
+
+BOOTSTRAP = "~/ray_bootstrap_config.yaml"
+"""JSON that `ray up` leaves on the head, where the drivers of `ray job submit` run: the nodes there may be.
+
+Ray itself tells a driver only of the nodes there are.
+"""
+
+ANSWER_SECONDS = 20
+
+
+@contextmanager
+def ray_session(
+    *, num_cpus: int | None = None, reads: Iterable[Location] = (), writes: Iterable[Location] = ()
+) -> Iterator[None]:
+    """Run Ray for a job: join the cluster that RAY_ADDRESS names (`ray job submit` sets it), else start one.
+
+    `num_cpus` are the logical CPUs of a Ray on this machine; None: all it has. `reads` and `writes` are the
+    folders that every node must see.
+
+    Raises:
+        InputError: a local folder that another node does not see.
+        ProductionError: Ray does not start, or is not there to be joined; what workers raised.
+    """
+    if ray.is_initialized():
+        with own_errors():
+            yield
+        return
+    _init(num_cpus)
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        with own_errors():
+            check_places(reads=reads, writes=writes)
+            yield
+    finally:
+        ray.shutdown()
+        # Ray leaves the system's own answer to SIGTERM, which ends the process without a word.
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise errors of this package as workers raised them, so that the job's exit code is theirs.
+
+    Ray Data does not log their tracebacks meanwhile.
+    """
+    ray.data.DataContext.get_current().raise_original_map_exception = True
+    names = "ray.data._internal.execution.streaming_executor_state", "ray.data.exceptions"
+    loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers:
+        logger.addFilter(_is_of_others)
+    try:
+        yield
+    except RayTaskError as error:
+        if isinstance(error.cause, InputError | ProductionError):
+            raise error.cause from error
+        raise
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_is_of_others)
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(getattr(error, "cause", None), InputError | ProductionError)
+
+
+def _init(num_cpus: int | None) -> None:
+    address = os.environ.get("RAY_ADDRESS")
+    try:
+        if address:
+            _check_answers(address)
+            ray.init(log_to_driver=False)
+        else:
+            ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+    except Exception as error:  # Ray raises a bare one where its processes do not start in time
+        wanted = (
+            f"RAY_ADDRESS={address} must name a Ray that is up, of this version and with this RAY_AUTH_MODE"
+            if address
+            else "Ray must start on this machine, which may be too busy: run the job again"
+        )
+        raise ProductionError(f"{wanted}; {error}") from error
+
+
+def _check_answers(address: str) -> None:
+    """Connect once: Ray itself tries an address where nothing answers for five minutes, and then aborts."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
+
+
+def is_joined() -> bool:
+    """Return whether jobs join a cluster, to which nodes may still come, instead of starting a Ray."""
+    return bool(os.environ.get("RAY_ADDRESS"))
+
+
+def check_places(*, reads: Iterable[Location], writes: Iterable[Location]) -> None:
+    """Check that every node sees the same local folders; S3 is seen by all.
+
+    Raises:
+        InputError: a node does not; the message names both.
+    """
+    nodes = list_nodes()
+    if len(nodes) < 2:
+        return
+    for place in reads:
+        if place.is_local:
+            _check_seen(place, place.path, nodes)
+    for place in writes:
+        if place.is_local:
+            probe = place / f".seen-{uuid.uuid4().hex}"
+            write_bytes(probe, b"")
+            try:
+                _check_seen(place, probe.path, nodes)
+            finally:
+                Path(probe.path).unlink()
+
+
+def _check_seen(place: Location, path: str, nodes: list[dict[str, Any]]) -> None:
+    for node in nodes:
+        strategy = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+        seen = ray.remote(_is_there).options(num_cpus=0, scheduling_strategy=strategy)
+        if not ray.get(seen.remote(path)):
+            raise InputError(
+                f"a local folder must be seen by every node of the cluster, {place} is not by "
+                f"{node['NodeManagerAddress']}; use s3:// or a shared disk"
+            )
+
+
+def list_nodes() -> list[dict[str, Any]]:
+    """Return what Ray says of each node that is alive."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node for node in nodes if node["Alive"]]
+
+
+def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
+    """Return how many workers of one CPU each, and with `use_gpu` one GPU, are to be started.
+
+    None: as many as there can be, nodes included that the autoscaler has not started yet.
+
+    Raises:
+        InputError: there can never be as many, so that they would be waited for in vain.
+    """
+    kind = "GPU" if use_gpu else "CPU"
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    there = int(resources.get(kind, 0))
+    most = max(there, find_limit(use_gpu=use_gpu) or 0)
+    wanted = wanted or max(1, most)
+    if most < wanted:
+        raise InputError(
+            f"{wanted} workers need a {kind} each, there are {there} and can be no more than {most}; "
+            f"give fewer --num-workers{', leave --use-gpu out' * use_gpu}, "
+            "or raise max_workers of the cluster"
+        )
+    if there < wanted:
+        log.info("%d workers need a %s each, the cluster has %d and starts more", wanted, kind, there)
+    return wanted
+
+
+def find_limit(*, use_gpu: bool) -> int | None:
+    """Return `count_limit` of the cluster that jobs join; None where no autoscaler is known of."""
+    bootstrap = locate(BOOTSTRAP)
+    if not (is_joined() and exists(bootstrap)):
+        return None
+    return count_limit(read_json(bootstrap), use_gpu=use_gpu)
+
+
+def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
+    """Return how many workers of one CPU, or one CPU and one GPU, an autoscaler has nodes for.
+
+    Nodes with a GPU count for those alone that need it: Ray would start them for other work once there is
+    more of that than the other nodes hold.
+    """
+    places: list[int] = []
+    for node_type in cluster["available_node_types"].values():
+        cpus, gpus = (int(node_type["resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
+        places += [min(cpus, gpus) if use_gpu else 0 if gpus else cpus] * node_type["max_workers"]
+    return sum(sorted(places, reverse=True)[: cluster["max_workers"]])
+
+
+def beside_driver() -> dict[str, Any]:
+    """Return the options of an actor that needs no CPU and lives as long as the driver's node.
+
+    Ray puts an actor without CPUs on any node, spot nodes too.
+    """
+    node_id = ray.get_runtime_context().get_node_id()
+    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
+
+
+@contextmanager
+def relayed_logs() -> Iterator[Queue]:
+    """Log here what workers log after `relay_logs` with the queue given; Ray would print all they print."""
+    queue = Queue(actor_options=beside_driver())
+    listener = QueueListener(queue, _Relay())
+    listener.start()
+    try:
+        yield queue
+    finally:
+        listener.stop()
+        queue.shutdown(force=True)
+
+
+def relay_logs(queue: Queue) -> None:
+    """Send what this process logs in the package, from INFO on, to where `relayed_logs` was entered."""
+    logger = logging.getLogger("ocr_ray")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(QueueHandler(queue))
+
+
+class _Relay(logging.Handler):
+    """Hands records on to the logger of their name in this process."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logging.getLogger(record.name).handle(record)
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).exists()

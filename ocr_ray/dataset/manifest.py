@@ -1,0 +1,100 @@
+"""The manifest of a dataset: built of what is known of its parts, and what readers trust it for."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from ocr_ray.dataset.lines import DIGEST_MODULUS, SPLITS, Manifest, PartStats
+from ocr_ray.dataset.parts import MANIFEST, Plan
+from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import Location, checked, exists, list_files, read_json, require_folder
+
+
+def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str, Location]:
+    """Return complete datasets by the names of their folders, numbered where names are the same.
+
+    Raises:
+        InputError: one is missing, has no manifest, holds other parts than it says, or is named twice.
+    """
+    datasets: dict[str, Location] = {}
+    for uri in uris:
+        place = require_folder(uri, flag)
+        with checked(place, flag) as found:
+            if not exists(found / MANIFEST):
+                raise InputError(
+                    f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
+                )
+            _check_parts(found, flag)
+        if place in datasets.values():
+            raise InputError(f"{flag} must name each dataset once, got {uri} twice")
+        names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(uris) + 2)))
+        datasets[next(name for name in names if name not in datasets)] = place
+    return datasets
+
+
+def _check_parts(place: Location, flag: str) -> None:
+    """Refuse a dataset that lost or gained a part since its manifest: its lines would be others."""
+    owned = {(part["path"], part["bytes"]) for part in read_json(place / MANIFEST)["parts"]}
+    found = {
+        (path, size_bytes)
+        for path, size_bytes in list_files(place).items()
+        if path.endswith(".parquet") and path.split("/")[0] in SPLITS
+    }
+    if differing := sorted({path for path, _ in owned ^ found}):
+        raise InputError(
+            f"{flag} must hold the parts of its {MANIFEST}, whole and no others, {place} differs in "
+            f"{', '.join(differing[:3])}; run its job again, and move away what it does not own"
+        )
+
+
+def read_digests(datasets: Mapping[str, Location]) -> dict[str, dict[str, str]]:
+    """Return the digests of the splits of each dataset: their content, wherever they lie."""
+    return {
+        name: read_json(place / MANIFEST)["counts"]["digest_by_split"] for name, place in datasets.items()
+    }
+
+
+def build_manifest(
+    plan: Plan, parts: Iterable[PartStats], *, balance: Balance, versions: Mapping[str, str]
+) -> Manifest:
+    """Return the manifest of a dataset whose parts are all there, given in the plan's order."""
+    by_split: Counter[str] = Counter()
+    by_source: Counter[str] = Counter()
+    by_font: Counter[str] = Counter()
+    rejects: Counter[str] = Counter()
+    digests: Counter[str] = Counter()
+    counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    rows = []
+    for part in parts:
+        by_split[part.spec.split] += part.rows
+        by_source.update(part.by_source)
+        by_font.update(part.by_font)
+        rejects.update(part.rejects)
+        for topic, numbers in part.counted.items():
+            counted[topic].update(numbers)
+        digests[part.spec.split] += int(part.digest_sum, 16)
+        rows.append(
+            {"path": part.spec.path, "rows": part.rows, "bytes": part.size_bytes, "sha256": part.rows_sha256}
+        )
+    return Manifest(
+        config=plan.config,
+        config_sha256=plan.config_sha256,
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions={**versions, "pyarrow": pa.__version__, **plan.config.get("versions", {})},
+        counts={
+            "lines": by_split.total(),
+            "by_split": dict(by_split),
+            "by_source": dict(sorted(by_source.items())),
+            "by_font": dict(sorted(by_font.items())),
+            "digest_by_split": {split: f"{total % DIGEST_MODULUS:064x}" for split, total in digests.items()},
+        },
+        balance=balance.report(),
+        rejects=dict(sorted(rejects.items())),
+        parts=rows,
+        counted={topic: dict(sorted(numbers.items())) for topic, numbers in sorted(counted.items())},
+        flags=plan.flags,
+        notes=plan.notes,
+    )

@@ -1,0 +1,258 @@
+"""A model's readings of a split, counted: predictions, `report.json` and a page to look at."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cluster.session import ray_session
+from ocr_ray.dataset.lines import SPLITS
+from ocr_ray.dataset.manifest import read_digests, require_datasets
+from ocr_ray.dataset.parts import PLAN, Plan, check_claim
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.analysis.baseline import compare_reports
+from ocr_ray.evaluation.html.page import MAX_CONFUSIONS as NUM_SHOWN_CONFUSIONS
+from ocr_ray.evaluation.html.page import report_html
+from ocr_ray.evaluation.inputs import (
+    EvaluationInputs,
+    find_learnt,
+    find_parts,
+    gather_knowledge,
+    read_spliced_styles,
+)
+from ocr_ray.evaluation.predict import Decoding, inspect_model, predict_lines
+from ocr_ray.evaluation.predictions import PREDICTIONS, part_path, read_predictions
+from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig
+from ocr_ray.model.precision import Precision
+from ocr_ray.storage.location import (
+    Location,
+    delete_file,
+    exists,
+    list_files,
+    locate,
+    locate_model,
+    read_json,
+    write_bytes,
+    write_json,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """Read a split of one or more datasets with a model and count its errors."""
+
+    model_uri: str
+    """A model's folder, or a Hugging Face hub id."""
+    lines_uri: tuple[str, ...]
+    """Datasets of lines, each reported under its folder's name."""
+    out_uri: str
+    """Where report.json, report.html and predictions/ go; an interrupted run of the same is completed."""
+    split: str = "validation"
+    """train, validation or test."""
+    baseline: str | None = None
+    """Another model's report.json on the same lines, its predictions/ beside it: both are shown side by side,
+    with how likely a difference is chance."""
+    trained_on: tuple[str, ...] = ()
+    """Datasets that the model has learnt from, to tell seen words and fonts from unseen ones; none: those
+    that its metrics.json names."""
+    max_aspect: float | None = None
+    """Lines wider than so many times their height are read in pieces, cut at their widest gaps, and as a
+    whole to compare; None: as a whole."""
+    num_beams: int = 1
+    """Beams of the search; 1: greedy."""
+    batch_size: int = 16
+    """Lines read at once by each worker; 64 or more on a GPU."""
+    precision: Precision | None = None
+    """fp32, tf32, bf16 or fp16; None: bf16 with --use-gpu, else fp32."""
+    num_workers: int | None = None
+    """Models that read at once; None: one per CPU, with --use-gpu one per GPU."""
+    use_gpu: bool = False
+    """Each worker takes a GPU."""
+
+    def __post_init__(self) -> None:
+        if not self.lines_uri:
+            raise ValueError("lines_uri must name at least one dataset")
+        if self.split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}, got {self.split!r}")
+        for name in ("batch_size", "num_workers", "num_beams"):
+            if (number := getattr(self, name)) is not None and number < 1:
+                raise ValueError(f"{name} must be at least 1, got {number}")
+        if self.max_aspect is not None and not self.max_aspect >= 1:
+            raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
+
+    def decoding(self) -> Decoding:
+        return Decoding(
+            batch_size=self.batch_size,
+            num_beams=self.num_beams,
+            precision=self.precision or ("bf16" if self.use_gpu else "fp32"),
+            max_aspect=self.max_aspect,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """What another model read."""
+
+    report: dict[str, Any]
+    place: Location
+    paths: tuple[str, ...]
+    """Of its predictions."""
+
+    def predictions(self) -> Iterator[pa.Table]:
+        return read_predictions(self.place, self.paths)
+
+
+def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
+    """Read the lines, write their predictions and the report; return its headline.
+
+    Raises:
+        InputError: the model, a dataset, the baseline or the output place is wrong; found before any line is
+            read.
+    """
+    baseline = open_baseline(config.baseline) if config.baseline else None
+    inputs = resolve_inputs(config)
+    with ray_session(reads=inputs.reads, writes=[inputs.out]):
+        claim_place(inputs)
+        num_kept = predict_lines(
+            inputs, config.decoding(), num_workers=config.num_workers, use_gpu=config.use_gpu
+        )
+    report = count_predictions(config, inputs, baseline)
+    log.info(
+        "%s: CER %s; look at %s", inputs.out / REPORT, report["overall"]["cer"], inputs.out / REPORT_PAGE
+    )
+    overall = {key: value for key, value in report["overall"].items() if key not in ("lines", "counts")}
+    return {
+        "report": (inputs.out / REPORT).uri,
+        "page": (inputs.out / REPORT_PAGE).uri,
+        **report["config"],
+        "parts_kept": num_kept,
+        "lines": report["overall"]["lines"],
+        "overall": overall,
+        "context_dependence": report["context_dependence"]["context_dependence"],
+        "solving_rate": report["arithmetic"]["solving_rate"],
+        "overread_rate": report["overread"]["overread_rate"],
+    }
+
+
+def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
+    """Return what the flags name; needs no Ray.
+
+    Raises:
+        InputError: the model cannot be loaded, a dataset lacks the split, or the output place holds
+            another evaluation.
+    """
+    datasets = require_datasets(config.lines_uri)
+    parts = [part for name, place in datasets.items() for part in find_parts(name, place, config.split)]
+    out, model = locate(config.out_uri), locate_model(config.model_uri)
+    facts = inspect_model(model)
+    decoding = config.decoding()
+    plan = Plan(
+        config={
+            "job": "evaluate_trocr",
+            "model_sha256": facts.sha256,
+            "lines": read_digests(datasets),
+            "num_parts": len(parts),
+            "split": config.split,
+            "label_column": facts.label_column,
+            "num_beams": decoding.num_beams,
+            "precision": decoding.precision,
+            "max_aspect": decoding.max_aspect,
+        },
+        parts=(),
+        flags=describe_flags(config),
+    )
+    check_claim(out, plan.config, growing="")
+    trained_on = require_datasets(config.trained_on, "--trained-on") if config.trained_on else None
+    return EvaluationInputs(
+        model=model,
+        label_column=facts.label_column,
+        datasets=datasets,
+        parts=tuple(parts),
+        out=out,
+        learnt=find_learnt(facts.metrics) if trained_on is None else trained_on,
+        plan=plan,
+    )
+
+
+def open_baseline(uri: str) -> Baseline:
+    """Return what another model read.
+
+    Raises:
+        InputError: there is no report, or no predictions beside it.
+    """
+    if not uri.endswith(f"/{REPORT}"):
+        raise InputError(f"--baseline must be the {REPORT} of an evaluation, got {uri}")
+    place = locate(uri.removesuffix(f"/{REPORT}"))
+    if not exists(place / REPORT):
+        raise InputError(f"--baseline must be a finished evaluation, there is no {place / REPORT}")
+    names = [name for name in list_files(place / PREDICTIONS) if name.endswith(".parquet")]
+    if not names:
+        raise InputError(f"--baseline needs its predictions, there are none in {place / PREDICTIONS}")
+    paths = tuple(f"{PREDICTIONS}/{name}" for name in names)
+    return Baseline(report=read_json(place / REPORT), place=place, paths=paths)
+
+
+def claim_place(inputs: EvaluationInputs) -> None:
+    """Write down whose predictions these are; a report of before is taken away, as it means complete."""
+    plan, out = inputs.plan, inputs.out
+    record = {"config": plan.config, "config_sha256": plan.config_sha256, "flags": plan.flags}
+    write_json(out / PLAN, record)
+    delete_file(out / REPORT)
+
+
+def count_predictions(
+    config: EvaluationConfig, inputs: EvaluationInputs, baseline: Baseline | None
+) -> dict[str, Any]:
+    """Count all predictions; write the page, then the report, and return it."""
+    out = inputs.out
+    known = gather_knowledge(inputs, config.split)
+    evaluation = Evaluation(
+        describe_config(config, inputs), known=known, spliced_styles=read_spliced_styles(inputs.parts)
+    )
+    paths = [part_path(index) for index in range(len(inputs.parts))]
+    for index, table in enumerate(read_predictions(out, paths)):
+        evaluation.add(table, index)
+    report = evaluation.describe()
+    report["hashes"] = {name: inputs.plan.config[name] for name in ("model_sha256", "lines")} | {
+        "config_sha256": inputs.plan.config_sha256
+    }
+    if baseline:
+        report["baseline"] = compare_reports(
+            report,
+            baseline.report,
+            predictions=read_predictions(out, paths),
+            baseline_predictions=baseline.predictions(),
+            known=known,
+        )
+    examples = evaluation.chosen.read_examples(
+        [(found["truth"], found["read"]) for found in report["confusions"][:NUM_SHOWN_CONFUSIONS]],
+        inputs.parts,
+        lambda index: next(read_predictions(out, [paths[index]])),
+        baseline.predictions() if baseline else (),
+    )
+    write_bytes(out / REPORT_PAGE, report_html(report, examples).encode())
+    write_json(out / REPORT, report)
+    return report
+
+
+def describe_config(config: EvaluationConfig, inputs: EvaluationInputs) -> ReportConfig:
+    """Return what the report says of how it came about."""
+    decoding = asdict(config.decoding())
+    del decoding["batch_size"]
+    return ReportConfig(
+        model_uri=inputs.model if isinstance(inputs.model, str) else inputs.model.uri,
+        lines_uris={name: place.uri for name, place in inputs.datasets.items()},
+        split=config.split,
+        label_column=inputs.label_column,
+        decoding=decoding,
+    )
+
+
+def describe_flags(config: EvaluationConfig) -> dict[str, Any]:
+    """Return the flags of the job that differ from their defaults, by their names."""
+    return changed_flags(config, EvaluationConfig(model_uri="", lines_uri=("",), out_uri=""), {})

@@ -1,0 +1,180 @@
+"""Pages that label themselves: boxes read by a model into label files, Parquet parts and a review page."""
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cluster.produce import Engine, Verification, produce
+from ocr_ray.cluster.session import count_workers, ray_session
+from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.dataset.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.model.reader import ReaderChoice, choose_model
+from ocr_ray.pages.find_pages import FoundPages, find_pages, survey
+from ocr_ray.pages.html.least_confident import find_doubtful, read_doubtful
+from ocr_ray.pages.html.review import review_html
+from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, read_part
+from ocr_ray.pages.labels.read import BoxFormat
+from ocr_ray.pages.survey import survey_pages
+from ocr_ray.render.lines import drawing_versions
+from ocr_ray.storage.location import check_writable, locate, locate_model, write_bytes
+
+log = logging.getLogger(__name__)
+
+LABELS, REVIEW = "labels", "review.html"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelConfig:
+    """Read the text of every box of pages; their labels say where the boxes are, texts may be empty."""
+
+    model_uri: str
+    """A model's folder, or a Hugging Face hub id."""
+    pages_uri: str
+    """Folder or .zip with images (.png, .jpg) and labels with boxes (.json) in the format of AI Hub 71716 or
+    71859, paired by name, in any sub-folders and zips."""
+    out_uri: str
+    """Where labels/, the Parquet parts and review.html go: an empty folder, or an earlier run of the same,
+    which is completed."""
+    flag_below: float = 0.9
+    """Lines that the model is less sure of are flagged for a person, from 0 to 1."""
+    max_aspect: float | None = None
+    """Boxes wider than so many times their height are cut at their widest gaps and read in pieces; None: none
+    is."""
+    margin_px: int = 0
+    """Added to each side of a box, as it was for the lines that the model learnt from."""
+    box_format: BoxFormat = "xyxy"
+    """How 71716 labels give a box: left, top, right, bottom; or left, top, width, height; or points."""
+    image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
+    review: int = 50
+    """Pages shown in review.html, those that the model is least sure of first."""
+    batch_size: int = 16
+    """Lines read at once by each worker; 64 or more on a GPU."""
+    use_gpu: bool = False
+    """Each worker takes a GPU and keeps the model there; as many parts are read at once as there are GPUs."""
+    pages_per_part: int = 256
+    """Pages of one Parquet file, which is one task."""
+    num_cpus: int | None = None
+    """The most CPUs used, each with a model; None: all of this machine or cluster, or one for each GPU."""
+    max_reject_fraction: float = 0.05
+    """The job fails if a greater share of the boxes and pages gave no line."""
+    verify: Verification = "footers"
+    """How parts of an earlier run are checked; rows: every row is hashed again."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.flag_below <= 1:
+            raise ValueError(f"flag_below must be from 0 to 1, got {self.flag_below}")
+        if self.max_aspect is not None and not self.max_aspect >= 1:
+            raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
+        for name, least in (("margin_px", 0), ("review", 0), ("batch_size", 1), ("pages_per_part", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        self.engine()  # checks the rest
+
+    def engine(self) -> Engine:
+        return Engine(
+            num_cpus=self.num_cpus, verify=self.verify, max_reject_fraction=self.max_reject_fraction
+        )
+
+
+def label_pages(config: LabelConfig) -> dict[str, Any]:
+    """Read the boxes of all pages with a model; return the summary of the dataset.
+
+    Raises:
+        InputError: pages, model or output place are wrong; found before any page is read.
+    """
+    check_writable(locate(config.out_uri), "--out-uri")
+    found = find_pages(config.pages_uri)
+    reader = choose_model(
+        config.model_uri,
+        batch_size=config.batch_size,
+        max_aspect=config.max_aspect,
+        use_gpu=config.use_gpu,
+    )
+    return read_pages(config, found, reader)
+
+
+def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> dict[str, Any]:
+    """Read the boxes of pages: label files, parts, the review page, the manifest; return the summary.
+
+    Raises:
+        InputError: the output place is wrong, or there is no GPU and can be none.
+        ProductionError: too many boxes and pages gave no line.
+    """
+    out = locate(config.out_uri)
+    with ray_session(num_cpus=config.num_cpus, reads=[found.place, *reader.files], writes=[out]):
+        num_gpus = count_workers(None, use_gpu=True) if config.use_gpu else 0
+        pages, kinds, pages_sha256 = _survey(found, config)
+        inputs = ReadingInputs(
+            store=found.store,
+            pages=pages,
+            rejects=found.rejects,
+            out_of_scope=dict(sorted((Counter(found.others) + kinds).items())),
+            box_format=config.box_format,
+            style=ReadingStyle(
+                label_column=reader.label_column,
+                flag_below=config.flag_below,
+                margin_px=config.margin_px,
+                image=config.image,
+            ),
+            labels=out / LABELS,
+            read=reader.read,
+        )
+        plan = _make_plan(config, inputs, {"pages_sha256": pages_sha256, **reader.identity})
+        check_claim(out, plan.config)
+        if not holds_plan(out, plan):
+            write_plan(out, plan)
+        summary = produce(out, plan, read_part, inputs, replace(config.engine(), num_gpus=num_gpus))
+    doubts = find_doubtful(out, plan.parts, pages, config.review)
+    write_bytes(out / REVIEW, review_html(read_doubtful(out, plan.parts, inputs, doubts)).encode())
+    flagged = summary.get("flagged", {})
+    log.info("%s: %d lines, flagged: %s; look at %s", out, summary["lines"], flagged, out / REVIEW)
+    return {**summary, "labels": (out / LABELS).uri, "review": (out / REVIEW).uri}
+
+
+def describe_flags(config: LabelConfig) -> dict[str, Any]:
+    """Return the flags of the job that differ from their defaults, places in full, by their names."""
+    flags = changed_flags(config, LabelConfig(model_uri="", pages_uri="", out_uri=""), {})
+    in_full = {name: locate(str(flags[name])).uri for name in ("pages-uri", "out-uri")}
+    model = locate_model(config.model_uri)
+    return {**flags, **in_full, "model-uri": model if isinstance(model, str) else model.uri}
+
+
+def _survey(found: FoundPages, config: LabelConfig) -> tuple[pa.Table, Counter[str], str]:
+    """Return the pages that are problems, the number of the others by kind, and the hash of all content."""
+    look = partial(survey_pages, box_format=config.box_format, seed=0, validation_share=0.0)
+    kinds: Counter[str] = Counter()
+    sha256 = hashlib.sha256(repr([(reject.reason, reject.page_id) for reject in found.rejects]).encode())
+    tables = []
+    for table in survey(found, look, num_cpus=config.num_cpus):
+        kinds.update(table["kind"].drop_null().to_pylist())
+        pages = table.filter(table["kind"].is_null())
+        pages = pages.select(["page_id", "image_path", "label_path", "label_sha256"])
+        for page_id, image_path, _, label_sha256 in zip(*pages.to_pydict().values(), strict=True):
+            size_and_crc = found.listing.files[image_path]
+            sha256.update(f"{page_id}\n{label_sha256}\n{size_and_crc[0]}\n".encode())
+        tables.append(pages.drop_columns("label_sha256"))
+    return pa.concat_tables(tables).combine_chunks(), kinds, sha256.hexdigest()
+
+
+def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, Any]) -> Plan:
+    page_ids = inputs.pages["page_id"].to_pylist()
+    return Plan(
+        config={
+            "job": "label_pages",
+            "pages": len(page_ids),
+            **identity,
+            "pages_per_part": config.pages_per_part,
+            "box_format": config.box_format,
+            **asdict(inputs.style),
+            "versions": drawing_versions(),
+        },
+        parts=tuple(cut_parts("train", 0, len(page_ids), config.pages_per_part)),
+        flags=describe_flags(config),
+        extras=(REVIEW, *(f"{LABELS}/{page_id}.json" for page_id in page_ids)),
+    )

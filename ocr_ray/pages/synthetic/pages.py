@@ -1,0 +1,200 @@
+"""Pages drawn by the project itself, with labels in the formats of AI Hub, for the demo and the tests.
+
+The real pages may not be passed on. These have what matters of them. 71716: about 765 px wide, RGBA on a
+transparent background, a gothic font of 15-20 px, a problem broken into lines by width alone (even inside
+a word), maths in `$…$` in the label but not in print, a byte order mark. 71859: RGB of 602-948 px, question,
+answer and solution on one page, boxes with decimals, polygons, boxes of several lines, no-break spaces.
+"""
+
+import io
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageFont
+
+from ocr_ray.pages.labels.page_label import Schema
+from ocr_ray.pages.synthetic.labels import (
+    ANSWER,
+    QUESTION,
+    SOLUTION,
+    MadeBox,
+    box_lines,
+    encode_label,
+    label_71716,
+    label_71859,
+)
+from ocr_ray.pages.synthetic.printing import Corners, Font, MadeLine, break_lines, draw_figure, draw_line
+from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, Problem, make_problem
+from ocr_ray.randomness import keyed_generator
+from ocr_ray.storage.location import Location, write_bytes
+
+PAGE_WIDTH_PX = 765
+"""In 71716; the most common one."""
+PAGE_WIDTHS_PX = (602, 948)
+"""In 71859, where most pages are nearly as wide as the widest."""
+MIN_PAGE_HEIGHT_PX = 225
+"""In 71859."""
+MARGIN_PX = 12
+FONT_SIZES_PX = {"71716": (15, 20), "71859": (18, 24)}
+FIGURE_SIDES_PX = (70, 120)
+INK = (26, 26, 26)
+
+_BEFORE_CHOICE = re.compile(f" (?=[{''.join(CHOICE_SIGNS)}])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MadePage:
+    """A drawn page, its label, and what a test needs to know about both."""
+
+    page_id: str
+    image_bytes: bytes
+    """PNG: 71716 RGBA, black where it is transparent; 71859 RGB."""
+    label_bytes: bytes
+    """UTF-8 JSON with a byte order mark."""
+    problem_markup: str
+    boxes: tuple[MadeBox, ...]
+    """The boxes of text in the label's order."""
+    figure: Corners | None
+
+    @property
+    def lines(self) -> tuple[MadeLine, ...]:
+        """The lines of all boxes, from top to bottom."""
+        return tuple(line for box in self.boxes for line in box.lines)
+
+
+def make_page(
+    seed: int, number: int, *, font_bytes: bytes, font_index: int = 0, schema: Schema = "71716"
+) -> MadePage:
+    """Return the page of `number`; depends on the seed, the number, the font and the schema alone.
+
+    `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it. The answers and
+    solutions of 71859 are made up: they need not be those of the problem.
+    """
+    rng = keyed_generator(seed, "page" if schema == "71716" else f"page {schema}", number)
+    problem = make_problem(rng)
+    first, last = FONT_SIZES_PX[schema]
+    font = ImageFont.truetype(
+        io.BytesIO(font_bytes),
+        int(rng.integers(first, last + 1)),
+        index=font_index,
+        layout_engine=ImageFont.Layout.BASIC,  # the same glyph positions with and without libraqm
+    )
+    make = _make_71716 if schema == "71716" else _make_71859
+    return make(problem, number, font=font, rng=rng)
+
+
+def write_pages(
+    location: Location,
+    *,
+    num_pages: int,
+    seed: int,
+    font_bytes: bytes,
+    font_index: int = 0,
+    schema: Schema = "71716",
+) -> None:
+    """Write the pages 0 to `num_pages` - 1 into the sub-folders `images` and `labels`."""
+    for number in range(num_pages):
+        page = make_page(seed, number, font_bytes=font_bytes, font_index=font_index, schema=schema)
+        write_bytes(location / "images" / f"{page.page_id}.png", page.image_bytes)
+        write_bytes(location / "labels" / f"{page.page_id}.json", page.label_bytes)
+
+
+def _make_71716(problem: Problem, number: int, *, font: Font, rng: np.random.Generator) -> MadePage:
+    figure = _place_figure(problem, PAGE_WIDTH_PX, rng)
+    text_width_px = (figure[0] if figure else PAGE_WIDTH_PX) - 2 * MARGIN_PX
+    markups = [line for part in problem.parts for line in break_lines(part, font, text_width_px)]
+    pitch_px = round(font.size * rng.uniform(1.6, 2.0))
+    figure_height_px = figure[3] - figure[1] if figure else 0
+    height_px = 2 * MARGIN_PX + max(len(markups) * pitch_px, figure_height_px)
+    ink = Image.new("L", (PAGE_WIDTH_PX, height_px), 0)
+    lines = _draw_lines(ink, markups, y_px=MARGIN_PX, pitch_px=pitch_px, font=font, rng=rng)
+    if figure:
+        draw_figure(ink, figure, rng)
+    boxes = tuple(MadeBox(corners=line.box, markup=line.markup, lines=(line,)) for line in lines)
+    page_id = f"P{problem.grade}_{problem.term}_{problem.unit:02}_{problem.topic:05}_{number:05}"
+    return MadePage(
+        page_id=page_id,
+        image_bytes=_encode_png(_make_transparent(ink)),
+        label_bytes=encode_label(label_71716(page_id, problem, boxes, figure)),
+        problem_markup=problem.markup,
+        boxes=boxes,
+        figure=figure,
+    )
+
+
+def _make_71859(problem: Problem, number: int, *, font: Font, rng: np.random.Generator) -> MadePage:
+    """Return a page: the question, its choices one below the other, the answer, the solution."""
+    narrowest, widest = PAGE_WIDTHS_PX
+    width_px = widest - int((widest - narrowest + 1) * rng.random() ** 3)
+    figure = _place_figure(problem, width_px, rng)
+    text_width_px = (figure[0] if figure else width_px) - 2 * MARGIN_PX
+    question, *choices = problem.parts
+    answer = f"${int(rng.integers(2, 1000))}$"
+    solution = f"{problem.topic_name} 단원에서 배운 대로 차례차례 계산하여 구하면 답은 {answer}입니다."
+    blocks = [
+        (QUESTION, list(break_lines(question, font, text_width_px)), bool(rng.random() < 0.5)),
+        (QUESTION, [choice for part in choices for choice in _BEFORE_CHOICE.split(part)], False),
+        (ANSWER, [answer], False),
+        (SOLUTION, list(break_lines(solution, font, text_width_px)), bool(rng.random() < 0.5)),
+    ]
+    pitch_px = round(font.size * rng.uniform(1.6, 2.0))
+    num_rows = sum(len(markups) + 1 for _, markups, _ in blocks if markups)
+    ink = Image.new("L", (width_px, max(MIN_PAGE_HEIGHT_PX, 2 * MARGIN_PX + num_rows * pitch_px)), 0)
+    boxes: list[MadeBox] = []
+    y_px = MARGIN_PX
+    for part, markups, is_loose in blocks:
+        if markups:
+            lines = _draw_lines(ink, markups, y_px=y_px, pitch_px=pitch_px, font=font, rng=rng)
+            boxes += box_lines(lines, part, is_loose=is_loose, rng=rng)
+            y_px += (len(markups) + 1) * pitch_px
+    if figure:
+        draw_figure(ink, figure, rng)
+    page_id = f"S{problem.grade}_초등_{problem.grade}_{number:06}"
+    return MadePage(
+        page_id=page_id,
+        image_bytes=_encode_png(_make_opaque(ink)),
+        label_bytes=encode_label(label_71859(page_id, problem, boxes, figure)),
+        problem_markup=problem.markup,
+        boxes=tuple(boxes),
+        figure=figure,
+    )
+
+
+def _draw_lines(
+    ink: Image.Image, markups: list[str], *, y_px: int, pitch_px: int, font: Font, rng: np.random.Generator
+) -> list[MadeLine]:
+    return [
+        draw_line(ink, markup, origin=(MARGIN_PX, y_px + rank * pitch_px), font=font, rng=rng)
+        for rank, markup in enumerate(markups)
+    ]
+
+
+def _place_figure(problem: Problem, width_px: int, rng: np.random.Generator) -> Corners | None:
+    """Return where the figure of a problem goes, at the right margin."""
+    if not problem.has_figure:
+        return None
+    side_px = int(rng.integers(*FIGURE_SIDES_PX))
+    x1 = width_px - MARGIN_PX
+    return x1 - side_px, MARGIN_PX, x1, MARGIN_PX + side_px
+
+
+def _make_transparent(ink: Image.Image) -> Image.Image:
+    """Return dark ink whose alpha is its strength, on transparent black."""
+    page = Image.new("RGBA", ink.size, (0, 0, 0, 0))
+    page.paste(INK, mask=ink.point(lambda strength: 255 if strength else 0))
+    page.putalpha(ink)
+    return page
+
+
+def _make_opaque(ink: Image.Image) -> Image.Image:
+    """Return dark ink on white, RGB."""
+    page = Image.new("RGB", ink.size, "white")
+    page.paste(INK, mask=ink)
+    return page
+
+
+def _encode_png(page: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,64 @@
+"""Which characters a font can really draw: a glyph in the cmap may still be the box of the missing ones."""
+
+import io
+from collections.abc import Iterable, Sequence
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ocr_ray.render.fonts.find import Font
+
+SIZE_PX = 48
+BOXES = frozenset("□▢▭▯◻◽⬜☐■▮◼◾⬛ㅁᄆᆷ口囗ロ")
+"""What is a box by nature and may be drawn just like the glyph for missing characters."""
+
+_PRIVATE_PLANE = range(0xF0000, 0xFFFFE)
+"""Where a character that a font lacks is looked for, to see what it draws instead."""
+
+
+def drawable_characters(font: Font, wanted: Iterable[str]) -> frozenset[str]:
+    """Return those of the wanted characters that the font draws as themselves.
+
+    They have a glyph other than .notdef, white space may be blank, and all others leave ink that is not
+    .notdef's; the BOXES need only their glyph.
+    """
+    mapped = font.characters()  # fontTools leaves out what the cmap sends to .notdef
+    missing = next(char for char in map(chr, _PRIVATE_PLANE) if char not in mapped)
+    pen = _Pen(font)
+    notdef = pen.draw(missing)
+    drawable = set()
+    for char in mapped.intersection(wanted):
+        ink = pen.draw(char)
+        if (ink != notdef or char in BOXES) if ink else char.isspace():
+            drawable.add(char)
+    return frozenset(drawable)
+
+
+def shared_drawable(
+    fonts: Sequence[Font], wanted: Iterable[str]
+) -> tuple[frozenset[str], dict[str, list[str]]]:
+    """Return the wanted characters that every font draws, and what each font that lacks any lacks, sorted."""
+    wanted = frozenset(wanted)
+    drawable = {font.name: drawable_characters(font, wanted) for font in fonts}
+    lacking = {name: sorted(wanted - has) for name, has in drawable.items() if wanted - has}
+    return wanted.intersection(*drawable.values()), lacking
+
+
+class _Pen:
+    """Draws single characters of a font on one canvas, four times as wide and high as the font."""
+
+    def __init__(self, font: Font) -> None:
+        self._font = ImageFont.truetype(
+            io.BytesIO(font.content), SIZE_PX, index=font.face, layout_engine=ImageFont.Layout.BASIC
+        )
+        self._canvas = Image.new("L", (4 * SIZE_PX, 4 * SIZE_PX))
+        self._draw = ImageDraw.Draw(self._canvas)
+
+    def draw(self, char: str) -> tuple[tuple[int, int], bytes] | None:
+        """Return the size and the pixels of a character's ink, wherever it lies; None if it has none."""
+        self._draw.rectangle((0, 0, *self._canvas.size), fill=0)
+        self._draw.text((SIZE_PX, SIZE_PX), char, fill=255, font=self._font)
+        box = self._canvas.getbbox()
+        if box is None:
+            return None
+        ink = self._canvas.crop(box)
+        return ink.size, ink.tobytes()

@@ -1,0 +1,149 @@
+"""Two small datasets of drawn boxes, whose sizes, greys and characters are known, side by side."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from builders.stub_lines import make_line
+from PIL import Image
+
+from ocr_ray.audit.compare import compare_lines, format_comparison, measure_text_height
+from ocr_ray.dataset.lines import TextLine
+from ocr_ray.dataset.manifest import build_manifest
+from ocr_ray.dataset.parts import Plan, cut_parts, write_part
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import Location, locate, write_json
+
+
+def draw_box(text: str, *, width_px: int, ink: int, paper: int, number: int = 0) -> TextLine:
+    """Return a line 40 px high, stored as a square of 80 px: a box of ink on the middle 20 of its 40 rows."""
+    pixels = np.full((80, 80), paper, np.uint8)
+    pixels[20:60, 8:72] = ink
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return replace(
+        make_line(number),
+        image_bytes=buffer.getvalue(),
+        text=text,
+        markup=text,
+        width_px=width_px,
+        height_px=40,
+    )
+
+
+def write_dataset(place: Location, lines: Sequence[TextLine], *, lines_per_part: int = 600) -> Location:
+    """Write lines as the train split of a dataset, and one more of other looks as its validation split."""
+    plan = Plan(
+        config={"job": "stub"},
+        parts=(*cut_parts("train", 0, len(lines), lines_per_part), *cut_parts("validation", 0, 1, 1)),
+    )
+    other = draw_box("훼" * 30, width_px=9, ink=120, paper=130)
+    made = [
+        write_part(
+            place,
+            spec,
+            plan.config_sha256,
+            lines[spec.start : spec.stop] if spec.split == "train" else [other],
+        )
+        for spec in plan.parts
+    ]
+    balance = made[0][1]
+    for _, more in made[1:]:
+        balance.merge(more)
+    manifest = build_manifest(plan, [stats for stats, _ in made], balance=balance, versions={})
+    write_json(place / "manifest.json", asdict(manifest))
+    return place
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory) -> tuple[Location, Location]:
+    """Real lines: 300 of `을을가` and 100 of `가3`. Synthetic: 1,300 of `가갸7` and `가갸가갸7`."""
+    folder = locate(str(tmp_path_factory.mktemp("compared")))
+    real = [draw_box("을을가" if n % 4 else "가3", width_px=200, ink=40, paper=255) for n in range(400)]
+    synthetic = [
+        draw_box("가갸7" if n % 2 else "가갸가갸7", width_px=400 if n % 2 else 120, ink=10, paper=200)
+        for n in range(1300)
+    ]
+    return write_dataset(folder / "real", real), write_dataset(folder / "synthetic", synthetic)
+
+
+@pytest.fixture(scope="module")
+def comparison(datasets):
+    return compare_lines(*datasets)
+
+
+def test_the_train_split_alone_is_measured(comparison) -> None:
+    assert comparison["lines"] == {"real": 400, "synthetic": 1300}
+    assert all(entry["character"] != "훼" for entry in comparison["over_represented"])
+
+
+def test_looks_are_those_that_were_drawn(comparison) -> None:
+    assert comparison["text_height_px"] == {"real": [20.0] * 5, "synthetic": [20.0] * 5}
+    assert comparison["ink_grey"] == {"real": [40.0] * 5, "synthetic": [10.0] * 5}
+    assert comparison["paper_grey"] == {"real": [255.0] * 5, "synthetic": [200.0] * 5}
+    assert comparison["aspect"]["real"] == [5.0] * 5
+    assert comparison["aspect"]["synthetic"][::4] == [3.0, 10.0]
+    assert comparison["length"] == {"real": [2, 2.75, 3, 3, 3], "synthetic": [3, 3, 4, 5, 5]}
+
+
+def test_shares_of_classes_and_characters_are_counted(comparison) -> None:
+    assert comparison["classes"]["hangul"] == {"real": round(10 / 11, 4), "synthetic": 0.75}
+    assert comparison["classes"]["digits"] == {"real": round(1 / 11, 4), "synthetic": 0.25}
+    over = [entry["character"] for entry in comparison["over_represented"]]
+    under = [entry["character"] for entry in comparison["under_represented"]]
+    assert (over, under) == (["갸", "7", "가"], ["을", "3"])
+    assert comparison["under_represented"][0] == {"character": "을", "real": 0.54545, "synthetic": 0.0}
+
+
+def test_characters_that_synthetic_lines_lack_are_named(comparison) -> None:
+    assert comparison["lacking"] == ["을", "3"]
+    assert "lacking: 을 3" in format_comparison(comparison)
+
+
+def test_lines_beside_themselves_differ_in_nothing(datasets) -> None:
+    for place in datasets:
+        comparison = compare_lines(place, place)
+        assert (
+            comparison["over_represented"] == comparison["under_represented"] == comparison["lacking"] == []
+        )
+        assert all(sides["real"] == sides["synthetic"] for sides in comparison["classes"].values())
+
+
+def test_at_most_2000_lines_of_all_parts_are_looked_at_the_same_each_time(tmp_path) -> None:
+    line = draw_box("가", width_px=50, ink=0, paper=255)
+    lines = [replace(line, text=chr(ord("가") + n)) for n in range(4200)]
+    place = write_dataset(locate(str(tmp_path)), lines, lines_per_part=2500)
+    first, second = compare_lines(place, place), compare_lines(place, place)
+    assert first == second
+    assert 1800 <= first["lines"]["real"] <= 2000
+
+
+def test_no_lines_of_the_train_split_are_the_callers_mistake(datasets, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"lines to be compared must stand in train/, .* has none"):
+        compare_lines(write_dataset(locate(str(tmp_path)), []), datasets[0])
+
+
+@pytest.mark.parametrize(
+    ("rows", "height_px", "expected"),
+    [
+        ([255] * 10, 40, 0.0),
+        ([255, 255, 0, 0, 0, 255, 255, 255, 255, 255], 40, 12.0),
+        ([0, 255, 255, 60, 60, 60, 60, 255, 255, 0], 10, 6.0),  # rules at both edges
+        ([255, 240, 245, 200, 90, 80, 250, 255, 235, 255], 10, 2.0),  # noise and a grey smudge
+    ],
+)
+def test_text_height_is_the_rows_with_ink(rows: list[int], height_px: int, expected: float) -> None:
+    pixels = np.full((10, 100), 255, np.uint8)
+    pixels[:, 30:60] = np.array(rows, np.uint8)[:, None]
+    assert measure_text_height(pixels, height_px) == pytest.approx(expected)
+
+
+def test_a_comparison_reads_as_a_table(comparison) -> None:
+    table = format_comparison(comparison).splitlines()
+    assert "real: 400 lines" in table[0]
+    assert "synthetic: 1300 lines" in table[0]
+    row = next(row for row in table if row.startswith("text_height_px"))
+    assert row.split() == ["text_height_px", *["20.00"] * 10]
+    assert len({len(row) for row in table[:7]}) == 1

@@ -1,0 +1,124 @@
+"""The cluster file of the repository, and what `check_cluster` says of others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from builders.cluster_files import ROOT, TEXT, fill, make_home, write_policies
+from builders.wrong_cluster_files import WRONG
+
+from ocr_ray.aws.job import CheckConfig, check_cluster
+from ocr_ray.errors import InputError
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckConfig:
+    """The cluster file filled in, in a home with a token; the account is left out."""
+    monkeypatch.chdir(ROOT)
+    make_home(tmp_path / "home", monkeypatch)
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text(fill())
+    return CheckConfig(cluster=cluster, policies=write_policies(tmp_path / "policies"), skip_aws=True)
+
+
+def test_the_repositorys_file_is_right_once_it_is_filled_in(config: CheckConfig) -> None:
+    summary = check_cluster(config)
+    assert summary["uris"] == ["s3://ocr-ray-data/ocr", "s3://ocr-ray-models/ocr"]
+    assert summary["max_workers"] == {"cpu_c6i": 6, "cpu_c7i": 6, "cpu_m6i": 6, "cpu_m7i": 6, "gpu_g5": 4}
+    assert not summary["account_checked"]
+
+
+def test_as_it_is_every_placeholder_is_named_and_nothing_else(config: CheckConfig, tmp_path: Path) -> None:
+    config.cluster.write_text(TEXT)
+    with pytest.raises(InputError) as caught:
+        check_cluster(CheckConfig(cluster=config.cluster, skip_aws=True))
+    faults = [line.split(":")[0].strip() for line in str(caught.value).splitlines()[1:]]
+    assert faults == [
+        "metadata.uris[0]",
+        "metadata.uris[1]",
+        "metadata.ubuntu_image",
+        "metadata.gpu_image",
+        "deploy/buckets.json",
+    ]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_is_wrong_is_refused_with_its_field_and_remedy(case: str, config: CheckConfig) -> None:
+    before, after, message = WRONG[case]
+    text = fill()
+    assert before in text
+    config.cluster.write_text(text.replace(before, after))
+    with pytest.raises(InputError) as caught:
+        check_cluster(config)
+    assert message in str(caught.value)
+    assert "hf_a" not in str(caught.value)
+    assert "AKIA" not in str(caught.value)
+
+
+def test_all_that_is_wrong_is_named_at_once(config: CheckConfig) -> None:
+    text = fill()
+    picked = ["no token", "public dashboard", "tasks on the head", "another Python", "no profile of workers"]
+    for case in picked:
+        text = text.replace(*WRONG[case][:2])
+    config.cluster.write_text(text.replace("rsync_exclude: [__pycache__]", "rsync_exclude: 7"))
+    with pytest.raises(InputError) as caught:
+        check_cluster(config)
+    for case in picked:
+        assert WRONG[case][2] in str(caught.value)
+    assert "rsync_exclude: Ray refuses it" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "- a", "provider: [", "{}", "provider: 7\navailable_node_types: [1]\nfile_mounts: x"]
+)
+def test_a_file_of_any_shape_gets_an_answer(text: str, config: CheckConfig) -> None:
+    config.cluster.write_text(text)
+    with pytest.raises(InputError, match=r"must hold the fields|cannot|to be mended"):
+        check_cluster(config)
+
+
+def test_a_missing_token_is_told_with_the_command_that_makes_it(config: CheckConfig) -> None:
+    Path("~/.ray/auth_token").expanduser().unlink()
+    with pytest.raises(InputError, match=r"there is no ~/\.ray/auth_token; make it by `ray get-auth-token"):
+        check_cluster(config)
+
+
+@pytest.mark.parametrize(
+    ("pins", "message"),
+    [
+        ("ray==2.60.0\ntorch==2.13.0\nnumpy==1.0 ; os_name < 'x'\nnumpy==1.1", "numpy 1.0 or 1.1, here "),
+        ("ray==2.59.0\ntorch==2.13.0", "ray 2.59.0, here 2.60.0; run `make setup`"),
+        ("numpy==1.0\ntorch==1.0\npillow==1.0\npyarrow==1.0\nboto3==1\nray==1\n", "and 1 more; run"),
+        ("torch==2.13.0", "must pin ray with =="),
+    ],
+)
+def test_constraints_that_are_not_installed_here_are_refused(
+    pins: str, message: str, config: CheckConfig, tmp_path: Path
+) -> None:
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text(pins)
+    text = fill().replace("constraints.txt: constraints.txt", f"constraints.txt: {constraints}")
+    config.cluster.write_text(text)
+    with pytest.raises(InputError) as caught:
+        check_cluster(
+            CheckConfig(
+                cluster=config.cluster, policies=config.policies, constraints=constraints, skip_aws=True
+            )
+        )
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["constraints", "policies", "cluster"])
+def test_a_missing_file_is_named_by_its_flag(missing: str, config: CheckConfig, tmp_path: Path) -> None:
+    places = {"cluster": config.cluster, "policies": config.policies, "constraints": Path("constraints.txt")}
+    with pytest.raises(InputError, match=f"--{missing} must .*{tmp_path}/none"):
+        check_cluster(CheckConfig(**places | {missing: tmp_path / "none"}, skip_aws=True))
+
+
+def test_the_job_prints_its_faults_and_exits_2(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "jobs.check_cluster", "--skip-aws"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "metadata.gpu_image: must be yours, is still ami-CHANGE-ME-gpu" in result.stderr
+    assert "Traceback" not in result.stderr

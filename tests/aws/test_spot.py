@@ -1,0 +1,164 @@
+"""The notice that a spot instance gets, from a metadata service of ours to a Ray node that really drains."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from fakes.metadata import serve_metadata
+from harness.processes import kill_tree
+from ray._private.services import _get_gcs_client_options
+from ray._private.state import GlobalState
+from ray._raylet import GcsClient
+from ray.cluster_utils import Cluster
+from ray.core.generated.common_pb2 import NodeDeathInfo
+from ray.core.generated.gcs_pb2 import GcsNodeInfo
+
+from ocr_ray.aws.spot import Notice, SpotConfig, read_notice
+
+TAKEN, OTHER = "i-0aaaaaaaaaaaaaaaa", "i-0cccccccccccccccc"
+HOLD = """
+import pathlib, sys, time, ray
+ray.init(address=sys.argv[1], log_to_driver=False)
+@ray.remote(num_cpus=1, resources={"taken": 1})
+def hold():
+    pathlib.Path(sys.argv[2]).touch()
+    time.sleep(600)
+ray.get(hold.remote())
+""".replace("sys.argv[2]", "HELD")
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 60) -> None:
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.1)
+
+
+def test_a_notice_is_read_with_its_action_and_time() -> None:
+    with serve_metadata() as service:
+        config = SpotConfig(gcs_address="nowhere:1", metadata_url=service.url)
+        assert read_notice(config) is None
+        service.entries["spot/instance-action"] = '{"action": "stop", "time": "2026-11-23T08:22:00Z"}'
+        deadline = datetime(2026, 11, 23, 8, 22, tzinfo=UTC)
+        assert read_notice(config) == Notice(action="stop", deadline=deadline)
+
+
+def test_a_rebalance_recommendation_is_no_notice() -> None:
+    recommendation = '{"noticeTime": "2026-11-23T08:22:00Z"}'
+    with serve_metadata(events__recommendations__rebalance=recommendation) as service:
+        assert read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url)) is None
+        assert service.asked == ["spot/instance-action"]
+
+
+def test_a_service_that_refuses_is_no_missing_notice() -> None:
+    with serve_metadata() as service:
+        service.is_ill = True
+        with pytest.raises(OSError, match="503"):
+            read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url))
+
+
+class Nodes:
+    """A head without CPUs and a spot node that is busy."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cluster = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
+        )
+        self.cluster.add_node(num_cpus=1, resources={"taken": 1}, env_vars={"RAY_CLOUD_INSTANCE_ID": TAKEN})
+        self.address = self.cluster.address
+        held, log = folder / "held", folder.joinpath("driver.log").open("w")
+        program = HOLD.replace("HELD", repr(str(held)))
+        self.driver = subprocess.Popen([sys.executable, "-c", program, self.address], stdout=log, stderr=log)
+        wait_until(held.exists)
+
+    def find(self, *, is_head: bool) -> GcsNodeInfo:
+        found = GcsClient(address=self.address).get_all_node_info(timeout=10).values()
+        (node,) = (node for node in found if node.is_head_node == is_head)
+        return node
+
+    def draining(self) -> dict[str, int]:
+        """Return the deadlines in ms of nodes that drain, by the id of the node."""
+        state = GlobalState()
+        state._initialize_global_state(_get_gcs_client_options(self.address))
+        try:
+            return state.get_draining_nodes()
+        finally:
+            state.disconnect()
+
+    def stop(self) -> None:
+        if self.driver.poll() is None:
+            kill_tree(self.driver.pid)
+            self.driver.wait()
+        for node in [*self.cluster.worker_nodes, self.cluster.head_node]:
+            for process in [each.process for each in node.all_processes.get("raylet", [])]:
+                if psutil.pid_exists(process.pid) and process.poll() is None:
+                    kill_tree(process.pid)
+            self.cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    nodes = Nodes(tmp_path)
+    yield nodes
+    nodes.stop()
+
+
+@pytest.fixture
+def start_watcher(nodes: Nodes) -> Iterator[Callable[[str], subprocess.Popen]]:
+    """Start the job as cluster.yaml does, but with a metadata service of ours."""
+    started = []
+
+    def start(metadata_url: str) -> subprocess.Popen:
+        command = [sys.executable, "-m", "jobs.watch_spot", "--gcs-address", nodes.address]
+        command += ["--metadata-url", metadata_url, "--interval-s", "0.2"]
+        pipe = subprocess.PIPE
+        started.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True))
+        return started[-1]
+
+    yield start
+    for watcher in started:
+        watcher.kill()
+
+
+@pytest.mark.soak
+def test_a_notice_drains_the_node_of_this_instance_and_no_other(nodes: Nodes, start_watcher) -> None:
+    deadline = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=300)
+    with serve_metadata(instance_id=OTHER) as service:
+        watcher = start_watcher(service.url)
+        notices = [
+            None,  # nothing is told: no notice
+            "{",
+            json.dumps({"action": "terminate", "time": deadline.strftime("%Y-%m-%dT%H:%M:%SZ")}),
+        ]
+        for notice in notices:
+            if notice is not None:
+                service.entries["spot/instance-action"] = notice
+            asked = len(service.asked)
+            wait_until(lambda asked=asked: len(service.asked) > asked + 5)
+            assert watcher.poll() is None
+        assert nodes.draining() == {}  # no node is on the instance, yet
+        service.entries["instance-id"] = TAKEN
+        output, log = watcher.communicate(timeout=60)
+    assert watcher.returncode == 0, log
+    assert f"no node of {nodes.address} is on {OTHER}; looking again in 0.2 s" in log
+    taken = nodes.find(is_head=False).node_id.hex()
+    assert json.loads(output.splitlines()[-1]) == {
+        "instance": TAKEN,
+        "node": taken,
+        "action": "terminate",
+        "deadline": deadline.isoformat(),
+    }
+    # What runs on the node runs on until the deadline; the node ends earlier when nothing does.
+    assert nodes.draining() == {taken: int(deadline.timestamp() * 1000)}
+    assert nodes.driver.poll() is None
+    kill_tree(nodes.driver.pid)
+    wait_until(lambda: nodes.find(is_head=False).state == GcsNodeInfo.DEAD)
+    assert nodes.find(is_head=False).death_info.reason == NodeDeathInfo.AUTOSCALER_DRAIN_PREEMPTED
+    assert "EC2 will terminate this spot instance" in nodes.find(is_head=False).death_info.reason_message
+    assert nodes.find(is_head=True).state == GcsNodeInfo.ALIVE

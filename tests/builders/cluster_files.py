@@ -1,0 +1,81 @@
+"""The repository's cluster file and policies as somebody fills them in, and the account behind them."""
+
+import json
+import platform
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+
+from ocr_ray.aws.cluster_file import ClusterFile
+
+ROOT = Path(__file__).parents[2]
+TEXT = ROOT.joinpath("cluster.yaml").read_text(encoding="utf-8")
+REGION, BUCKETS = "ap-northeast-2", ("ocr-ray-data", "ocr-ray-models")
+# Of the images that moto knows: an Ubuntu for x86_64 whose root disk is /dev/sda1.
+IMAGE = "ami-1e749f67"
+FILLED = {
+    "CHANGE-ME-data": BUCKETS[0],
+    "CHANGE-ME-models": BUCKETS[1],
+    "ami-CHANGE-ME-ubuntu": IMAGE,
+    "ami-CHANGE-ME-gpu": IMAGE,
+    "PYTHON_VERSION=3.11": f"PYTHON_VERSION={platform.python_version()}",
+}
+
+
+def fill(text: str = TEXT) -> str:
+    """Return a text with every placeholder filled in, and with the Python that runs the tests."""
+    for placeholder, value in FILLED.items():
+        text = text.replace(placeholder, value)
+    return text
+
+
+def parse(text: str) -> ClusterFile:
+    return ClusterFile(text, yaml.safe_load(text))
+
+
+def write_policies(folder: Path) -> Path:
+    """Write the policies, filled in, and return their folder."""
+    folder.mkdir()
+    for path in ROOT.joinpath("deploy").glob("*.json"):
+        folder.joinpath(path.name).write_text(fill(path.read_text(encoding="utf-8")))
+    return folder
+
+
+def make_home(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Make a home with a token for Ray, and let this process live there."""
+    folder.joinpath(".ray").mkdir(parents=True)
+    folder.joinpath(".ray", "auth_token").write_text("0123456789abcdef0123456789abcdef")
+    patch.setenv("HOME", str(folder))
+    return folder
+
+
+def make_profiles() -> None:
+    """Make the roles and instance profiles as deploy/README.md says."""
+    iam = boto3.client("iam")
+    policies = {
+        name: fill(ROOT.joinpath(f"deploy/{name}.json").read_text()) for name in ("trust", "buckets", "head")
+    }
+    known = {profile["InstanceProfileName"] for profile in iam.list_instance_profiles()["InstanceProfiles"]}
+    for name, given in {"ocr-ray-head": ("buckets", "head"), "ocr-ray-worker": ("buckets",)}.items():
+        if name in known:
+            continue
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=policies["trust"])
+        for policy in given:
+            iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=policies[policy])
+        iam.create_instance_profile(InstanceProfileName=name)
+        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+
+
+def make_buckets() -> None:
+    s3 = boto3.client("s3", region_name=REGION)
+    known = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+    for bucket in BUCKETS:
+        if bucket not in known:
+            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+
+
+def read_policy(name: str) -> list[dict]:
+    """Return the statements of a policy of the repository."""
+    return json.loads(ROOT.joinpath(f"deploy/{name}.json").read_text())["Statement"]

@@ -1,0 +1,245 @@
+"""A report with every section, counted from lines that two planted models read, and pictures of the lines."""
+
+import io
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image, ImageDraw, ImageFont
+
+from ocr_ray.evaluation.alignment import align, count_confusions
+from ocr_ray.evaluation.analysis.arithmetic import count_arithmetic
+from ocr_ray.evaluation.analysis.baseline import compare_reports
+from ocr_ray.evaluation.analysis.bootstrap import describe_intervals, describe_slices, number_clusters
+from ocr_ray.evaluation.analysis.calibration import calibrate
+from ocr_ray.evaluation.analysis.collapse import Collapse
+from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
+from ocr_ray.evaluation.analysis.overread import Overreads
+from ocr_ray.evaluation.analysis.slices import LINE_FAMILIES, Knowledge, SliceSums
+from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems, Problem
+from ocr_ray.evaluation.entries import describe_counts
+from ocr_ray.evaluation.html.examples import Example, Examples, list_ops
+from ocr_ray.evaluation.readings import read_table
+from ocr_ray.metrics import count_lines
+from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
+
+WORDS = (
+    "학생들이",
+    "탁자",
+    "7개에",
+    "똑같이",
+    "나누어",
+    "앉으려고",
+    "직사각형의",
+    "넓이는",
+    "몇",
+    "cm²입니까?",
+)
+LOOKALIKES = {"이": "미", "자": "지", "7": "1", "8": "3", "+": "÷", " ": "", "몇": "몇몇"}
+SOURCES = ("page", "words", "arithmetic", "spliced")
+NUM_BOXES = 6
+"""Of a page."""
+SCHEMA = pa.schema(
+    [
+        *((name, pa.string()) for name in ("dataset", "line_id", "text", "prediction")),
+        ("confidence", pa.float32()),
+        *((name, pa.string()) for name in ("source", "font", "page_id")),
+        *((name, pa.int32()) for name in ("page_order", "width_px", "height_px")),
+        ("markup", pa.string()),
+    ]
+)
+
+
+def make_rows(num_lines: int, *, error_rate: float = 0.05, seed: int = 1) -> list[dict[str, Any]]:
+    """Return rows of predictions of a model that misreads, guesses tails, reads on and solves now and then.
+
+    The lines are the same for every model: pages of six boxes, rendered words, arithmetic, spliced words.
+    """
+    rng = np.random.default_rng(seed)
+    rows = [_make_line(number) for number in range(num_lines)]
+    for row, following in zip(rows, [*rows[1:], rows[0]], strict=True):
+        row["prediction"] = _read(row, following["text"].split()[0], rng, error_rate)
+        is_exact = row["prediction"] == row["text"]
+        row["confidence"] = float(rng.beta(20, 1) if is_exact else rng.beta(4, 1))
+    return rows
+
+
+def make_table(rows: list[dict[str, Any]]) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+@cache
+def make_image(text: str, size: tuple[int, int] = (384, 384)) -> bytes:
+    """Return the text as a dataset stores it: drawn on one line, then squeezed into a square."""
+    left, top, right, bottom = map(round, _font().getbbox(text))
+    image = Image.new("L", (right - left + 16, bottom - top + 16), 245)
+    ImageDraw.Draw(image).text((8 - left, 8 - top), text, 30, _font())
+    buffer = io.BytesIO()
+    image.resize(size).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def make_example(row: dict[str, Any], **changes: Any) -> Example:
+    values = {
+        "line_id": row["line_id"],
+        "dataset": row["dataset"],
+        "truth": row["text"],
+        "prediction": row["prediction"],
+        "image_bytes": make_image(row["text"]),
+        "confidence": row["confidence"],
+        "ops": list_ops(align(row["text"], row["prediction"])),
+        "width_px": row["width_px"],
+        "height_px": row["height_px"],
+        **changes,
+    }
+    return Example(**values)
+
+
+def make_report() -> tuple[dict[str, Any], Examples]:
+    """Return a report with a baseline, and examples; both as they would be handed to `report_html`."""
+    rows, others = make_rows(144), make_rows(144, error_rate=0.12, seed=2)
+    report, baseline = count_rows(rows, "models/best_ocr"), count_rows(others, "models/before")
+    report["baseline"] = compare_reports(
+        report,
+        baseline,
+        predictions=[make_table(rows)],
+        baseline_predictions=[make_table(others)],
+        known=_know(rows),
+    )
+    wrong = [place for place, row in enumerate(rows) if row["text"] != row["prediction"]]
+    confused: dict[tuple[str, str], list[Example]] = {}
+    for place in wrong:
+        for confusion in count_confusions([align(rows[place]["text"], rows[place]["prediction"])]):
+            if len(examples := confused.setdefault(confusion, [])) < 3:
+                examples.append(make_example(rows[place]))
+    shown = Examples(
+        worst=[make_example(rows[n], baseline_prediction=others[n]["prediction"]) for n in wrong[:30]],
+        random=[make_example(row) for row in rows[::5]],
+        confusions=confused,
+    )
+    return json.loads(json.dumps(report)), shown
+
+
+def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
+    """Return the report on rows with every section but the baseline."""
+    table = make_table(rows)
+    lines = read_table(table)
+    known = _know(rows)
+    slices = SliceSums(known)
+    counters = (
+        slices,
+        Overreads(),
+        Collapse(),
+        ContextDependence(_list_styles(rows)),
+        JoinedProblems(known.problems),
+    )
+    for counter in counters:
+        counter.add(lines)
+    _, overreads, collapse, context, problems = counters
+    counts = count_lines(table["text"].to_pylist(), table["prediction"].to_pylist())
+    clusters = number_clusters(table["dataset"], table["page_id"])
+    report = slices.describe()
+    report["overall"]["intervals"] = describe_intervals(counts, clusters)
+    names = {family: [fact(line, known) for line in lines] for family, fact in LINE_FAMILIES.items()}
+    for family, found in describe_slices(counts, clusters, names).items():
+        for name, intervals in found.items():
+            report[family][name]["intervals"] = intervals
+    confusions = count_confusions(line.alignment for line in lines).most_common()
+    exact = [line.alignment.is_exact for line in lines]
+    lines_uris = {"lines": "runs/lines", "crops_of_books": "s3://bucket/crops"}
+    return {
+        "config": {
+            "model_uri": model_uri,
+            "lines_uris": lines_uris,
+            "split": "validation",
+            "decoding": {"beams": 1},
+        },
+        **report,
+        "overread": overreads.counts().describe(),
+        "arithmetic": count_arithmetic(lines).describe(),
+        "collapse": collapse.describe(),
+        "context_dependence": context.counts().describe(),
+        "joined_problems": problems.describe(),
+        "confusions": [{"truth": truth, "read": read, "count": n} for (truth, read), n in confusions],
+        "calibration": calibrate([row["confidence"] for row in rows], exact).to_report(),
+        "printed": {**describe_counts(counts.sum(axis=0)), "unprintable": 3},
+        "long_lines": {
+            "max_aspect": 15.0,
+            "lines": 40,
+            "whole": describe_counts(counts[:40].sum(axis=0)),
+            "in_pieces": describe_counts(counts[40:80].sum(axis=0)),
+        },
+        "hashes": {"model_sha256": "5f" * 32, "lines": {"lines": "0a" * 32, "crops_of_books": "0b" * 32}},
+    }
+
+
+def _make_line(number: int) -> dict[str, Any]:
+    """Return a line without its reading; of every 12 lines six are a page's boxes."""
+    rng = np.random.default_rng(number)
+    place = number % (2 * NUM_BOXES)
+    source = "page" if place < NUM_BOXES else SOURCES[1 + place % 3]
+    text = " ".join(rng.choice(WORDS, size=int(rng.integers(2, 8))).tolist())
+    if source == "arithmetic":
+        first, second = rng.integers(10, 99, size=2).tolist()
+        text = f"{first} + {second} = {first + second + 10 * (number % 2)}"
+    if source == "spliced":
+        text = " ".join(_make_line(number - place + box)["text"].split()[0] for box in (4, 2, 0))
+    is_page = source == "page"
+    return {
+        "dataset": "crops" if source in ("page", "spliced") else "lines",
+        "line_id": f"{number:09d}",
+        "text": text,
+        "source": source,
+        "font": None if source in ("page", "spliced") else ("바탕", "굴림")[rng.integers(2)],
+        "page_id": f"P{number // (2 * NUM_BOXES)}" if is_page else None,
+        "page_order": place if is_page else None,
+        "width_px": 20 * len(text),
+        "height_px": 32,
+        "markup": text.replace("7", "$7$") if number % 5 else "$\\frac{1}{2}$",
+    }
+
+
+def _read(row: dict[str, Any], following: str, rng: np.random.Generator, error_rate: float) -> str:
+    text = row["text"]
+    if row["source"] == "arithmetic" and rng.random() < 4 * error_rate:
+        left = text.split(" = ")[0]
+        return f"{left} = {sum(map(int, left.split(' + ')))}"
+    rates = np.linspace(0, 2 * error_rate, len(text)) * (2 if row["source"] == "spliced" else 1)
+    read = "".join(
+        LOOKALIKES.get(char, "의") if rng.random() < rate else char
+        for char, rate in zip(text, rates, strict=True)
+    )
+    reads_on = row["source"] == "page" and rng.random() < error_rate
+    return f"{read} {following}" if reads_on else read
+
+
+def _know(rows: list[dict[str, Any]]) -> Knowledge:
+    """Return what a model has learnt from, and the problems that the boxes are cut from."""
+    boxes: dict[str, list[str]] = {}
+    for row in rows:
+        if row["page_id"] is not None:
+            boxes.setdefault(row["page_id"], []).append(row["text"])
+    problems = {
+        page_id: Problem(" ".join(texts).replace("몇 ", "몇"), True) for page_id, texts in boxes.items()
+    }
+    return Knowledge(words=frozenset(WORDS[:6]), fonts={"바탕"}, problems={"crops": problems})
+
+
+def _list_styles(rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+    """Return where the words of spliced lines come from: the first words of three boxes before them."""
+    starts = {row["line_id"]: int(row["line_id"]) // (2 * NUM_BOXES) * 2 * NUM_BOXES for row in rows}
+    return {
+        ("crops", row["line_id"]): json.dumps(
+            {"words": [f"{starts[row['line_id']] + box:09d}:0" for box in (4, 2, 0)]}
+        )
+        for row in rows
+        if row["source"] == "spliced"
+    }
+
+
+@cache
+def _font() -> ImageFont.FreeTypeFont:
+    font = find_available_fonts(DEFAULT_FONTS)[0]
+    return ImageFont.truetype(io.BytesIO(font.content), 32, index=font.face)

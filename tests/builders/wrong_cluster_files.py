@@ -1,0 +1,203 @@
+"""Cluster files with one thing wrong: what is replaced in the right one, by what, and what is then said."""
+
+import platform
+
+from builders.cluster_files import TEXT
+
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+AUTH_LINE = TEXT.splitlines().index("auth:") + 1
+WORKER = "available_node_types.cpu_c6i.node_config"
+HEAD = "available_node_types.head"
+WRONG: dict[str, tuple[str, str, str]] = {
+    "region of the zones": (
+        "region: ap-northeast-2",
+        "region: us-east-1",
+        "provider.availability_zone: must be zones of us",
+    ),
+    "region of the nodes": (
+        "AWS_REGION=ap-",
+        "AWS_REGION=us-",
+        "commands: must export AWS_REGION=ap-northeast-2, got us",
+    ),
+    "no region": ("region: ap-northeast-2", "zone: x", "provider.region: must be the region of the buckets"),
+    "stopped nodes": (
+        "cache_stopped_nodes: false",
+        "cache_stopped_nodes: true",
+        "stopped_nodes: must be false, got True",
+    ),
+    "Ray's own way with stopped nodes": (
+        "    cache_stopped_nodes: false",
+        "    use_internal_ips: false",
+        "stopped_nodes: must be false, got None",
+    ),
+    "another cloud": ("type: aws", "type: local", "provider.type: must be aws, got 'local'"),
+    "never idle": (
+        "idle_timeout_minutes: 5",
+        "idle_timeout_minutes: 0",
+        "idle_timeout_minutes: must be more than 0",
+    ),
+    "tasks on the head": (
+        "resources: {CPU: 0}",
+        "resources: {CPU: 4}",
+        f"{HEAD}.resources.CPU: must be 0, got 4",
+    ),
+    "CPUs of the head not said": (
+        "resources: {CPU: 0}",
+        "resources: {}",
+        f"{HEAD}.resources.CPU: must be 0, got None",
+    ),
+    "GPUs on the head": ("{CPU: 0}", "{CPU: 0, GPU: 1}", f"{HEAD}.resources.GPU: must be 0, got 1"),
+    "spot head": (
+        "MetadataOptions: &metadata_options",
+        "InstanceMarketOptions: {MarketType: spot}\n            MetadataOptions: &metadata_options",
+        f"{HEAD}.node_config.InstanceMarketOptions: must be left out",
+    ),
+    "no head": (
+        "head_node_type: head",
+        "head_node_type: master",
+        "head_node_type: must be one of available_node_types",
+    ),
+    "no profile of workers": (
+        "IamInstanceProfile: {Name: ocr-ray-worker}",
+        "Monitoring: {Enabled: false}",
+        f"{WORKER}.IamInstanceProfile: must have a Name or Arn",
+    ),
+    "the head's profile for workers": (
+        "{Name: ocr-ray-worker}",
+        "{Arn: 'arn:aws:iam::111122223333:instance-profile/ocr-ray-head'}",
+        f"{WORKER}.IamInstanceProfile: must be another than the head's, both are ocr-ray-head",
+    ),
+    "no image": (
+        "ImageId: *ubuntu_image\n            IamInstanceProfile: {Name: ocr-ray-w",
+        "IamInstanceProfile: {Name: ocr-ray-w",
+        f"{WORKER}.ImageId: must pin an image",
+    ),
+    "no type": (
+        "InstanceType: c6i.4xlarge",
+        "EbsOptimized: true",
+        f"{WORKER}.InstanceType: must name a type",
+    ),
+    "user data": (
+        "InstanceType: c6i.4xlarge",
+        "InstanceType: c6i.4xlarge\n            UserData: x",
+        f"{WORKER}.UserData: must be left out",
+    ),
+    "disks untagged": (
+        "ResourceType: volume",
+        "ResourceType: network-interface",
+        "TagSpecifications: must tag instances and volumes for the bill, has no tags of volume",
+    ),
+    "Ray's own set-up": (
+        "\nsetup_commands:",
+        "\nworker_setup_commands:",
+        "setup_commands: must be given, [] for nothing more; left out, Ray puts its own: a nightly",
+    ),
+    "Ray's own boto3": ("head_setup_commands: []", "", "head_setup_commands: must be given"),
+    "no token": (
+        "RAY_AUTH_MODE=token",
+        "RAY_AUTH_MODE=disabled",
+        "initialization_commands: must export RAY_AUTH_MODE=token",
+    ),
+    "a type without a token": (
+        "    cpu_c7i:\n",
+        "    cpu_c7i:\n        initialization_commands: [export AWS_REGION=ap-northeast-2]\n",
+        "cpu_c7i.initialization_commands: must export RAY_AUTH_MODE=token",
+    ),
+    "no token file": ("/.ray/auth_token:", "/.ray/token:", "file_mounts: must bring ~/.ray/auth_token"),
+    "a file that is not there": (
+        "ocr_ray/setup.sh: setup.sh",
+        "ocr_ray/setup.sh: set_up.sh",
+        "there is no set_up.sh; run this, and `ray up`, in the folder",
+    ),
+    "public dashboard": (
+        "--dashboard-host=127.0.0.1",
+        "--dashboard-host=0.0.0.0",
+        "--dashboard-host must be 127.0.0.1, got 0.0.0.0",
+    ),
+    "no autoscaler": (
+        "--autoscaling-config=~/ray_bootstrap_config.yaml",
+        "--block",
+        "head_start_ray_commands: must `ray start --head --autoscaling-config",
+    ),
+    "impatient stop": (
+        "STOP_WAIT_TIME_S=120",
+        "STOP_WAIT_TIME_S=3",
+        "must export RAY_JOB_STOP_WAIT_TIME_S=120 or more, got 3",
+    ),
+    "no watcher": (
+        "jobs.watch_spot",
+        "http.server",
+        "worker_start_ray_commands: must start jobs.watch_spot, since cpu_c6i, cpu_c7i",
+    ),
+    "another Python": (
+        "PYTHON_VERSION=3",
+        "PYTHON_VERSION=2",
+        f"setup_commands: must set PYTHON_VERSION={PYTHON}, the Python of this environment, got 2.",
+    ),
+    "another Ray": (
+        "PYTHON_VERSION",
+        "pip install 'ray[default]==2.59.1'; PYTHON_VERSION",
+        "setup_commands: must install ray==2.60.0, as here, got 2.59.1",
+    ),
+    "a package from nowhere": (
+        "PYTHON_VERSION",
+        "pip install none.such==1.0; PYTHON_VERSION",
+        "must install what is here too, none.such is not",
+    ),
+    "untested versions": (
+        "    /home/ubuntu/ocr_ray/constraints.txt: constraints.txt\n",
+        "",
+        "file_mounts: must bring constraints.txt to the nodes",
+    ),
+    "no folder of data": (
+        "        - s3://ocr-ray-data/ocr",
+        "        - /data",
+        "metadata.uris: must be the s3:// folders",
+    ),
+    "a folder that is not allowed": (
+        "s3://ocr-ray-models/ocr",
+        "s3://ocr-ray-models/other",
+        "buckets.json: must allow arn:aws:s3:::ocr-ray-models/other/*",
+    ),
+    "policies of another cluster": (
+        "cluster_name: ocr-ray",
+        "cluster_name: mine",
+        "head.json: StartNodesOfThisCluster must be for cluster_name, 'mine', is for 'ocr-ray'",
+    ),
+    "an AWS key": (
+        "auth:",
+        "# AKIAIOSFODNN7EXAMPLE\nauth:",
+        f"line {AUTH_LINE}: an AWS key must not be in the file",
+    ),
+    "a secret": (
+        "auth:",
+        "# aws_secret_access_key: x\nauth:",
+        f"line {AUTH_LINE}: an AWS key must not be in the file",
+    ),
+    "a private key": (
+        "auth:",
+        "# -----BEGIN RSA PRIVATE KEY-----\nauth:",
+        f"line {AUTH_LINE}: a private key must not",
+    ),
+    "a hub token": (
+        "ulimit -n 65536; ray start --address",
+        "export HF_TOKEN=hf_" + "a" * 34 + "; ray start --address",
+        "a token must not be in the file",
+    ),
+    "credentials for Ray": (
+        "cache_stopped_nodes",
+        "aws_credentials: {}\n    cache_stopped_nodes",
+        "provider.aws_credentials: must not be in the file",
+    ),
+    "a field that Ray does not know": (
+        "max_workers: 28",
+        "max_workers: 28\nautoscaling_mode: x",
+        "Ray refuses it",
+    ),
+    "a shape that Ray does not know": (
+        "rsync_exclude: [__pycache__]",
+        "rsync_exclude: __pycache__",
+        "rsync_exclude: Ray refuses it: '__pycache__' is not of type 'array'",
+    ),
+}
+"""What is wrong: text before, text after, part of the message."""

@@ -1,0 +1,214 @@
+"""Every job as a user meets it: its help, a wrong flag, a wrong input, its last line."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import json
+import re
+import subprocess
+import sys
+import textwrap
+import typing
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import ray
+
+JOBS = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
+SMALL_JOBS = {
+    "render_lines": ["--out-uri", "OUT"],
+    "crop_pages": ["--pages-uri", "IN", "--out-uri", "OUT"],
+    "audit_lines": ["--lines-uri", "IN"],
+    "train_trocr": ["--lines-uri", "IN", "--models-uri", "OUT", "--run-name", "x", "--runs-uri", "OUT"],
+    "label_pages": ["--model-uri", "tiny", "--pages-uri", "IN", "--out-uri", "OUT"],
+    "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
+}
+
+
+def run(monkeypatch, job: str, *arguments: str) -> int:
+    """Run a job in this process, as `python -m jobs.<job>` would; return its exit code."""
+    monkeypatch.setattr(sys, "argv", [f"jobs/{job}.py", *arguments])
+    with pytest.raises(SystemExit) as exit_info:
+        importlib.import_module(f"jobs.{job}").main()
+    return int(exit_info.value.code or 0)
+
+
+def read_docstrings(config: type) -> dict[str, str]:
+    """Return the string under each field of a dataclass and of those in it, as its source has them."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(config))).body
+    assert isinstance(body, ast.ClassDef)
+    hints, found = typing.get_type_hints(config), {}
+    for field, below in pairwise([*body.body, None]):
+        if isinstance(field, ast.AnnAssign):
+            name = field.target.id
+            if dataclasses.is_dataclass(hints[name]):
+                found |= read_docstrings(hints[name])
+            else:
+                found[name] = below.value.value if isinstance(below, ast.Expr) else ""
+    return found
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
+    assert run(monkeypatch, job, "--help") == 0
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    assert f"usage: python -m jobs.{job}" in shown
+    module = importlib.import_module(f"jobs.{job}")
+    (config,) = [value for name, value in vars(module).items() if name.endswith("Config")]
+    docstrings = read_docstrings(config)
+    assert len(docstrings) > 3
+    for name, docstring in docstrings.items():
+        assert f"{name.replace('_', '-')}" in shown
+        assert len(docstring.split()) > 1, name
+        assert " ".join(docstring.split()) in shown, name
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -> None:
+    known = {
+        "plan_dataset": "--fonts",
+        "audit_lines": "--lines-uri",
+        "train_trocr": "--epochs",
+        "check_cluster": "--cluster",
+        "watch_spot": "--gcs-address",
+    }.get(job, "--out-uri")
+    wrong = known + "s"
+    assert run(monkeypatch, job, *SMALL_JOBS.get(job, []), wrong, "1") == 2
+    shown = capsys.readouterr()
+    assert wrong in shown.err + shown.out
+    assert known in (shown.err + shown.out).replace(wrong, "")
+
+
+@pytest.mark.parametrize("job", sorted(SMALL_JOBS.keys() - {"render_lines"}))
+def test_a_missing_input_folder_exits_2_with_its_name(job: str, monkeypatch, capsys, tmp_path) -> None:
+    words = {"IN": str(tmp_path / "missing"), "OUT": str(tmp_path / "out")}
+    assert run(monkeypatch, job, *(words.get(word, word) for word in SMALL_JOBS[job])) == 2
+    assert str(tmp_path / "missing") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tmp_path) -> None:
+    corpus = tmp_path / "corpus"
+    flags = ["--out-uri", str(tmp_path / "out"), "--corpus-uri", str(corpus), "--fonts", "맑은 고딕"]
+    assert run(monkeypatch, "render_lines", *flags) == 2
+    assert str(corpus) in capsys.readouterr().err
+    corpus.mkdir()
+    (corpus / "notes.md").write_text("가나다")
+    assert run(monkeypatch, "render_lines", *flags) == 2
+    assert str(corpus) in capsys.readouterr().err
+    (corpus / "empty.txt").write_text(" \n")
+    assert run(monkeypatch, "render_lines", *flags) == 2
+    assert str(corpus) in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--num-lines", "0"], "num_lines must be from 1"),
+        (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
+        (["--arithmetic.grades", "7"], "grades must be some of 1 to 6"),
+        (["--fonts", "없는 글꼴"], "font '없는 글꼴' must be installed"),
+        (["--out-uri", "gs://bucket/x"], "a URI must be a local path or s3"),
+        (["--seed", "-1"], "seed must be from 0"),
+    ],
+)
+def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
+    flags: list[str], message: str, monkeypatch, capsys, tmp_path
+) -> None:
+    place = [] if "--out-uri" in flags else ["--out-uri", str(tmp_path / "out")]
+    assert run(monkeypatch, "render_lines", *place, *flags) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_plan_gives_the_numbers_of_the_brief(monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "plan_dataset") == 0
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert "6015224" in json.dumps(summary)
+    assert {"1804567", "3007612"} <= set(json.dumps(summary).replace(",", "").replace("}", "").split())
+
+
+@pytest.mark.slow
+def test_the_summary_is_the_last_line_even_when_a_worker_prints() -> None:
+    program = """
+import ray
+from dataclasses import dataclass
+from ocr_ray.cli.run_job import run_job
+from ocr_ray.cluster.session import ray_session
+
+@dataclass(frozen=True)
+class Config:
+    number: int = 7
+
+def work(config):
+    print("the driver talks")
+    with ray_session(num_cpus=1):
+        assert ray.get(ray.remote(lambda: print("a worker talks", flush=True) or 1).remote()) == 1
+    return {"number": config.number, "text": "글"}
+
+run_job(Config, work, description="x")
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(result.stdout.splitlines()[-1]) == {"number": 7, "text": "글"}
+    assert "a worker talks" not in result.stdout
+
+
+def test_a_failed_job_exits_1(tmp_path) -> None:
+    program = (
+        "from dataclasses import dataclass\n"
+        "from ocr_ray.cli.run_job import run_job\n"
+        "from ocr_ray.errors import ProductionError\n"
+        "@dataclass(frozen=True)\n"
+        "class Config:\n    pass\n"
+        "def work(config):\n    raise ProductionError('rejects must be at most 1 %')\n"
+        "run_job(Config, work, description=None)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "rejects must be at most 1 %" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("with_ray", [False, True])
+def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1(
+    ray_session, with_ray: bool, monkeypatch
+) -> None:
+    """Ray answers SIGTERM in its own way, and in another once it was left."""
+    monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+    program = (
+        "import os, signal, time\n"
+        "from dataclasses import dataclass\n"
+        "from ocr_ray.cli.run_job import run_job\n"
+        "from ocr_ray.cluster.session import ray_session\n"
+        "@dataclass(frozen=True)\n"
+        "class Config:\n    pass\n"
+        "def work(config):\n"
+        f"    if {with_ray}:\n        with ray_session(num_cpus=1):\n            pass\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    time.sleep(60)\n"
+        "run_job(Config, work, description=None)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "stopped; what is done stays: run the same command to go on" in result.stderr
+
+
+@pytest.mark.slow
+def test_a_real_job_ends_with_its_summary_and_refuses_another_seed(
+    ray_session, fonts, monkeypatch, capsys, tmp_path
+) -> None:
+    flags = ["--out-uri", str(tmp_path / "out"), "--num-lines", "6", "--fonts", fonts[0].name]
+    assert run(monkeypatch, "render_lines", *flags) == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["lines"] == 6
+    assert run(monkeypatch, "render_lines", *flags, "--seed", "8") == 2
+    assert "seed: 0 there, 8 now" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", ["--num-lines", "--num-pages", "--epochs", "--num-workers"])
+def test_quickstart_refuses_a_zero_before_any_work(flag: str, monkeypatch, capsys, tmp_path) -> None:
+    assert run(monkeypatch, "quickstart", "--out-uri", str(tmp_path / "out"), flag, "0") == 2
+    assert f"{flag[2:].replace('-', '_')} must be" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

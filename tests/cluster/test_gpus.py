@@ -1,0 +1,100 @@
+"""Parts made by workers that hold a GPU each; Ray is told of GPUs that are not there, and counts them."""
+
+import json
+import subprocess
+import sys
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+
+from ocr_ray.cluster.produce import Engine
+
+PROGRAM = """
+import json, os, sys, time
+from pathlib import Path
+
+import ray
+from builders import stub_lines
+from ray import cloudpickle
+from builders.stub_lines import make_rows, plan_numbers
+
+from ocr_ray.cluster.produce import Engine, produce
+from ocr_ray.storage.location import locate
+
+cloudpickle.register_pickle_by_value(stub_lines)
+
+def make(folder, spec):
+    started_s = time.monotonic()
+    time.sleep(0.5)
+    yield from make_rows(None, spec)
+    note = {
+        "process": os.getpid(),
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
+        "during_s": (started_s, time.monotonic()),
+    }
+    (folder / f"{spec.index}.json").write_text(json.dumps(note))
+
+ray.init(address="local", num_cpus=4, num_gpus=2, log_to_driver=False, include_dashboard=False)
+for name, numbers in json.loads(sys.argv[2]).items():
+    folder = Path(sys.argv[1], name)
+    folder.mkdir()
+    engine = Engine(**numbers, max_reject_fraction=0.1)
+    produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), make, folder, engine)
+ray.shutdown()
+"""
+RUNS = {"two": {"num_gpus": 2}, "one": {"num_gpus": 2, "num_cpus": 1}, "none": {}}
+
+Note = dict
+
+
+@pytest.fixture(scope="module")
+def notes(tmp_path_factory) -> dict[str, list[Note]]:
+    """Of each run, what its eight parts say of who made them, and when."""
+    folder = tmp_path_factory.mktemp("gpus")
+    command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(RUNS)]
+    run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return {name: [json.loads(path.read_text()) for path in (folder / name).glob("*.json")] for name in RUNS}
+
+
+def find_simultaneous(notes: list[Note]) -> list[tuple[Note, Note]]:
+    """Return the pairs of parts that were made at the same time."""
+    return [
+        (one, other)
+        for one, other in combinations(notes, 2)
+        if one["during_s"][0] < other["during_s"][1] and other["during_s"][0] < one["during_s"][1]
+    ]
+
+
+@pytest.mark.soak
+def test_as_many_parts_are_made_at_once_as_there_are_gpus_each_beside_its_own(notes) -> None:
+    made = notes["two"]
+    assert len(made) == 8
+    at_once = find_simultaneous(made)
+    assert at_once
+    assert all({one["gpus"], other["gpus"]} == {"0", "1"} for one, other in at_once)
+
+
+@pytest.mark.soak
+def test_a_worker_keeps_its_gpu_for_all_its_parts(notes) -> None:
+    gpus = {(note["process"], note["gpus"]) for note in notes["two"]}
+    assert sorted(gpu for _, gpu in gpus) == ["0", "1"]
+
+
+@pytest.mark.soak
+def test_fewer_cpus_than_gpus_leave_a_gpu_alone(notes) -> None:
+    assert len(notes["one"]) == 8
+    assert find_simultaneous(notes["one"]) == []
+
+
+@pytest.mark.soak
+def test_without_a_gpu_asked_for_no_worker_sees_one_and_cpus_are_the_bound(notes) -> None:
+    assert len(notes["none"]) == 8
+    assert {note["gpus"] for note in notes["none"]} == {""}
+    assert max(len(find_simultaneous([note, *notes["none"]])) for note in notes["none"]) > 2
+
+
+def test_a_negative_number_of_gpus_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_gpus must not be negative, got -1"):
+        Engine(num_gpus=-1)

@@ -1,0 +1,101 @@
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness.processes import kill_tree, wait_for
+from ray.cluster_utils import Cluster
+
+from ocr_ray.cluster.session import count_limit, count_workers
+from ocr_ray.errors import InputError
+
+
+@pytest.mark.parametrize(
+    ("max_workers", "cpus", "gpus"), [(9, 3 * 16, 2 * 4 + 1 * 1), (4, 3 * 16, 2 * 4 + 1), (2, 2 * 16, 2 * 4)]
+)
+def test_no_more_workers_can_be_had_than_all_nodes_hold(max_workers: int, cpus: int, gpus: int) -> None:
+    """A worker on a GPU needs a CPU too; the nodes that hold most count first."""
+    types = {
+        "head": {"resources": {"CPU": 8}, "max_workers": 0},
+        "cpu": {"resources": {"CPU": 16, "memory": 2**30}, "max_workers": 3},
+        "one_gpu": {"resources": {"CPU": 8, "GPU": 1, "accelerator_type:A10G": 1}, "max_workers": 1},
+        "many_gpus": {"resources": {"CPU": 4, "GPU": 8}, "max_workers": 2},
+    }
+    cluster = {"max_workers": max_workers, "available_node_types": types}
+    assert (count_limit(cluster, use_gpu=False), count_limit(cluster, use_gpu=True)) == (cpus, gpus)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_more_workers_than_there_can_ever_be_are_refused() -> None:
+    assert count_workers(None, use_gpu=False) == count_workers(2, use_gpu=False) == 2
+    with pytest.raises(
+        InputError, match="3 workers need a CPU each, there are 2 and can be no more than 2; give"
+    ):
+        count_workers(3, use_gpu=False)
+    with pytest.raises(InputError, match="1 workers need a GPU each, there are 0"):
+        count_workers(None, use_gpu=True)
+
+
+@pytest.mark.slow
+def test_a_ray_that_is_not_there_is_named() -> None:
+    program = "from ocr_ray.cluster.session import ray_session\nwith ray_session():\n    pass"
+    with socket.socket() as taken:  # bound, so that nobody else's, but not listened at
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        run = subprocess.run(
+            [sys.executable, "-c", program],
+            env=os.environ | {"RAY_ADDRESS": address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert f"ProductionError: RAY_ADDRESS={address} must name a Ray that is up" in run.stderr
+
+
+@pytest.mark.soak
+def test_a_node_that_does_not_see_a_local_folder_is_named(tmp_path) -> None:
+    """The node stands in a mount namespace of its own, where another disk is mounted on the folder."""
+    program = """
+import sys
+from ocr_ray.cluster.session import ray_session
+from ocr_ray.storage.location import locate
+with ray_session(**{sys.argv[2]: [locate(sys.argv[1])]}):
+    print("entered")
+"""
+    hidden, seen = tmp_path / "hidden", tmp_path / "seen"
+    for folder in (hidden / "below", seen):
+        folder.mkdir(parents=True)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    ray = Path(sys.executable).parent / "ray"
+    start = (
+        f"mount -t tmpfs none {hidden} && exec {ray} start --address={cluster.address} --num-cpus=1 --block"
+    )
+    with (tmp_path / "log").open("w") as log:
+        node = subprocess.Popen(
+            ["unshare", "--map-root-user", "--mount", "sh", "-c", start], stdout=log, stderr=log
+        )
+
+    def enter(folder: Path, use: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", program, str(folder), use],
+            env=os.environ | {"RAY_ADDRESS": cluster.address},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    try:
+        wait_for(lambda: "Ray runtime started" in (tmp_path / "log").read_text(), node, tmp_path / "log")
+        for use in ("reads", "writes"):
+            assert enter(seen, use).stdout == "entered\n"
+            refused = enter(hidden / "below", use)
+            assert refused.stdout == ""
+            assert re.search(r"InputError: a local folder must be seen by every node.*hidden", refused.stderr)
+            assert list(hidden.rglob("*")) == [hidden / "below"]
+    finally:
+        kill_tree(node.pid)
+        cluster.shutdown()

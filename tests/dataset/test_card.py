@@ -1,0 +1,152 @@
+import re
+import shlex
+from html import unescape
+
+import pytest
+import yaml
+from builders.stub_lines import make_line
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from ocr_ray.dataset.card import dataset_card, escape_markdown
+from ocr_ray.dataset.lines import Manifest
+from ocr_ray.dataset.text_statistics import Balance
+
+MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+COUNTS = {"lines": 12_000, "by_split": {"train": 12_000, "validation": 0}, "by_source": {"mixed": 12_000}}
+
+
+def balance_of(numbers: range) -> Balance:
+    balance = Balance()
+    for number in numbers:
+        balance.add(make_line(number))
+    return balance
+
+
+def make_manifest(**values: object) -> Manifest:
+    known = {
+        "config": {"job": "render_lines", "seed": 7},
+        "config_sha256": "abcdef" * 10,
+        "created_at": "2030-01-01T00:00:00+00:00",
+        "versions": {},
+        "counts": {**COUNTS, "by_font": {"바탕": 8_000, "굴림_체": 4_000}},
+        "balance": balance_of(range(300)).report(),
+        "rejects": {"missing_glyph": 3},
+        "parts": [],
+    }
+    return Manifest(**{**known, **values})
+
+
+def read_tables(card: str) -> dict[tuple[str, ...], list[list[str]]]:
+    """Return the rows of each table as a browser shows them, by its header."""
+    html = MARKDOWN.render(card.split("---\n", 2)[2])
+    tables = {}
+    for table in re.findall(r"<table>(.*?)</table>", html, re.DOTALL):
+        header = tuple(unescape(cell) for cell in re.findall(r"<th>(.*?)</th>", table))
+        rows = re.findall(r"<tr>(.*?)</tr>", table.split("</thead>")[1], re.DOTALL)
+        tables[header] = [[unescape(cell) for cell in re.findall(r"<td>(.*?)</td>", row)] for row in rows]
+    return tables
+
+
+@given(st.text(st.sampled_from("가a1 \\`*_{}[]()<>|~$&#+-.!'\"=:;/") | st.characters(categories=["P", "S"])))
+def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:
+    html = MARKDOWN.render(f"| a | b |\n|---|---|\n| 1 | {escape_markdown(text)} |\n")
+    (cell,) = re.findall(r"<td>1</td>\n<td>(.*?)</td>", html, re.DOTALL)
+    assert unescape(cell) == " ".join(text.split())
+
+
+def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
+    batang = {"name": "바탕", "family": "Baekmuk Batang", "version": "2.2", "licence": "Baekmuk"}
+    gulim = {"name": "굴림_체", "family": "GulimChe", "version": "5.0", "licence": "proprietary"}
+    fonts = [{**batang, "stands_in": True}, {**gulim, "stands_in": False}]
+    card = dataset_card(
+        make_manifest(
+            config={"job": "render_lines", "seed": 7, "left_out": "|…뷁"},
+            notes={"fonts": fonts, "left_out": {"cost": {"뷁": 1200, "|": 3}}},
+        )
+    )
+    tables = read_tables(card)
+    assert tables["font", "lines", "family", "version", "licence"] == [
+        ["바탕", "8,000", "Baekmuk Batang (stands in)", "2.2", "Baekmuk"],
+        ["굴림_체", "4,000", "GulimChe", "5.0", "proprietary"],
+    ]
+    assert tables["split", "lines"] == [["train", "12,000"], ["validation", "0"]]
+    assert tables["reject", "boxes or lines"] == [["missing_glyph", "3"]]
+    lengths = [len(make_line(number).text) for number in range(300)]
+    assert tables["length", "lines"] == [
+        [name, str(sum(length in bin_ for length in lengths))] for name, bin_ in (("6 to 10", range(6, 11)),)
+    ]
+    assert [name for name, _ in tables["grade", "expressions"]] == ["1", "2", "3", "4", "5", "6"]
+    assert dict(map(tuple, tables["characters", "seen"]))["symbols"] == "300"  # a □ each
+    assert "seed 7" in card
+    report = balance_of(range(300)).report()
+    assert f"{len(report['characters'])} different characters" in card
+    assert f"{report['ks_x_1001']} of the 2,350 syllables" in card
+    assert f"{len(report['rare'])} were seen fewer than 20 times" in card
+    assert f"and {len(report['rare']) - 100} more" in card
+    assert r"뷁 (1,200), \| (3), …." in card
+
+
+def test_a_card_says_what_a_dataset_is_focused_on() -> None:
+    confusions = [{"truth": "×", "read": "+", "count": 1200}, {"truth": " ", "read": "", "count": 80}]
+    confusions += [{"truth": "", "read": "|", "count": 7}] + [{"truth": "가", "read": "나", "count": 1}] * 30
+    focus = {"lines_share": 0.5, "num_errors": 2000, "confusions": confusions, "ignored": {"⅔": 41}}
+    card = dataset_card(make_manifest(notes={"focus": focus}))
+    rows = read_tables(card)["in print", "read as", "times"]
+    assert rows[:3] == [["×", "+", "1,200"], ["a space", "nothing", "80"], ["nothing", "|", "7"]]
+    assert len(rows) == 30
+    assert "50% of the lines" in card
+    assert "33 confusions, 1,317 of its 2,000 wrong characters" in card
+    assert "And 3 more." in card
+    assert "no line can hold it: ⅔ (41)." in card
+    assert "Focused" not in dataset_card(make_manifest())
+
+
+def test_what_is_not_known_of_crops_is_left_out() -> None:
+    card = dataset_card(
+        make_manifest(
+            config={"job": "crop_pages"},
+            counts={**COUNTS, "by_font": {}},
+            rejects={},
+            balance=Balance().report(),
+        )
+    )
+    assert list(read_tables(card)) == [("split", "lines"), ("source", "lines"), ("characters", "seen")]
+    for word in ("seed", "font |", "grade", "Left out", "lines.png", "```", "None", "reject"):
+        assert word not in card
+
+
+def test_the_command_makes_the_same_words_in_a_shell() -> None:
+    flags = {
+        "out-uri": "s3://bucket/my lines",
+        "fonts": ("바탕", "맑은 고딕", "a'b"),
+        "text.cut-share": 0.3,
+        "corpus-uri": None,
+        "shuffle": True,
+        "warm": False,
+    }
+    card = dataset_card(make_manifest(flags=flags))
+    (command,) = re.findall(r"```bash\n(.*?)\n```", card, re.DOTALL)
+    words = ["python", "-m", "jobs.render_lines", "--out-uri", "s3://bucket/my lines"]
+    words += ["--fonts", "바탕", "맑은 고딕", "a'b", "--text.cut-share", "0.3", "--shuffle", "--no-warm"]
+    assert shlex.split(command) == words
+
+
+def test_the_lines_of_the_picture_stand_below_it_in_their_order() -> None:
+    lines = [make_line(number) for number in range(24)]
+    card = dataset_card(make_manifest(), lines)
+    assert "![24 random lines](lines.png)" in card
+    assert read_tables(card)["", "text", "source", "font"] == [
+        [str(number), line.text, "mixed", line.font] for number, line in enumerate(lines, start=1)
+    ]
+
+
+@pytest.mark.parametrize("splits", [{"train": 5, "validation": 2}, {"train": 5, "validation": 0}])
+def test_the_header_names_the_splits_that_have_lines(splits: dict[str, int]) -> None:
+    card = dataset_card(make_manifest(counts={**COUNTS, "by_font": {}, "by_split": splits}))
+    header = yaml.safe_load(card.split("---\n")[1])
+    files = header["configs"][0]["data_files"]
+    assert {file["split"]: file["path"] for file in files} == {
+        split: f"{split}/*.parquet" for split, lines in splits.items() if lines
+    }

@@ -1,0 +1,96 @@
+import json
+import random
+from collections import Counter
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocr_ray.dataset.lines import TextLine
+from ocr_ray.dataset.text_statistics import CLASSES, Balance, classify
+
+lines = st.builds(
+    TextLine,
+    line_id=st.just("1"),
+    image_bytes=st.just(b""),
+    text=st.text(
+        st.sampled_from('가나뷁각ㄱㅏ ab10+-×÷=.,①□℃²\\"') | st.characters(exclude_categories=["Cs"])
+    ),
+    markup=st.just(""),
+    source=st.just("mixed"),
+    width_px=st.just(1),
+    height_px=st.just(1),
+    grades=st.lists(st.integers(1, 6), max_size=3).map(tuple),
+)
+
+
+def count(some: list[TextLine]) -> Balance:
+    balance = Balance()
+    for line in some:
+        balance.add(line)
+    return balance
+
+
+@given(st.lists(lines, max_size=20), st.lists(st.integers(0, 20), max_size=4), st.randoms())
+def test_the_balance_is_the_same_for_any_cut_in_any_order(
+    some: list[TextLine], cuts: list[int], shuffler: random.Random
+) -> None:
+    pieces = [some[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(some)])]
+    shuffler.shuffle(pieces)
+    merged = Balance()
+    for piece in pieces:
+        merged.merge(Balance.from_json(count(piece).to_json()))
+    # As text: the order of the names is the same too.
+    assert json.dumps(merged.report()) == json.dumps(count(some).report())
+    assert merged.to_json() == count(some).to_json()
+
+
+@given(st.lists(lines, max_size=20))
+def test_every_character_and_line_is_counted_once(some: list[TextLine]) -> None:
+    report = count(some).report()
+    text = "".join(line.text for line in some)
+    assert report["characters"] == {char: text.count(char) for char in text}
+    assert list(report["characters"].values()) == sorted(report["characters"].values(), reverse=True)
+    assert sum(report["classes"].values()) == len(text)
+    assert tuple(report["classes"]) == CLASSES
+    assert report["lengths"] == {str(n): c for n, c in Counter(len(line.text) for line in some).items()}
+    assert sum(report["grades"].values()) == sum(len(line.grades) for line in some)
+    assert set(report["rare"]) == {char for char in text if text.count(char) < 20}
+
+
+@pytest.mark.parametrize(
+    ("characters", "name"),
+    [
+        ("가힣뷁", "hangul"),
+        ("ㄱㅂㅏᄀ", "jamo"),
+        ("0123456789", "digits"),
+        ("cmKgLt", "latin"),
+        ("+-×÷=<>", "operators"),
+        (".,?!()'\"~·%:…[]{}〈〉_", "punctuation"),
+        ("①⑤㉠㉮□○△☆→°℃²³", "symbols"),
+        (" \t\u3000", "space"),
+    ],
+)
+def test_characters_are_sorted_into_classes(characters: str, name: str) -> None:
+    assert {char: classify(char) for char in characters} == dict.fromkeys(characters, name)
+
+
+def test_only_the_syllables_of_ks_x_1001_count_as_its_own() -> None:
+    line = TextLine(
+        line_id="1", image_bytes=b"", text="가각뷁햏힣1", markup="", source="words", width_px=1, height_px=1
+    )
+    # The standard encodes each of its own syllables in two bytes, and spells out the others.
+    own = [char for char in "가각뷁햏힣" if len(char.encode("euc_kr")) == 2]
+    assert count([line]).report()["ks_x_1001"] == len(own) < 5
+
+
+def test_a_balance_in_json_is_small() -> None:
+    balance = Balance(characters=Counter({chr(ord("가") + n): 1000 + n for n in range(2500)}))
+    assert len(balance.to_json().encode()) < 2500 * 9
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"characters":"a","counts":[],"lengths":[],"grades":[]}'])
+def test_a_damaged_balance_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, TypeError, KeyError), match=r"."):
+        Balance.from_json(text)

@@ -1,0 +1,220 @@
+"""The page of a report as a browser parses it: sections, escaping, pictures, and nothing from outside."""
+
+import base64
+import hashlib
+import io
+import re
+from copy import deepcopy
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import pytest
+from builders.report import make_example, make_report, make_rows
+from harness.html_page import Page
+from PIL import Image
+
+from ocr_ray.evaluation.html.examples import MAX_SIZE_PX, Examples, draw_image
+from ocr_ray.evaluation.html.page import report_html
+from ocr_ray.evaluation.html.tables import show_percent
+
+HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&amp;\u202e</td></section>'
+TITLES = [
+    "Headline",
+    *("By dataset", "By source", "By font", "By length", "By aspect", "By starts mid word"),
+    *("By ends mid word", "By box", "By has fraction", "By font seen", "By third", "By character class"),
+    *("By word seen", "Context dependence", "Overread", "Arithmetic", "Collapse", "Printed", "Long lines"),
+    *("Joined problems", "Calibration of confidence", "Commonest confusions", "Worst lines"),
+    *("Lines drawn at random", "What was evaluated"),
+]
+SECTION_OF = {
+    "overall": "Headline",
+    "by_third": "By third",
+    "overread": "Overread",
+    "arithmetic": "Arithmetic",
+    "collapse": "Collapse",
+    "context_dependence": "Context dependence",
+    "joined_problems": "Joined problems",
+    "printed": "Printed",
+    "long_lines": "Long lines",
+    "calibration": "Calibration of confidence",
+    "confusions": "Commonest confusions",
+}
+
+
+@cache
+def full_report() -> tuple[dict[str, Any], Examples]:
+    return make_report()
+
+
+@cache
+def full_source() -> str:
+    return report_html(*full_report())
+
+
+def only(report: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: report[key] for key in keys}
+
+
+def test_a_whole_report_has_every_section_once_and_in_order() -> None:
+    page = Page(full_source())
+    assert page.titles == TITLES
+    links = [link["href"] for link in page.all("a")]
+    assert links == [f"#{section['id']}" for section in page.all("section")]
+
+
+@pytest.mark.parametrize("key", SECTION_OF)
+def test_a_section_appears_where_its_data_is_and_nowhere_else(key: str) -> None:
+    report, _ = full_report()
+    without = {name: value for name, value in report.items() if name not in (key, "baseline")}
+    assert Page(report_html(without)).titles == [
+        title for title in TITLES if title not in (SECTION_OF[key], "Worst lines", "Lines drawn at random")
+    ]
+    assert Page(report_html(only(report, key))).titles == [SECTION_OF[key]]
+
+
+@pytest.mark.parametrize(
+    ("examples", "titles"),
+    [
+        (Examples(), []),
+        (Examples(worst=[make_example(make_rows(1)[0])]), ["Worst lines"]),
+        (Examples(random=[make_example(make_rows(1)[0])]), ["Lines drawn at random"]),
+    ],
+    ids=["none", "worst", "random"],
+)
+def test_lines_are_shown_where_there_are_any(examples: Examples, titles: list[str]) -> None:
+    assert Page(report_html({}, examples)).titles == titles
+    assert Page(report_html({"confusions": []}, examples)).titles == titles
+
+
+def test_a_report_of_no_lines_is_a_page() -> None:
+    entry = {"lines": 0, "cer": None, "exact_match": None, "intervals": {"cer": None}, "counts": {"lines": 0}}
+    report = {"overall": entry, "by_font": {"바탕": entry}, "by_source": {}, "confusions": []}
+    page = Page(report_html(report))
+    assert page.titles == ["Headline", "By font"]
+    assert "–" in page.sections["Headline"]
+
+
+def test_every_figure_of_the_report_is_to_be_seen_and_a_new_key_too() -> None:
+    report, examples = full_report()
+    page = Page(
+        report_html(report | {"new_findings": {"share_of_x": 0.123, "rows": [{"a": "unheard"}]}}, examples)
+    )
+    assert page.sections["New findings"].split() == ["share", "of", "x", "12.3", "%", "Rows", "a", "unheard"]
+    assert show_percent(report["overall"]["cer"]) in page.sections["Headline"]
+    assert show_percent(report["by_third"]["last"]["cer"]) in page.sections["By third"]
+    assert f"{report['collapse']['distinct_predictions']:,}" in page.sections["Collapse"]
+    assert show_percent(report["joined_problems"]["of_truths"]["wer"]) in page.sections["Joined problems"]
+    for name, value in report["arithmetic"]["counts"].items():
+        assert name.replace("_", " ") in page.sections["Arithmetic"]
+        assert f"{value:,}" in page.sections["Arithmetic"]
+    assert "lines_uris / crops_of_books" in page.sections["What was evaluated"]
+    assert "5f" * 32 in page.sections["What was evaluated"]
+    unknown = report["unknown_lines"]["by_font_seen"]
+    assert f"{unknown:,} lines are in none of these" in page.sections["By font seen"]
+
+
+def test_the_headline_has_its_intervals() -> None:
+    low, high = full_report()[0]["overall"]["intervals"]["cer"]
+    assert f"{100 * low:.2f}–{100 * high:.2f} %" in Page(full_source()).sections["Headline"]
+
+
+def test_hostile_texts_are_shown_and_never_run() -> None:
+    report = deepcopy(full_report()[0])
+    report["config"] |= {"model_uri": HOSTILE, HOSTILE: HOSTILE}
+    for part in (report, report["baseline"]):
+        part["by_font"][HOSTILE] = part["by_font"].pop("바탕")
+    report["collapse"]["openings"][0]["opening"] = HOSTILE
+    report["confusions"].insert(0, {"truth": HOSTILE, "read": HOSTILE, "count": 1})
+    report["baseline"]["config"]["model_uri"] = HOSTILE
+    report |= {HOSTILE: {HOSTILE: HOSTILE}}
+    names = ("truth", "prediction", "dataset", "line_id", "baseline_prediction")
+    example = make_example(
+        make_rows(1)[0], ops=((HOSTILE, ""), ("", HOSTILE)), **dict.fromkeys(names, HOSTILE)
+    )
+    source = report_html(
+        report,
+        Examples(
+            worst=[example],
+            random=[replace(example, ops=())],
+            confusions={(HOSTILE, HOSTILE): [example]},
+        ),
+    )
+    page = Page(source)
+    assert len(page.all("script")) == 1
+    assert {name for name, _ in page.tags} == {name for name, _ in Page(full_source()).tags}
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    for title in ("By font", "Collapse", "Worst lines", "Lines drawn at random", "What was evaluated"):
+        assert HOSTILE in page.sections[title].replace("U+202E", "\u202e")
+    assert page.all("img")[0]["alt"] == HOSTILE
+
+
+def test_nothing_is_fetched_and_no_script_runs_but_the_page_s_own() -> None:
+    source = full_source()
+    page = Page(source)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "srcset", "action", "data", "xlink:href", "poster"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:", "#")), (tag, name)
+        assert "style" not in attributes
+    (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", source, re.DOTALL)
+    assert not re.search(r"url\(|@import|https?:|//\w", style + script)
+    assert not re.search(r"fetch|XMLHttp|import|innerHTML", script)
+    (policy,) = (meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert policy.startswith("default-src 'none'; img-src data:;")
+    assert {link["href"] for link in page.all("link")} == {"data:,"}
+
+
+def test_every_picture_is_inside_the_page_and_has_the_aspect_of_its_line() -> None:
+    example = make_example(make_rows(1)[0], width_px=1440, height_px=48)
+    (image,) = Page(draw_image(example)).all("img")
+    with Image.open(
+        io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,")))
+    ) as found:
+        assert found.size == (720, 24) == (int(image["width"]), int(image["height"]))
+        assert found.mode == "L"
+    images = Page(full_source()).all("img")
+    assert len(images) > 100
+    for image in images:
+        assert image["src"].startswith("data:image/jpeg;base64,")
+        assert int(image["width"]) <= MAX_SIZE_PX[0]
+    assert len(full_source()) < 1_500_000
+
+
+def test_confusions_have_their_count_and_at_most_three_pictures() -> None:
+    lines = [make_example(row) for row in make_rows(5)]
+    confusions = [{"truth": "이", "read": "", "count": 1_234}, {"truth": "", "read": " ", "count": 2}]
+    page = Page(report_html({"confusions": confusions * 20}, Examples(confusions={("이", ""): lines})))
+    assert len(page.all("img")) == 15 * 3
+    assert page.sections["Commonest confusions"].split()[4:8] == ["이", "nothing", "1,234", "nothing"]
+
+
+def test_no_more_than_thirty_lines_are_shown() -> None:
+    page = Page(report_html({}, Examples(worst=[make_example(make_rows(1)[0])] * 40)))
+    assert len(page.all("figure")) == 30
+
+
+def test_each_slice_is_a_row_sorted_by_what_its_cells_mean() -> None:
+    family = full_report()[0]["by_length"]
+    page = Page(report_html({"by_length": family}))
+    keys = [cell["data-sort"] for cell in page.all("td")]
+    names, lines = keys[::7], keys[6::7]
+    assert names == list(family)
+    assert lines == [str(entry["lines"]) for entry in family.values()]
+    assert keys[2] == str(next(iter(family.values()))["cer"])
+    assert len(page.all("th")) == len(page.all("button")) == 7
+
+
+def test_the_baseline_stands_beside_every_family_and_every_section_of_figures() -> None:
+    report, examples = full_report()
+    page = Page(report_html(report, examples))
+    alone = Page(report_html({key: value for key, value in report.items() if key != "baseline"}, examples))
+    for title in TITLES:
+        if title not in ("Commonest confusions", "Worst lines", "Lines drawn at random"):
+            assert "baseline" in page.sections[title].lower(), title
+            assert "baseline" not in alone.sections[title].lower(), title
+    assert "models/before" in page.sections["Headline"]
+    assert "144 both, 0 only here, 0 other truth, 0 only baseline" in page.sections["Headline"]

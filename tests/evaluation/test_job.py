@@ -1,0 +1,151 @@
+"""The whole evaluation over a real Ray: predictions, report, page, resumed and beside a baseline."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+from typing import Any
+
+import jiwer
+import pyarrow.parquet as pq
+import pytest
+from evaluation.test_predict import make_line, write_lines
+
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.job import EvaluationConfig, evaluate_lines
+from ocr_ray.model.tiny import write_tiny_model
+
+pytestmark = pytest.mark.usefixtures("ray_session")
+
+
+def write_model(folder: Path, *, seed: int, **metrics: Any) -> str:
+    write_tiny_model(folder, [f"탁자 {number}개" for number in range(50)], seed=seed)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**generation, "max_length": 12}))
+    (folder / "metrics.json").write_text(json.dumps({"label_column": "text", **metrics}))
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> EvaluationConfig:
+    place = tmp_path_factory.mktemp("evaluating")
+    write_lines(str(place / "lines"), [[make_line(number) for number in range(6)], [], [make_line(9)]])
+    write_lines(str(place / "crops"), [[make_line(90, page_id="p1"), make_line(91, page_id="p1")]])
+    return EvaluationConfig(
+        model_uri=write_model(place / "model", seed=1),
+        lines_uri=(str(place / "lines"), str(place / "crops")),
+        out_uri=str(place / "out"),
+        num_workers=1,
+        batch_size=4,
+    )
+
+
+@pytest.fixture(scope="module")
+def summary(config: EvaluationConfig) -> dict[str, Any]:
+    return evaluate_lines(config)
+
+
+def read_report(config: EvaluationConfig) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads((Path(config.out_uri) / "report.json").read_text())
+    return report
+
+
+def test_the_report_counts_what_the_predictions_say(
+    config: EvaluationConfig, summary: dict[str, Any]
+) -> None:
+    parts = sorted((Path(config.out_uri) / "predictions").iterdir())
+    rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
+    assert [row["line_id"] for row in rows] == [f"{n:09d}" for n in (*range(6), 9, 90, 91)]
+    cer = jiwer.cer([row["text"] for row in rows], [row["prediction"] for row in rows])
+    assert read_report(config)["overall"]["cer"] == summary["overall"]["cer"] == pytest.approx(cer)
+    assert summary["lines"] == 9
+    page = Path(config.out_uri, "report.html").read_text()
+    assert page.count("data:image/jpeg") >= 9
+    assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def test_an_interrupted_evaluation_reads_only_what_is_missing(
+    config: EvaluationConfig, summary: dict[str, Any]
+) -> None:
+    report, parts = read_report(config), sorted((Path(config.out_uri) / "predictions").iterdir())
+    before = {part.name: part.read_bytes() for part in parts}
+    parts[0].unlink()
+    parts[2].write_bytes(parts[2].read_bytes()[:-9])
+    parts[3].touch()
+    again = evaluate_lines(config)
+    assert again["parts_kept"] == len(parts) - 2
+    assert {part.name: part.read_bytes() for part in parts} == before
+    assert read_report(config) == report
+    assert evaluate_lines(config)["parts_kept"] == len(parts)
+
+
+def test_another_way_of_reading_is_another_evaluation(
+    config: EvaluationConfig, summary: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match="num_beams: 1 there, 2 now"):
+        evaluate_lines(replace(config, num_beams=2))
+    with pytest.raises(InputError, match=r"max_aspect: nothing there, 5\.0 now"):
+        evaluate_lines(replace(config, max_aspect=5.0))
+
+
+def test_two_models_are_compared_line_by_line(
+    config: EvaluationConfig, summary: dict[str, Any], tmp_path: Path
+) -> None:
+    other = replace(
+        config,
+        model_uri=write_model(tmp_path / "other", seed=2),
+        out_uri=str(tmp_path / "out"),
+        baseline=f"{config.out_uri}/report.json",
+        num_beams=2,
+        max_aspect=1.5,
+    )
+    evaluate_lines(other)
+    report = read_report(other)
+    assert report["baseline"]["lines"]["both"] == 9
+    cer = report["baseline"]["overall"]["cer"]
+    assert cer["here"] == report["overall"]["cer"]
+    assert cer["baseline"] == summary["overall"]["cer"]
+    assert report["long_lines"]["whole"]["lines"] == 9
+    assert "baseline" in Path(other.out_uri, "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ("{place}/nothing/report.json", "must be a finished evaluation, there is no"),
+        ("{place}", "must be the report.json of an evaluation"),
+        ("{place}/alone/report.json", "needs its predictions, there are none"),
+    ],
+)
+def test_a_baseline_that_is_none_is_refused(
+    config: EvaluationConfig, baseline: str, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "alone").mkdir()
+    (tmp_path / "alone/report.json").write_text("{}")
+    with pytest.raises(InputError, match=message):
+        evaluate_lines(replace(config, baseline=baseline.format(place=tmp_path)))
+
+
+def test_what_a_model_has_learnt_from_tells_seen_words_from_unseen_ones(
+    config: EvaluationConfig, summary: dict[str, Any], tmp_path: Path
+) -> None:
+    learnt = tmp_path / "learnt"
+    write_lines(str(learnt), [[make_line(number) for number in (0, 1, 90)]])
+    (learnt / "validation").rename(learnt / "train")
+    manifest = json.loads((learnt / "manifest.json").read_text())
+    manifest["parts"] = [
+        {**part, "path": part["path"].replace("validation", "train")} for part in manifest["parts"]
+    ]
+    manifest["counts"]["by_font"] = {"바탕": 3}
+    (learnt / "manifest.json").write_text(json.dumps(manifest))
+    told = replace(config, out_uri=str(tmp_path / "out"), trained_on=(str(learnt),))
+    copytree(config.out_uri, told.out_uri)
+    num_parts = len(list(Path(config.out_uri, "predictions").iterdir()))
+    assert evaluate_lines(told)["parts_kept"] == num_parts
+    report = read_report(told)
+    words = {name: entry["counts"] for name, entry in report["by_word_seen"].items()}
+    assert words["seen"]["word_hits"] + words["seen"]["word_substitutions"] == 9 + 3  # 탁자, and 0개 1개 90개
+    assert words["unseen"]["word_hits"] + words["unseen"]["word_substitutions"] == 6
+    assert report["by_font_seen"]["seen"]["lines"] == 7
+    assert report["unknown_lines"]["by_font_seen"] == 2
+    assert read_report(config)["unknown_lines"]["by_font_seen"] == 9

@@ -1,0 +1,211 @@
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from ocr_ray.dataset.lines import TextLine, lines_to_table
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.inputs import EvaluationInputs
+from ocr_ray.evaluation.job import EvaluationConfig, claim_place, resolve_inputs
+from ocr_ray.evaluation.predict import Decoding, mean_before_end, read_images, read_part
+from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
+from ocr_ray.model.load import OcrModel, load_model
+from ocr_ray.model.pixels import make_pixel_values
+from ocr_ray.model.tiny import write_tiny_model
+from ocr_ray.storage.location import list_files, locate, write_bytes, write_json
+
+
+def make_line(number: int, *, page_id: str | None = None) -> TextLine:
+    pixels = np.random.default_rng(number).integers(0, 256, (64, 384), dtype=np.uint8)
+    sink = io.BytesIO()
+    Image.fromarray(pixels).save(sink, "PNG")
+    return TextLine(
+        line_id=f"{number:09d}",
+        image_bytes=sink.getvalue(),
+        text=f"탁자 {number}개",
+        markup=f"탁자 ${number}$개",
+        source="page" if page_id else "words",
+        font=None if page_id else "바탕",
+        page_id=page_id,
+        page_order=3 if page_id else None,
+        width_px=384,
+        height_px=64,
+    )
+
+
+def write_lines(uri: str, parts: list[list[TextLine]]) -> None:
+    for index, lines in enumerate(parts):
+        sink = io.BytesIO()
+        pq.write_table(lines_to_table(lines), sink)
+        write_bytes(locate(uri) / f"validation/part-{index:05d}.parquet", sink.getvalue())
+    digests = {"digest_by_split": {"validation": f"{len(parts):064x}"}}
+    owned = [
+        {"path": f"validation/{name}", "bytes": size_bytes}
+        for name, size_bytes in list_files(locate(uri) / "validation").items()
+    ]
+    write_json(locate(uri) / "manifest.json", {"counts": digests, "parts": owned})
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "best_ocr"
+    write_tiny_model(folder, [f"탁자 {number}개" for number in range(50)], seed=1)
+    generation = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps({**generation, "max_length": 12}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: Path) -> OcrModel:
+    return load_model(model_folder)
+
+
+@pytest.fixture
+def lines_uris(tmp_path: Path) -> tuple[str, str]:
+    rendered, cropped = str(tmp_path / "lines"), str(tmp_path / "crops")
+    write_lines(rendered, [[make_line(number) for number in range(5)], []])
+    write_lines(cropped, [[make_line(90, page_id="p1"), make_line(91, page_id="p2")]])
+    return rendered, cropped
+
+
+def resolve(
+    model_uri: Path | str, lines_uris: tuple[str, ...], out_uri: Path | str
+) -> tuple[EvaluationInputs, EvaluationConfig]:
+    config = EvaluationConfig(
+        model_uri=str(model_uri), lines_uri=lines_uris, out_uri=str(out_uri), batch_size=2, num_workers=2
+    )
+    return resolve_inputs(config), config
+
+
+def test_a_part_is_read_line_by_line_in_its_order(
+    model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
+    assert [part.dataset for part in inputs.parts] == ["lines", "lines", "crops"]
+    table = read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
+    assert table.schema == PREDICTIONS_SCHEMA
+    assert table["line_id"].to_pylist() == [f"{number:09d}" for number in range(5)]
+    assert table["text"].to_pylist() == [f"탁자 {number}개" for number in range(5)]
+    assert read_part(model, inputs.parts[1], "text", Decoding(batch_size=2)).num_rows == 0
+    crops = read_part(model, inputs.parts[2], "markup", Decoding(batch_size=2))
+    assert crops["text"].to_pylist() == ["탁자 $90$개", "탁자 $91$개"]
+    assert crops["page_id"].to_pylist() == ["p1", "p2"]
+    assert crops["page_order"].to_pylist() == [3, 3]
+    assert crops["font"].to_pylist() == [None, None]
+
+
+def test_predictions_do_not_depend_on_the_batch_size(
+    model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
+    one, all_at_once = (
+        read_part(model, inputs.parts[0], "text", Decoding(batch_size=size)) for size in (1, 5)
+    )
+    assert one["prediction"].to_pylist() == all_at_once["prediction"].to_pylist()
+    assert one["confidence"].to_pylist() == pytest.approx(all_at_once["confidence"].to_pylist(), rel=1e-4)
+
+
+def test_the_confidence_is_the_mean_probability_that_the_model_gives_its_own_tokens(model: OcrModel) -> None:
+    image = make_line(7).image_bytes
+    _, (confidence,) = read_images(model, [image])
+    network = model.network
+    with torch.inference_mode():
+        pixel_values = make_pixel_values(model, [image])
+        sequence = network.generate(pixel_values, do_sample=False, num_beams=1)
+        logits = network(pixel_values=pixel_values, decoder_input_ids=sequence[:, :-1]).logits
+    probabilities = logits.softmax(-1).gather(-1, sequence[:, 1:, None])
+    assert confidence == pytest.approx(probabilities.mean().item(), rel=1e-3)
+
+
+def test_beams_are_those_of_transformers(model: OcrModel) -> None:
+    images = [make_line(number).image_bytes for number in range(5)]
+    texts, confidences = read_images(model, images, Decoding(num_beams=3, batch_size=2))
+    with torch.inference_mode():
+        sequences = model.network.generate(make_pixel_values(model, images), do_sample=False, num_beams=3)
+    assert texts == model.decode(sequences)
+    assert all(0 < confidence < 1 for confidence in confidences)
+
+
+def test_lines_of_other_widths_keep_their_places(model: OcrModel, model_folder: Path, tmp_path: Path) -> None:
+    """They are read in the order of their widths, and given back in their own."""
+    widths_px = (900, 30, 200, 64, 500)
+    lines = [replace(make_line(number), width_px=width_px) for number, width_px in enumerate(widths_px)]
+    write_lines(str(tmp_path / "lines"), [lines])
+    inputs, _ = resolve(model_folder, (str(tmp_path / "lines"),), tmp_path / "out")
+    table = read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
+    assert table["line_id"].to_pylist() == [line.line_id for line in lines]
+    alone = [read_images(model, [line.image_bytes])[1][0] for line in lines]
+    assert table["confidence"].to_pylist() == pytest.approx(alone, rel=1e-4)
+    assert len({round(confidence, 4) for confidence in alone}) == len(lines)
+
+
+def test_tokens_after_the_end_do_not_count() -> None:
+    values = torch.tensor([[0.2, 0.4, 0.9, 0.9], [0.1, 0.2, 0.3, 0.4], [0.5, 0.0, 0.0, 0.0]])
+    tokens = torch.tensor([[7, 2, 1, 1], [7, 7, 7, 7], [2, 2, 2, 2]])
+    assert mean_before_end(values, tokens, 2).tolist() == pytest.approx([0.3, 0.25, 0.5])
+    assert mean_before_end(values, tokens, [2, 1]).tolist() == pytest.approx([0.3, 0.25, 0.5])
+
+
+def test_a_missing_input_is_named_before_any_work(
+    model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"--lines-uri must name an existing folder, got .*nowhere"):
+        resolve(model_folder, (str(tmp_path / "nowhere"),), tmp_path / "out")
+    shutil.rmtree(Path(lines_uris[0]) / "validation")
+    with pytest.raises(InputError, match=r"must hold the parts of its manifest.json.*validation/part-00000"):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+    write_lines(lines_uris[0], [])
+    with pytest.raises(
+        InputError, match=r"must hold a split 'validation', found no \.parquet files in .*lines/val"
+    ):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+    with pytest.raises(InputError, match="no-such/model/folder"):
+        resolve("no-such/model/folder", lines_uris[1:], tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"config\.json, .*empty has none"):
+        resolve(tmp_path / "empty", lines_uris[1:], tmp_path / "out")
+
+
+def test_another_evaluation_is_not_replaced(
+    model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
+    claim_place(inputs)
+    resolve(model_folder, lines_uris, tmp_path / "out")
+    with pytest.raises(InputError, match=r"lines.crops.validation: .* there, nothing now.*--out-uri"):
+        resolve(model_folder, lines_uris[:1], tmp_path / "out")
+    other = shutil.copytree(model_folder, tmp_path / "other")
+    write_tiny_model(other, ["다른 글"], seed=2)
+    with pytest.raises(InputError, match=r"model_sha256: \w{12}… there, \w{12}… now"):
+        resolve(other, lines_uris, tmp_path / "out")
+
+
+def test_an_unfinished_dataset_is_refused(
+    model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
+) -> None:
+    (Path(lines_uris[1]) / "manifest.json").unlink()
+    with pytest.raises(InputError, match=r"must be a complete dataset, .*crops has no manifest\.json"):
+        resolve(model_folder, lines_uris, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"split": "valid"}, "split must be one of train, validation, test, got 'valid'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"num_workers": 0}, "num_workers must be at least 1, got 0"),
+        ({"num_beams": 0}, "num_beams must be at least 1, got 0"),
+        ({"max_aspect": 0.5}, "max_aspect must be at least 1, got 0.5"),
+        ({"lines_uri": ()}, "lines_uri must name at least one dataset"),
+    ],
+)
+def test_a_flag_out_of_range_is_refused_by_its_name(flags: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        EvaluationConfig(**{"model_uri": "m", "lines_uri": ("l",), "out_uri": "o", **flags})  # type: ignore[arg-type]

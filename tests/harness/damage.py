@@ -1,0 +1,14 @@
+"""Damage done to the files of a dataset, for the tests of its audit."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ocr_ray.storage.location import Location
+
+
+def rewrite_rows(part: Location, rows: pa.Table) -> None:
+    """Write other rows into a part behind the footer that it has."""
+    footer = pq.read_metadata(part.path).metadata
+    with pq.ParquetWriter(part.path, rows.schema, store_schema=False) as writer:
+        writer.write_table(rows)
+        writer.add_key_value_metadata(footer)

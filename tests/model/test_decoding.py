@@ -1,0 +1,69 @@
+"""Our own loop of greedy generation, against transformers'."""
+
+import pytest
+import torch
+from builders.standin_model import IMAGE_SIZE, write_standin
+
+from ocr_ray.model.decoding import write_greedily
+from ocr_ray.model.load import OcrModel, load_model
+
+PAIRS = [("deit", "trocr"), ("vit", "roberta"), ("deit", "trocr-sinusoidal")]
+
+
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> OcrModel:
+    folder = tmp_path_factory.mktemp("model")
+    encoder, decoder = request.param
+    write_standin(folder, encoder=encoder, decoder=decoder)
+    return load_model(folder)
+
+
+def end_early(model: OcrModel, share: float) -> None:
+    """Make lines end after different numbers of tokens: whole groups of tokens end a line."""
+    vocabulary = model.network.config.decoder.vocab_size
+    first = model.network.config.eos_token_id
+    others = torch.randperm(vocabulary, generator=torch.Generator().manual_seed(0))
+    model.network.generation_config.eos_token_id = sorted(
+        {first, *others[: int(share * vocabulary)].tolist()}
+    )
+
+
+def test_the_tokens_are_those_of_transformers_own_greedy_search(model: OcrModel) -> None:
+    pixels = torch.rand(9, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(1))
+    lengths = set()
+    for share in (0.0, 0.3, 0.9):
+        end_early(model, share)
+        theirs = model.network.generate(pixels, do_sample=False, num_beams=1)
+        ours = write_greedily(model, pixels).tokens
+        assert torch.equal(ours, theirs)
+        lengths.add(ours.shape[1])
+    assert len(lengths) > 1
+
+
+def test_the_settings_of_the_checkpoint_hold(model: OcrModel) -> None:
+    generation = model.network.generation_config
+    pixels = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(2))
+    usual = write_greedily(model, pixels).tokens
+    generation.suppress_tokens = [int(usual[0, 1])]
+    generation.max_length = 7
+    theirs = model.network.generate(pixels, do_sample=False, num_beams=1)
+    ours = write_greedily(model, pixels).tokens
+    assert torch.equal(ours, theirs)
+    assert ours.shape[1] <= 7
+    assert ours[0, 1] != usual[0, 1]
+
+
+def test_confidence_is_the_mean_probability_of_a_lines_own_tokens(model: OcrModel) -> None:
+    pixels = torch.rand(4, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(3))
+    end_early(model, 0.5)
+    ends = torch.tensor(model.network.generation_config.eos_token_id)
+    together = write_greedily(model, pixels)
+    for row, confidence in zip(range(4), together.confidences, strict=True):
+        tokens = together.tokens[row, 1:]
+        stop = int(torch.isin(tokens, ends).int().argmax()) + 1 if torch.isin(tokens, ends).any() else None
+        with torch.inference_mode():
+            logits = model.network(
+                pixel_values=pixels[row : row + 1], decoder_input_ids=together.tokens[row : row + 1, :-1]
+            ).logits[0]
+        chosen = logits.softmax(-1).gather(-1, tokens[:, None])[:stop, 0]
+        assert float(confidence) == pytest.approx(chosen.mean().item(), rel=1e-4)

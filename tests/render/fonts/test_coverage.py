@@ -1,0 +1,75 @@
+import io
+
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+
+from ocr_ray.render.fonts.coverage import drawable_characters, shared_drawable
+from ocr_ray.render.fonts.find import Font
+
+BOX = ((100, 0), (100, 700), (400, 700), (400, 0))
+SHIFTED_BOX = tuple((x + 125, y) for x, y in BOX)  # 6 px at 48 px
+TRIANGLE = ((100, 0), (250, 700), (400, 0))
+BLANK = ()
+KS_X_1001 = [bytes([row, cell]).decode("euc_kr") for row in range(0xB0, 0xC9) for cell in range(0xA1, 0xFF)]
+
+
+def build_font(outlines: dict[str, tuple], *, notdef: tuple = BOX, mapped_to_notdef: str = "") -> Font:
+    """Return a font of one polygon a character."""
+    glyphs = {".notdef": notdef, **{f"g{ord(char)}": outline for char, outline in outlines.items()}}
+    builder = FontBuilder(1000)
+    builder.setupGlyphOrder(list(glyphs))
+    cmap = {ord(char): f"g{ord(char)}" for char in outlines}
+    builder.setupCharacterMap(cmap | dict.fromkeys(map(ord, mapped_to_notdef), ".notdef"))
+    builder.setupGlyf({name: draw_polygon(outline) for name, outline in glyphs.items()})
+    builder.setupHorizontalMetrics({name: (700, min([x for x, _ in o] or [0])) for name, o in glyphs.items()})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Polygons", "styleName": "Regular"})
+    builder.setupOS2()
+    builder.setupPost()
+    content = io.BytesIO()
+    builder.save(content)
+    return Font(name="polygons", file_name="polygons.ttf", content=content.getvalue())
+
+
+def draw_polygon(corners: tuple):
+    pen = TTGlyphPen(None)
+    if corners:
+        pen.moveTo(corners[0])
+        for corner in corners[1:]:
+            pen.lineTo(corner)
+        pen.closePath()
+    return pen.glyph()
+
+
+@pytest.mark.parametrize("notdef", [BOX, BLANK], ids=["box", "blank"])
+def test_a_character_is_drawable_if_it_leaves_its_own_ink(notdef: tuple) -> None:
+    font = build_font({"a": TRIANGLE, "d": BLANK}, notdef=notdef, mapped_to_notdef="b")
+    assert drawable_characters(font, "abcd") == {"a"}
+
+
+@pytest.mark.parametrize("copy", [BOX, SHIFTED_BOX], ids=["in place", "shifted"])
+def test_the_box_of_missing_characters_is_refused_unless_the_character_is_a_box(copy: tuple) -> None:
+    font = build_font({"a": TRIANGLE, "가": copy, "□": copy, "ㅁ": copy, "口": BLANK}, mapped_to_notdef="▯")
+    assert drawable_characters(font, "a가□ㅁ口▯") == set("a□ㅁ")
+
+
+def test_white_space_may_be_blank_but_no_box_and_not_missing() -> None:
+    font = build_font({"a": TRIANGLE, " ": BLANK, "\u3000": BOX, "\u200b": BLANK})
+    assert drawable_characters(font, "a \u3000\u200b\u00a0") == set("a ")
+
+
+def test_what_every_font_draws_is_shared_and_the_rest_is_listed_by_font() -> None:
+    full = build_font({"a": TRIANGLE, "b": TRIANGLE, "c": TRIANGLE})
+    some = Font(name="some", file_name="x", content=build_font({"c": TRIANGLE, "b": BLANK}).content)
+    assert shared_drawable([full, some], "cab") == (frozenset("c"), {"some": ["a", "b"]})
+    assert shared_drawable([full], "ab") == (frozenset("ab"), {})
+
+
+def test_the_fonts_here_draw_the_syllables_of_ks_x_1001_and_the_signs_of_arithmetic(fonts) -> None:
+    wanted = {
+        *KS_X_1001,
+        *"0123456789+-×÷=□()<>{}:%.,?!~·…°℃→○△☆①②③④⑤㉠㉡㉢㉣㉤㉥㉮㉯㉰㉱ㄱㄴㄷㄹㅁㅂ〈〉²³ ",
+    }
+    assert len(wanted) > len(KS_X_1001) == 2350
+    assert shared_drawable(fonts, wanted) == (wanted, {})

@@ -1,0 +1,137 @@
+import time
+from pathlib import Path
+
+import pytest
+
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import (
+    SUBMITTED,
+    copy_files,
+    exists,
+    list_files,
+    local_copy,
+    locate,
+    locate_model,
+    read_bytes,
+    read_json,
+    require_file,
+    require_folder,
+    told_if_slow,
+    write_bytes,
+    write_json,
+)
+
+
+@pytest.fixture(params=["local", "s3"])
+def place(request, tmp_path, bucket):
+    return locate(str(tmp_path / "a place") if request.param == "local" else f"{bucket}/storage/a place")
+
+
+def test_what_is_written_is_read_back(place) -> None:
+    write_bytes(place / "b/한글.bin", b"\x00\xff")
+    write_json(place / "a.json", {"글": [1, None]})
+    assert read_bytes(place / "b/한글.bin") == b"\x00\xff"
+    assert read_json(place / "a.json") == {"글": [1, None]}
+    assert list(list_files(place)) == ["a.json", "b/한글.bin"]
+    assert list_files(place)["b/한글.bin"] == 2
+    with local_copy(place) as folder:
+        assert (folder / "b/한글.bin").read_bytes() == b"\x00\xff"
+    copy_files(place, place / "copy", ["a.json"])
+    assert read_json(place / "copy/a.json") == {"글": [1, None]}
+
+
+def test_a_folder_that_is_not_there_is_named(place) -> None:
+    assert not exists(place / "nothing")
+    assert list_files(place / "nothing") == {}
+    with pytest.raises(InputError, match=r"--pages-uri must name an existing folder.*nothing"):
+        require_folder((place / "nothing").uri, "--pages-uri")
+
+
+def test_a_file_that_is_not_there_or_a_folder_is_named(place) -> None:
+    write_json(place / "in/report.json", {})
+    assert require_file((place / "in/report.json").uri, "--focus") == place / "in/report.json"
+    for name in ("nothing.json", "in"):
+        with pytest.raises(InputError, match=rf"--focus must name an existing file.*{name}"):
+            require_file((place / name).uri, "--focus")
+
+
+def test_a_local_uri_becomes_absolute(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate("runs/x/").uri == str(tmp_path / "runs/x")
+    assert locate(f"file://{tmp_path}/y").uri == str(tmp_path / "y")
+
+
+@pytest.mark.parametrize("uri", ["", "gs://bucket/x", "s3://", "http://host/x", "s3://bucket//x"])
+def test_another_uri_is_refused(uri: str) -> None:
+    with pytest.raises(InputError, match="URI must"):
+        locate(uri)
+
+
+def test_an_endpoint_without_a_scheme_is_refused(monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:9000")
+    with pytest.raises(InputError, match="AWS_ENDPOINT_URL must be http"):
+        locate("s3://bucket/x")
+
+
+def test_a_place_that_does_not_answer_is_named_meanwhile(tmp_path, caplog) -> None:
+    place, deadline = locate(str(tmp_path)), time.monotonic() + 60
+    with told_if_slow(place, after_s=0.01):
+        while not caplog.messages and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert caplog.messages == [f"{place} has not answered for 0 s"]
+    with told_if_slow(place, after_s=0.3):
+        pass
+    time.sleep(0.5)
+    assert len(caplog.messages) == 1
+
+
+def test_broken_json_is_named(tmp_path) -> None:
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(InputError, match=r"plan.json must hold JSON"):
+        read_json(locate(str(tmp_path / "plan.json")))
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path) -> None:
+    place = locate(str(tmp_path / "x.bin"))
+    write_bytes(place, b"old")
+    with pytest.raises(TypeError):
+        write_bytes(place, "not bytes")  # type: ignore[arg-type]
+    assert read_bytes(place) == b"old"
+
+
+@pytest.mark.parametrize("uri", ["lines", "./lines", "file://lines"])
+def test_a_relative_path_is_refused_in_a_submitted_job_alone(uri: str, monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert locate(uri).path == str(tmp_path / "lines")
+    monkeypatch.setenv(SUBMITTED, "{}")
+    with pytest.raises(InputError, match=r"must begin with / in a submitted job.*got '.*lines'"):
+        locate(uri)
+    assert locate(str(tmp_path)).path == str(tmp_path)
+    assert locate("~/lines").path == str(Path.home() / "lines")
+
+
+def test_a_model_of_the_hub_may_be_named_in_a_submitted_job(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models/best_ocr").mkdir(parents=True)
+    monkeypatch.setenv(SUBMITTED, "{}")
+    assert locate_model("team-lucid/trocr-small-korean") == "team-lucid/trocr-small-korean"
+    with pytest.raises(InputError, match="must begin with / in a submitted job"):
+        locate_model("models/best_ocr")
+
+
+@pytest.mark.parametrize(
+    "uri", ["s3://AKIAKEY:se/cret@bucket/key", "s3://user@bucket/key", "s3://AKIAKEY:secret@bucket"]
+)
+def test_a_uri_with_keys_in_it_is_refused_and_not_shown(uri: str) -> None:
+    with pytest.raises(InputError, match="must hold no keys") as refusal:
+        locate(uri)
+    assert "cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("endpoint", ["http://user:secret@127.0.0.1:9", "s3://us/er:secret@host"])
+def test_an_endpoint_with_a_password_is_refused_and_not_shown(endpoint: str, monkeypatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    with pytest.raises(InputError, match="must hold no user and password") as refusal:
+        locate("s3://bucket/key")
+    assert "secret" not in str(refusal.value)

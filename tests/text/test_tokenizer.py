@@ -1,0 +1,136 @@
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import copy_files, locate
+from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable, read_tokenizer
+
+TEXTS = ["삼각형의 넓이는 몇 cm²인가요?", "24-(3+5)×2 = 8", "1000000", "□ ÷ 4", "㉠ + ㉡", "쏀뷁"]
+
+
+def make_byte_level(*, prefix_space: bool = False) -> str:
+    """Return a byte-level BPE like RoBERTa's, with truncation and padding left switched on."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "<pad>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), trim_offsets=True)
+    tokenizer.enable_truncation(4)
+    tokenizer.enable_padding(length=64)
+    return tokenizer.to_str()
+
+
+def make_character_level(alphabet: str, *, unknown_is_special: bool) -> str:
+    """Return a tokenizer with one token for each character of the alphabet and one for all others."""
+    vocabulary = {"[UNK]": 0, **{char: number for number, char in enumerate(alphabet, 1)}}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    if unknown_is_special:
+        tokenizer.add_special_tokens(["[UNK]"])
+    return tokenizer.to_str()
+
+
+BYTE_LEVEL = make_byte_level()
+PREFIX_SPACE = make_byte_level(prefix_space=True)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_bytes_keep_every_text(text: str) -> None:
+    assert find_unencodable(BYTE_LEVEL, text) == frozenset()
+    assert find_changed(BYTE_LEVEL, [text]) == []
+
+
+@pytest.mark.parametrize("unknown_is_special", [True, False])
+@pytest.mark.parametrize("alphabet", ["나눗셈 1", "1 2", "x ", "[] "])
+def test_characters_outside_the_vocabulary_are_lost(alphabet: str, unknown_is_special: bool) -> None:
+    tokenizer = make_character_level(alphabet, unknown_is_special=unknown_is_special)
+    assert find_unencodable(tokenizer, alphabet + "뷁AU") == set("뷁AU")
+
+
+def test_texts_that_change_are_given_with_what_came_back() -> None:
+    tokenizer = make_character_level("가나 12+", unknown_is_special=True)
+    texts = ["가 1+2", "가÷나", "A", unicodedata.normalize("NFD", "가나")]
+    assert find_changed(tokenizer, texts) == [("가÷나", "가나"), ("A", "")]
+
+
+def test_only_one_space_at_the_start_may_be_added() -> None:
+    tokenizer = Tokenizer.from_str(PREFIX_SPACE)
+    assert tokenizer.decode(tokenizer.encode("1").ids) == " 1"
+    assert find_changed(PREFIX_SPACE, TEXTS) == []
+    spaced = Tokenizer.from_str(make_character_level("가나", unknown_is_special=True))
+    spaced.decoder = decoders.WordPiece()
+    assert find_changed(spaced.to_str(), ["가나"]) == [("가나", "가 나")]
+    assert find_unencodable(spaced.to_str(), "가나 ") == {" "}
+
+
+def test_tokens_are_counted_whole_with_the_special_ones() -> None:
+    tokenizer = Tokenizer.from_str(BYTE_LEVEL)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    texts = ["", *TEXTS * 500]  # several batches
+    assert count_tokens(BYTE_LEVEL, texts) == [len(tokenizer.encode(text).tokens) for text in texts]
+    assert count_tokens(BYTE_LEVEL, iter(["", "漢"])) == [2, 5]  # three bytes that were never joined
+
+
+def test_a_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(BYTE_LEVEL, encoding="utf-8")
+    assert read_tokenizer(str(tmp_path)) == BYTE_LEVEL
+
+
+@pytest.mark.slow
+def test_a_tokenizer_is_read_from_s3(bucket: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(BYTE_LEVEL, encoding="utf-8")
+    copy_files(locate(str(tmp_path)), locate(f"{bucket}/model"), ["tokenizer.json"])
+    assert read_tokenizer(f"{bucket}/model") == BYTE_LEVEL
+    with pytest.raises(InputError, match=r"with tokenizer\.json, s3://.*/nothing has none"):
+        read_tokenizer(f"{bucket}/nothing")
+
+
+def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"must be a Hugging Face folder with tokenizer\.json, .* has none"):
+        read_tokenizer(str(tmp_path))
+    for content in ("{", '"model"', "[]", "{}"):
+        (tmp_path / "tokenizer.json").write_text(content)
+        with pytest.raises(InputError, match="must be the JSON of a fast tokenizer"):
+            read_tokenizer(str(tmp_path))
+    with pytest.raises(InputError, match=r"an existing folder, s3://bucket/key or a hub id"):
+        read_tokenizer("./no/such/folder")
+
+
+def test_a_hub_id_that_the_hub_does_not_give_is_refused_without_loading_torch(tmp_path: Path) -> None:
+    """In a process of its own, because the library reads the variable that keeps it offline only once."""
+    program = (
+        "import sys\n"
+        "from ocr_ray.text.tokenizer import read_tokenizer\n"
+        "try: read_tokenizer('no-one/no-such-model')\n"
+        "except ValueError as error: print(error)\n"
+        "print('loaded:', *{'torch', 'transformers', 'ray'} & set(sys.modules))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wanted = (
+        "'no-one/no-such-model' is neither an existing folder nor a model of which the hub gives tokenizer"
+    )
+    assert run.stdout.startswith(wanted)
+    assert run.stdout.endswith("\nloaded:\n")

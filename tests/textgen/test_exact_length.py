@@ -1,0 +1,115 @@
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocr_ray.textgen.arithmetic import operations as productions
+from ocr_ray.textgen.exact_length import Bag, Chain, Way, choose
+
+
+def say(word: str, random: productions.Random) -> str:
+    return word
+
+
+def make_bag(shares: dict[str, float]) -> Bag:
+    return Bag(Way(len(word), share, partial(say, word)) for word, share in shares.items())
+
+
+SHARES = st.dictionaries(st.text("abc", min_size=1, max_size=6), st.floats(0.01, 5), min_size=1, max_size=5)
+
+
+def reach(widths: set[int], longest: int) -> set[int]:
+    """Return the lengths of one or more tokens of the widths with spaces between."""
+    reached = {width for width in widths if width <= longest}
+    while more := {a + 1 + b for a in reached for b in widths if a + 1 + b <= longest} - reached:
+        reached |= more
+    return reached
+
+
+def list_lines(shares: dict[str, float], length: int) -> Iterator[tuple[tuple[str, ...], float]]:
+    """Yield every line of exactly that length and how likely it is when its tokens are drawn freely."""
+    for word, share in shares.items():
+        if len(word) == length:
+            yield (word,), share
+        elif len(word) + 1 < length:
+            for rest, chance in list_lines(shares, length - len(word) - 1):
+                yield (word, *rest), share * chance
+
+
+@given(SHARES, st.integers(0, 40), st.integers())
+@settings(deadline=None)
+def test_a_chain_fills_every_length_that_its_tokens_can_make_and_no_other(
+    shares: dict[str, float], longest: int, seed: int
+) -> None:
+    chain = Chain([(make_bag(shares), 1)], longest)
+    assert chain.lengths == reach(set(map(len, shares)), longest)
+    for length in chain.lengths:
+        tokens = chain.draw(length, Random(seed).random)
+        assert set(tokens) <= shares.keys()
+        assert len(" ".join(tokens)) == length
+
+
+@given(SHARES, SHARES, SHARES, st.integers(0, 25), st.integers())
+@settings(deadline=None)
+def test_a_chain_of_chains_has_a_token_of_each_before_the_rest(
+    first: dict[str, float], second: dict[str, float], others: dict[str, float], longest: int, seed: int
+) -> None:
+    second = {word.upper(): share for word, share in second.items()}
+    rest = Chain([(make_bag(second), 1)], longest, Chain([(make_bag(others), 1)], longest))
+    chain = Chain([(make_bag(first), 1)], longest, rest)
+    more = {-1} | reach(set(map(len, others)), longest)
+    assert chain.lengths == {
+        total
+        for a in first
+        for b in second
+        for c in more
+        if (total := len(a) + 1 + len(b) + 1 + c) <= longest
+    }
+    for length in chain.lengths:
+        tokens = chain.draw(length, Random(seed).random)
+        assert len(" ".join(tokens)) == length
+        assert tokens[0] in first
+        assert tokens[1] in second
+        assert set(tokens[2:]) <= others.keys()
+
+
+def test_lines_are_as_frequent_as_when_misses_were_thrown_away() -> None:
+    shares = {"a": 0.5, "b": 0.1, "cc": 0.3, "dddd": 0.1}
+    chain = Chain([(make_bag(shares), 1)], 30)
+    random = Random(1).random
+    drawn = Counter(tuple(chain.draw(6, random)) for _ in range(20_000))
+    expected = dict(list_lines(shares, 6))
+    total = sum(expected.values())
+    assert drawn.keys() <= expected.keys()
+    for line, chance in expected.items():
+        wanted = 20_000 * chance / total
+        assert abs(drawn[line] - wanted) < 5 * wanted**0.5 + 1, line
+    assert chain.chance[6] == pytest.approx(total)
+
+
+def test_bags_of_a_chain_have_their_shares() -> None:
+    small, large = make_bag({"a": 3, "b": 1}), make_bag({"A": 0.1, "B": 0.1})
+    random = Random(2).random
+    tokens = Counter(Chain([(small, 0.8), (large, 0.2)], 20_001).draw(20_001, random))
+    assert tokens.total() == 10_001
+    assert [tokens[name] / 10_001 for name in "abAB"] == pytest.approx([0.6, 0.2, 0.1, 0.1], abs=0.02)
+
+
+def test_a_way_without_a_share_is_never_drawn() -> None:
+    bag = make_bag({"a": 0, "bb": 1})
+    assert bag.share_by_width == {2: 1}
+    assert Bag([]).share_by_width == {}
+    assert Chain([(bag, 1), (make_bag({"c": 1}), 0)], 5).lengths == {2, 5}
+
+
+@given(st.lists(st.floats(0.1, 1), min_size=1), st.floats(0, 1, exclude_max=True))
+def test_an_index_is_chosen_by_the_weight_that_its_place_falls_into(
+    weights: list[float], place: float
+) -> None:
+    cumulative = [sum(weights[: index + 1]) for index in range(len(weights))]
+    index = choose(cumulative, lambda: place)
+    assert cumulative[index] - weights[index] - 1e-9 <= place * cumulative[-1] <= cumulative[index] + 1e-9

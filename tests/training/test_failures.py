@@ -1,0 +1,191 @@
+"""Training runs that lose a worker, a node or their S3, or are asked to stop: the weights are the same."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+from harness.processes import find_tree, kill_tree, start_job, wait_for
+from moto.server import ThreadedMotoServer
+from ray.cluster_utils import Cluster
+from training.test_job import assert_same_weights, make_lines
+
+from ocr_ray.cluster.stop_signal import UNHEARD_S
+from ocr_ray.storage.location import exists, locate, read_bytes, write_json
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.job import SNAPSHOT, TrainJobConfig, describe_flags
+
+pytestmark = pytest.mark.soak
+
+START_S = 600
+"""Ray Train's workers import torch and transformers one after the other."""
+CONFIG = TrainConfig(epochs=3, batch_size=8, lr=5e-4, checkpoint_every_minutes=0.05)
+
+
+@pytest.fixture(scope="module")
+def lines_uri(fonts, tmp_path_factory) -> tuple[str, str]:
+    return make_lines(str(tmp_path_factory.mktemp("data")), fonts, num_lines=600)
+
+
+def plan(place: Path | str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
+    return TrainJobConfig(
+        lines_uri=lines_uri,
+        model="tiny",
+        run_name="run",
+        runs_uri=f"{place}/runs",
+        models_uri=f"{place}/models",
+        train=CONFIG,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lines_uri, tmp_path_factory) -> TrainJobConfig:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = plan(folder, lines_uri)
+    job = start_job("train_trocr", describe_flags(config), folder / "log")
+    assert job.wait(timeout=900) == 0, (folder / "log").read_text()
+    return config
+
+
+def has_checkpoint(config: TrainJobConfig) -> bool:
+    snapshot = locate(config.runs_uri) / config.run_name / SNAPSHOT
+    return exists(snapshot) and b'"checkpoint_' in read_bytes(snapshot)
+
+
+def find_trainers(pid: int) -> list[psutil.Process]:
+    """Return the Ray Train workers below a process."""
+    return [p for p in find_tree(pid) if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+def test_a_worker_killed_within_an_epoch_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> None:
+    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    job = start_job("train_trocr", describe_flags(config), log_path)
+    wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
+    time.sleep(1)
+    find_trainers(job.pid)[-1].kill()
+    assert job.wait(timeout=900) == 0, log_path.read_text()
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+
+
+def test_a_node_taken_away_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> None:
+    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    job = start_job("train_trocr", describe_flags(config), log_path, address=cluster.address)
+    try:
+        wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
+        time.sleep(1)
+        (node,) = cluster.worker_nodes
+        kill_tree(node.all_processes["raylet"][0].process.pid)
+        cluster.remove_node(node, allow_graceful=False)
+        cluster.add_node(num_cpus=1)
+        assert job.wait(timeout=900) == 0, log_path.read_text()
+    finally:
+        if job.poll() is None:
+            kill_tree(job.pid)
+        cluster.shutdown()
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+
+
+def test_a_run_asked_to_stop_saves_and_says_so_and_goes_on(undisturbed, lines_uri, tmp_path) -> None:
+    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    flags = describe_flags(replace(config, train=replace(CONFIG, checkpoint_every_minutes=0)))
+    job = start_job("train_trocr", flags, log_path)
+    wait_for(lambda: "epoch 1 of" in log_path.read_text(), job, log_path, timeout_s=START_S)
+    os.kill(job.pid, signal.SIGTERM)
+    assert job.wait(timeout=120) == 1
+    assert "was asked to stop; run the same command to go on" in log_path.read_text()
+    assert has_checkpoint(config)
+    again = start_job("train_trocr", flags, log_path)
+    assert again.wait(timeout=900) == 0, log_path.read_text()
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+
+
+def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
+    """The autoscaler's file promises a node that never comes."""
+    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    nodes = {"worker": {"resources": {"CPU": 1}, "max_workers": 2}}
+    write_json(
+        locate(str(tmp_path)) / "ray_bootstrap_config.yaml", {"available_node_types": nodes, "max_workers": 2}
+    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    job = start_job(
+        "train_trocr",
+        describe_flags(config),
+        log_path,
+        address=cluster.address,
+        environment={
+            "HOME": str(tmp_path),
+            "RAY_AUTH_TOKEN_PATH": str(Path("~/.ray/auth_token").expanduser()),
+        },
+    )
+    try:
+        wait_for(lambda: "global batch" in log_path.read_text(), job, log_path, timeout_s=START_S)
+        time.sleep(10)
+        os.kill(job.pid, signal.SIGTERM)
+        assert job.wait(timeout=UNHEARD_S + 60) == 1
+    finally:
+        if job.poll() is None:
+            kill_tree(job.pid)
+        cluster.shutdown()
+    assert "stopped; what is done stays: run the same command to go on" in log_path.read_text()
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator["Refusing"]:
+    server = Refusing()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+    for name, value in (
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_DEFAULT_REGION", "us-east-1"),
+        ("AWS_EC2_METADATA_DISABLED", "true"),
+    ):
+        monkeypatch.setenv(name, value)
+    yield server
+    server.stop()
+
+
+class Refusing:
+    """An S3 that can refuse every connection for a while, and keeps what it holds."""
+
+    def __init__(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self._server.start()
+        host, self._port = self._server.get_host_and_port()
+        self.endpoint = f"http://{host}:{self._port}"
+
+    def refuse(self, seconds: float) -> None:
+        self._server.stop()
+        time.sleep(seconds)
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
+        self._server.start()
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+def test_an_s3_that_refuses_every_call_for_a_minute_leaves_no_trace(
+    undisturbed, server, fonts, tmp_path
+) -> None:
+    import boto3
+
+    boto3.client("s3").create_bucket(Bucket="road")
+    lines_uri = make_lines("s3://road", fonts, num_lines=600)
+    config, log_path = plan("s3://road", lines_uri), tmp_path / "log"
+    job = start_job("train_trocr", describe_flags(config), log_path)
+    try:
+        wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
+        refusing = threading.Thread(target=server.refuse, args=(60.0,))
+        refusing.start()
+        refusing.join()
+        assert job.wait(timeout=900) == 0, log_path.read_text()
+    finally:
+        if job.poll() is None:
+            kill_tree(job.pid)
+    assert_same_weights(config.models_uri, undisturbed.models_uri)

@@ -1,0 +1,250 @@
+"""Training over two workers, on S3: what it leaves behind, what it refuses, and killed: the same weights."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+from transformers import AutoTokenizer, VisionEncoderDecoderModel
+
+from ocr_ray.errors import InputError
+from ocr_ray.evaluation.job import EvaluationConfig, evaluate_lines
+from ocr_ray.evaluation.predictions import read_predictions
+from ocr_ray.pages.crop_job import CropConfig, crop_pages
+from ocr_ray.pages.synthetic.pages import write_pages
+from ocr_ray.render.job import RenderConfig, render_lines
+from ocr_ray.storage.location import exists, list_files, local_copy, locate, read_bytes, read_json
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.job import SNAPSHOT, TrainJobConfig, parse_shares, train_trocr
+
+slow = pytest.mark.slow
+EPOCHS = 2
+
+
+def make_lines(place: str, fonts, num_lines: int = 45) -> tuple[str, str]:
+    """Render and crop a little of both kinds; the same wherever `place` is."""
+    names = tuple(font.name for font in fonts)
+    share = 9 / num_lines
+    render_lines(
+        RenderConfig(out_uri=f"{place}/lines", num_lines=num_lines, fonts=names, validation_share=share)
+    )
+    write_pages(locate(f"{place}/pages"), num_pages=8, seed=1, font_bytes=fonts[0].content)
+    crop_pages(CropConfig(pages_uri=f"{place}/pages", out_uri=f"{place}/crops", validation_share=0.4))
+    return f"{place}/lines", f"{place}/crops"
+
+
+def plan(place: str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
+    return TrainJobConfig(
+        lines_uri=lines_uri,
+        model="tiny",
+        run_name="run",
+        runs_uri=f"{place}/runs",
+        models_uri=f"{place}/models",
+        train=TrainConfig(epochs=EPOCHS, batch_size=8, lr=5e-4),
+    )
+
+
+@pytest.fixture(scope="module")
+def lines_uri(ray_session, fonts, bucket) -> tuple[str, str]:
+    return make_lines(f"{bucket}/undisturbed", fonts)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(lines_uri, bucket) -> TrainJobConfig:
+    """A run that nothing interrupts."""
+    config = plan(f"{bucket}/undisturbed", lines_uri)
+    summary = train_trocr(config)
+    assert summary["trained"]
+    return config
+
+
+def read_weights(models_uri: str, name: str = "trained_ocr") -> dict[str, torch.Tensor]:
+    with local_copy(locate(models_uri) / name) as folder:
+        return load_file(folder / "model.safetensors")
+
+
+def assert_same_weights(models_uri: str, other_uri: str) -> None:
+    for name in ("best_ocr", "trained_ocr"):
+        own, other = read_weights(models_uri, name), read_weights(other_uri, name)
+        assert own.keys() == other.keys()
+        assert all(torch.equal(own[key], other[key]) for key in own)
+
+
+@slow
+def test_the_models_load_and_say_how_they_were_made(undisturbed) -> None:
+    for name in ("best_ocr", "trained_ocr"):
+        with local_copy(locate(undisturbed.models_uri) / name) as folder:
+            model = VisionEncoderDecoderModel.from_pretrained(folder)
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            metrics = json.loads((folder / "metrics.json").read_text())
+            with local_copy(locate(undisturbed.runs_uri) / "run/tiny_model") as source:
+                for file in ("tokenizer.json", "preprocessor_config.json", "vocab.json", "merges.txt"):
+                    assert (folder / file).read_bytes() == (source / file).read_bytes()
+        assert model.generation_config.no_repeat_ngram_size == 0
+        text = "□ × 7 = 1000, 3㎝"
+        assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
+        assert [record["epoch"] for record in metrics["history"]] == [
+            *range(1, metrics["metrics"]["epoch"] + 1)
+        ]
+        assert (metrics["base_model"], metrics["label_column"]) == ("tiny", "text")
+        assert {"lines/validation_cer", "crops/validation_wer", "validation_loss_page"} <= metrics[
+            "metrics"
+        ].keys()
+
+
+@slow
+def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
+    run = locate(undisturbed.runs_uri) / "run"
+    best = read_json(locate(undisturbed.models_uri) / "best_ocr/metrics.json")["metrics"]
+    assert best["validation_loss"] == best["score"] == best["best_score"]
+    kept = {path.split("/")[0] for path in list_files(run) if re.match(r"checkpoint_.*-.*-.*/", path)}
+    assert len(kept) == (1 if best["epoch"] == EPOCHS else 2)
+
+
+@slow
+def test_what_ray_train_starts_asks_this_ray_what_lives(undisturbed) -> None:
+    """And not the last that `ray start` began on the machine, which may be gone."""
+    states = ray.get_actor("train_v2_state_actor", namespace="_train_state_actor")
+    address = ray.get(states.__ray_call__.remote(lambda _: os.environ.get("RAY_ADDRESS")))
+    assert address == ray.get_runtime_context().gcs_address
+    assert "RAY_ADDRESS" not in os.environ
+
+
+@slow
+def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed, tmp_path) -> None:
+    elsewhere = replace(undisturbed, models_uri=str(tmp_path / "models"))
+    for _ in range(2):
+        assert train_trocr(elsewhere)["trained"] is False
+        assert_same_weights(elsewhere.models_uri, undisturbed.models_uri)
+    for name in ("metrics.json", "model.safetensors"):
+        lost = locate(undisturbed.models_uri) / "trained_ocr" / name
+        before = read_bytes(lost)
+        lost.filesystem.delete_file(lost.path)
+        assert train_trocr(undisturbed)["trained"] is False
+        assert read_bytes(lost) == before
+
+
+@slow
+def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"lr: 0.0005 there, 0.1 now.*choose another --run-name"):
+        train_trocr(replace(undisturbed, train=replace(undisturbed.train, lr=0.1)))
+    with pytest.raises(InputError, match=r"global_batch_size: 16 there, 32 now"):
+        train_trocr(replace(undisturbed, num_workers=4))
+    with pytest.raises(InputError, match=r"--fresh needs a new --run-name, .*/run was begun"):
+        train_trocr(replace(undisturbed, fresh=True))
+    with pytest.raises(InputError, match=r"--precision fp16 needs a GPU"):
+        train_trocr(replace(undisturbed, train=replace(undisturbed.train, precision="fp16")))
+    with pytest.raises(InputError, match=r"run: .* choose another --models-uri"):
+        train_trocr(replace(undisturbed, runs_uri=str(tmp_path / "runs")))
+    with pytest.raises(InputError, match=r"lines.crops.train: \w{12}… there, nothing now"):
+        train_trocr(replace(undisturbed, lines_uri=undisturbed.lines_uri[:1]))
+    no_model = replace(undisturbed, model=str(tmp_path), run_name="other", models_uri=str(tmp_path / "m"))
+    with pytest.raises(InputError, match=r"must be a Hugging Face folder"):
+        train_trocr(no_model)
+
+
+def kill_after_first_checkpoint(config: TrainJobConfig, log_path: Path) -> None:
+    """Start the job as a user would and kill it and all its processes when Ray lists its first checkpoint."""
+    flags = {
+        "--model": config.model,
+        "--run-name": config.run_name,
+        "--runs-uri": config.runs_uri,
+        "--models-uri": config.models_uri,
+        "--epochs": config.train.epochs,
+        "--batch-size": config.train.batch_size,
+        "--lr": config.train.lr,
+    }
+    command = [sys.executable, "-m", "jobs.train_trocr", "--lines-uri", *config.lines_uri]
+    command += [str(word) for flag in flags.items() for word in flag]
+    snapshot = locate(config.runs_uri) / config.run_name / SNAPSHOT
+    with log_path.open("w") as log:
+        driver = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | {"RAY_ADDRESS": ""})
+        while not (exists(snapshot) and b'"checkpoint_' in read_bytes(snapshot)):
+            assert driver.poll() is None, log_path.read_text()
+            time.sleep(0.05)
+        for process in [*psutil.Process(driver.pid).children(recursive=True), driver]:
+            process.kill()
+        driver.wait()
+
+
+@pytest.mark.soak
+def test_a_run_on_s3_that_was_killed_goes_on_to_the_same_weights(
+    undisturbed, fonts, bucket, tmp_path
+) -> None:
+    """Lines are the same wherever they lie, so the weights of those on a disk must be those on S3."""
+    place = f"{bucket}/killed"
+    config = plan(place, make_lines(str(tmp_path), fonts))
+    kill_after_first_checkpoint(config, tmp_path / "log")
+    assert not exists(locate(config.models_uri) / "trained_ocr")
+    assert train_trocr(config)["trained"]
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+    summary = evaluate_lines(
+        EvaluationConfig(
+            model_uri=f"{config.models_uri}/best_ocr",
+            lines_uri=config.lines_uri,
+            out_uri=f"{place}/evaluation",
+        )
+    )
+    report = read_json(locate(summary["report"]))
+    out = locate(f"{place}/evaluation")
+    parts = list(list_files(out / "predictions"))
+    assert parts == ["part-00000.parquet", "part-00001.parquet"]
+    rows = [table.num_rows for table in read_predictions(out, [f"predictions/{part}" for part in parts])]
+    assert rows == [report["by_dataset"][name]["lines"] for name in ("lines", "crops")]
+    assert summary["lines"] == sum(rows) == sum(entry["lines"] for entry in report["by_source"].values()) > 9
+    best = read_json(locate(config.models_uri) / "best_ocr/metrics.json")["metrics"]
+    # Validation cuts what runs on at twice the label's tokens, evaluation at the model's own limit.
+    assert report["overall"]["cer"] >= best["validation_cer"]
+
+
+def test_shares_are_those_of_the_datasets_named_and_sum_to_one(tmp_path) -> None:
+    places = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
+    mix = (f"{tmp_path}/crops=3", f"{tmp_path}/lines=1")
+    assert parse_shares(mix, places) == {"lines": 0.25, "crops": 0.75}
+    assert parse_shares((), places) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lines=0.4"], "must name each of --lines-uri, crops is missing"),
+        (["lines=0.4", "lines=0.6"], "URI=SHARE for each of --lines-uri once.*lines=0.6"),
+        (["lines=0.4", "crops=0"], "share above 0, got .*crops=0"),
+        (["lines=0.4", "crops=nan"], "share above 0, got .*crops=nan"),
+        (["lines=0.4", "crops"], "URI=SHARE"),
+        (["lines=0.4", "pages=1"], "URI=SHARE"),
+    ],
+)
+def test_shares_of_other_datasets_are_refused(words: list[str], message: str, tmp_path) -> None:
+    places = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
+    with pytest.raises(InputError, match=message):
+        parse_shares([f"{tmp_path}/{word}" for word in words], places)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_workers", 0), ("keep_checkpoints", 0), ("max_failures", -1), ("lines_uri", ())]
+)
+def test_a_job_that_cannot_be_is_refused(field: str, value: object) -> None:
+    fields = {"lines_uri": ("x",), "models_uri": "y", "run_name": "z"} | {field: value}
+    with pytest.raises(ValueError, match=f"{field} must"):
+        TrainJobConfig(**fields)
+
+
+def test_workers_that_cannot_share_the_global_batch_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"multiple of 48, which is batch_size 16 x 3 workers, got 64"):
+        TrainJobConfig(
+            lines_uri=("x",),
+            models_uri="y",
+            run_name="z",
+            num_workers=3,
+            train=TrainConfig(global_batch_size=64),
+        )

@@ -1,0 +1,263 @@
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from builders.training_data import (
+    CONFIG,
+    data_of,
+    make_lines,
+    make_texts,
+    make_tiny_model,
+    weights_of,
+    write_split,
+)
+from harness.gradients_of_rank import save_gradients
+from harness.keeper import Keeper
+from harness.ranks import run_ranks
+
+from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.model.load import OcrModel, load_model
+from ocr_ray.model.pixels import to_pixel_values
+from ocr_ray.model.precision import make_optimizer, make_scaler
+from ocr_ray.model.tiny import write_tiny_model
+from ocr_ray.storage.location import locate
+from ocr_ray.training.checkpoint import Training, TrainState
+from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.feed.batches import Feed
+from ocr_ray.training.feed.row_groups import LineDataset, open_split
+from ocr_ray.training.loop import train
+from ocr_ray.training.losses import line_losses
+from ocr_ray.training.steps import compute_gradients, make_blank_batch
+from ocr_ray.training.validation import choose_generated, validate
+
+torch.set_num_threads(1)
+
+
+def make_training(ocr: OcrModel) -> Training:
+    optimizer = make_optimizer(ocr.network.parameters(), lr=1e-3)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    return Training(
+        ocr=ocr, optimizer=optimizer, scheduler=scheduler, scaler=make_scaler("fp32", torch.device("cpu"))
+    )
+
+
+def test_validation_comes_within_an_epoch_too(short: LineDataset, model_folder: Path) -> None:
+    keeper = Keeper()
+    config = replace(CONFIG, epochs=2, batch_size=2, validate_every_lines=4)
+    state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
+    assert [m["lines"] for m in keeper.validations] == [4, 8, 10, 14, 18, 20]
+    assert [record["lines"] for record in state.history if record["kind"] == "train"] == [*range(2, 21, 2)]
+    assert state.best_score == min(m["score"] for m in keeper.validations)
+
+
+def test_adding_up_batches_gives_the_weights_of_a_greater_batch(
+    short: LineDataset, model_folder: Path
+) -> None:
+    """Without dropout, whose masks depend on the batch."""
+    trained = []
+    for batch_size in (1, 2, 5):
+        ocr = make_tiny_model(model_folder)
+        for module in ocr.network.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        config = replace(CONFIG, epochs=1, batch_size=batch_size, global_batch_size=10, lr=1e-4)
+        train(ocr, data_of(short), config, hooks=Keeper().hooks)
+        trained.append(weights_of(ocr))
+    for name, value in trained[0].items():
+        for other in trained[1:]:
+            torch.testing.assert_close(other[name], value, rtol=1e-4, atol=2e-5)
+
+
+def test_warming_up_scales_the_first_steps(short: LineDataset, model_folder: Path) -> None:
+    """Adam's first step moves every weight by the learning rate, whatever the gradient."""
+    moved = []
+    for warmup_steps in (0, 10):
+        ocr = make_tiny_model(model_folder)
+        before = {name: value.clone() for name, value in weights_of(ocr).items()}
+        config = replace(CONFIG, epochs=1, batch_size=10, warmup_steps=warmup_steps)
+        train(ocr, data_of(short), config, hooks=Keeper().hooks)
+        name = "decoder.lm_head.bias"
+        moved.append(float((weights_of(ocr)[name] - before[name]).abs().max()))
+    assert moved == pytest.approx([CONFIG.lr, CONFIG.lr / 10], rel=1e-3)
+
+
+def test_every_epoch_reports_finite_numbers_and_a_checkpoint(
+    tmp_path: Path, short: LineDataset, model_folder: Path
+) -> None:
+    keeper = Keeper(tmp_path / "kept")
+    pages = make_lines(make_texts(2, seed=8), source="page")
+    write_split(tmp_path / "pages", "train", pages)
+    write_split(tmp_path / "pages", "validation", pages)
+    datasets = [short, LineDataset(name="pages", place=locate(str(tmp_path / "pages")))]
+    state = train(
+        make_tiny_model(model_folder), data_of(*datasets), replace(CONFIG, epochs=2), hooks=keeper.hooks
+    )
+    assert [metrics["epoch"] for metrics in keeper.metrics] == [1, 2]
+    for metrics in keeper.metrics:
+        assert metrics.pop("kind") == "validation"
+        assert all(type(value) in (int, float) and math.isfinite(value) for value in metrics.values())
+        assert metrics["validation_loss"] == metrics["pages/validation_loss_all"]
+        assert metrics["validation_loss_all"] != metrics["validation_loss"]
+        assert metrics["validation_generated_lines"] == 4
+        assert {"train_loss", "lr", "is_best", "validation_cer", "lines/validation_cer"} <= set(metrics)
+        assert {"pages/validation_wer", "pages/validation_character_accuracy"} <= set(metrics)
+    assert state.best_score == min(metrics["validation_loss"] for metrics in keeper.metrics)
+    json.dumps(state.history)
+    assert state.global_step == 2 * 3
+
+
+def test_selecting_on_all_lines_takes_the_loss_over_all(
+    tmp_path: Path, short: LineDataset, model_folder: Path
+) -> None:
+    keeper = Keeper(tmp_path)
+    config = replace(CONFIG, epochs=1, select_on="all")
+    train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
+    [metrics] = keeper.metrics
+    assert metrics["validation_loss"] == metrics["validation_loss_all"]
+
+
+def test_the_learning_rate_falls_after_an_epoch_that_was_not_better(
+    tmp_path: Path, short: LineDataset, model_folder: Path
+) -> None:
+    keeper = Keeper(tmp_path)
+    # So small that no epoch is better by the scheduler's 0.01 %, yet above the 1e-8 by which it must change.
+    config = TrainConfig(epochs=3, batch_size=16, lr=1.2e-8, lr_factor=0.1, max_generated_lines=1)
+    train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
+    assert [metrics["lr"] for metrics in keeper.metrics] == pytest.approx([1.2e-8, 1.2e-8, 1.2e-9])
+
+
+def test_the_validation_loss_is_that_of_transformers(dataset: LineDataset, model_folder: Path) -> None:
+    ocr = make_tiny_model(model_folder)
+    feed = Feed(splits=(open_split("lines", dataset.place / "validation"),), ocr=ocr, batch_size=3)
+    [step] = feed.steps(None)
+    [batch] = step.batches
+    pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
+    with torch.no_grad():
+        expected = ocr.network(pixel_values=pixel_values, labels=batch.labels).loss.item()
+        losses = line_losses(ocr.network, pixel_values, batch.labels)
+    assert float(losses.sum()) / batch.num_tokens == pytest.approx(expected, rel=1e-6)
+    sums = validate(ocr, [replace(feed, batch_size=2)], CONFIG)[0]["lines"]
+    assert sums.to_metrics()["validation_loss_all"] == pytest.approx(expected, rel=1e-6)
+
+
+WORDS = re.findall(
+    r"\w+",
+    """river apple desk seven paper train window orange mountain clock violin bread garden silver pencil ocean
+    market lamp bridge tiger cloud school button winter engine carpet ladder spoon forest mirror candle
+    rocket""",
+)
+
+
+@pytest.mark.slow
+def test_the_loop_overfits_32_lines(tmp_path: Path) -> None:
+    texts = [f"{word} {WORDS[(7 * i + 3) % 32]} {i + 10}" for i, word in enumerate(WORDS)]
+    lines = make_lines(texts)
+    # Sixteen copies of the lines: an epoch of 64 steps is validated once.
+    write_split(tmp_path / "lines", "train", 16 * lines, rows_per_group=256, rows_per_part=4096)
+    write_split(tmp_path / "lines", "validation", lines)
+    write_tiny_model(tmp_path / "model", 4 * texts, 0)
+    keeper = Keeper(tmp_path / "kept")
+    dataset = LineDataset(name="lines", place=locate(str(tmp_path / "lines")))
+    config = TrainConfig(epochs=2, batch_size=8, lr=1e-3)
+    train(load_model(tmp_path / "model"), data_of(dataset), config, hooks=keeper.hooks)
+    assert keeper.metrics[0]["validation_cer"] > 0.5
+    assert keeper.metrics[-1]["validation_cer"] < 0.05
+    assert keeper.metrics[-1]["validation_exact_match"] > 0.9
+
+
+@pytest.mark.slow
+def test_37_lines_on_two_ranks_give_the_gradients_of_one(
+    tmp_path: Path, dataset: LineDataset, model_folder: Path
+) -> None:
+    """Batch size 19: the ranks have 19 and 18 lines; 6: after three steps the second rank has none left."""
+    exit_codes = run_ranks(save_gradients, model_folder, dataset.place, tmp_path, (19, 6), world_size=2)
+    assert exit_codes == [0, 0]
+    ocr = make_tiny_model(model_folder)
+    split = open_split("lines", dataset.place / "train")
+    for batch_size in (19, 6):
+        steps = list(Feed(splits=(split,), ocr=ocr, batch_size=2 * batch_size).steps(0))
+        training = make_training(ocr)
+        for step in {0, len(steps) - 1}:
+            compute_gradients(
+                ocr.network, training, steps[step], blank=make_blank_batch(ocr), config=TrainConfig()
+            )
+            gradients = torch.load(tmp_path / f"gradients-{batch_size}-{step}.pt", weights_only=True)
+            for name, parameter in ocr.network.named_parameters():
+                if parameter.grad is not None:
+                    torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_the_generated_lines_are_evenly_spaced_and_always_the_same() -> None:
+    assert choose_generated(10, 3) == {0, 3, 6}
+    assert choose_generated(3, 10) == {0, 1, 2}
+    assert choose_generated(0, 10) == frozenset()
+    chosen = choose_generated(1_000_003, 2000)
+    assert len(chosen) == 2000
+    assert max(chosen) > 999_000
+
+
+@pytest.mark.parametrize(("batch_size", "world_size"), [(1, 1), (3, 2)])
+def test_the_lines_generated_do_not_depend_on_batches_or_ranks(
+    short: LineDataset, model_folder: Path, batch_size: int, world_size: int
+) -> None:
+    ocr = make_tiny_model(model_folder)
+    split = open_split("lines", short.place / "train")
+
+    def count(size: int, ranks: int) -> list[float]:
+        feeds = [
+            Feed(splits=(split,), ocr=ocr, batch_size=size, rank=r, world_size=ranks) for r in range(ranks)
+        ]
+        config = replace(CONFIG, max_generated_lines=4)
+        totals = [validate(ocr, [feed], config)[0]["lines"] for feed in feeds]
+        return [sum(values) for values in zip(*(total.to_list() for total in totals), strict=True)]
+
+    assert count(batch_size, world_size) == pytest.approx(count(5, 1), rel=1e-6)
+
+
+def test_a_dataset_without_validation_lines_is_left_out_of_the_metrics(
+    tmp_path: Path, short: LineDataset, model_folder: Path
+) -> None:
+    write_split(tmp_path / "words", "train", make_lines(make_texts(2)))
+    words = LineDataset(name="words", place=locate(str(tmp_path / "words")))
+    keeper = Keeper(tmp_path / "kept")
+    train(make_tiny_model(model_folder), data_of(short, words), replace(CONFIG, epochs=1), hooks=keeper.hooks)
+    assert not [name for name in keeper.metrics[0] if name.startswith("words/")]
+    with pytest.raises(InputError, match="validation split must have at least one line"):
+        train(make_tiny_model(model_folder), data_of(words), CONFIG, hooks=keeper.hooks)
+    with pytest.raises(InputError, match="must have different names, got words, words"):
+        train(make_tiny_model(model_folder), data_of(words, words), CONFIG, hooks=keeper.hooks)
+
+
+def test_a_run_that_diverges_fails(short: LineDataset, model_folder: Path) -> None:
+    ocr = make_tiny_model(model_folder)
+    with torch.no_grad():
+        ocr.network.decoder.lm_head.bias.fill_(math.inf)
+    with pytest.raises(ProductionError, match="training loss must be finite"):
+        train(ocr, data_of(short), replace(CONFIG, epochs=1), hooks=Keeper().hooks)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("batch_size", 0),
+        ("max_generated_lines", 0),
+        ("lr", 0.0),
+        ("lr_patience", -1),
+        ("lr_factor", 1.0),
+        ("seed", -1),
+        ("label_column", "font"),
+        ("select_on", "words"),
+    ],
+)
+def test_a_config_that_cannot_be_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be .*, got"):
+        TrainConfig(**{field: value})  # type: ignore[arg-type]
+
+
+def test_a_new_state_has_done_nothing() -> None:
+    assert TrainState() == TrainState(epoch=0, lines_done=0, global_step=0, best_score=None, history=[])
