@@ -19,8 +19,9 @@ import numpy as np
 from PIL import Image
 
 from ocr_ray.dataset.images import SQUARE_SIZE_PX
-from ocr_ray.pages.crop import CropStyle, crop_page, encode_line, open_page
+from ocr_ray.pages.crop import CropStyle, crop_page
 from ocr_ray.pages.labels.read import PageLabel, read_label
+from ocr_ray.pages.page_image import encode_line, open_page
 from ocr_ray.pages.synthetic.pages import make_page
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 

@@ -28,9 +28,10 @@ from transformers import AutoImageProcessor, AutoTokenizer, VisionEncoderDecoder
 from benchmarks.train_data import Size, draw_lines, print_case, print_note, write_dataset, write_model
 from ocr_ray.dataset.lines import TextLine
 from ocr_ray.evaluation.inputs import LinesPart
-from ocr_ray.evaluation.predict import Decoding, read_part
+from ocr_ray.evaluation.predict import read_part
 from ocr_ray.model.load import load_model
 from ocr_ray.model.precision import Precision, autocast
+from ocr_ray.model.read import Decoding
 
 NUM_MARKS = 8
 """Values of the encoder's first place by which lines are told apart."""

@@ -42,7 +42,8 @@ from PIL import Image
 from benchmarks.watching import Watch
 from ocr_ray.cluster.produce import Engine, produce
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
-from ocr_ray.dataset.parts import Plan, cut_parts, read_part_footer, write_part
+from ocr_ray.dataset.parts import read_part_footer, write_part
+from ocr_ray.dataset.plan import Plan, cut_parts
 from ocr_ray.render.job import RenderConfig, plan_rendering
 from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.storage.location import locate

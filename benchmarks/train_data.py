@@ -15,7 +15,8 @@ from transformers import DeiTConfig, RobertaConfig, VisionEncoderDecoderConfig, 
 
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import PartSpec, TextLine
-from ocr_ray.dataset.parts import cut_parts, write_part
+from ocr_ray.dataset.parts import write_part
+from ocr_ray.dataset.plan import cut_parts
 from ocr_ray.model.load import load_model
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.render import renderer as fast

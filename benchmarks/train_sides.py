@@ -42,8 +42,8 @@ from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.feed.batches import Feed, Step
 from ocr_ray.training.feed.row_groups import read_lines
 from ocr_ray.training.loop import Hooks, Metrics, train
-from ocr_ray.training.losses import line_losses
 from ocr_ray.training.setup import open_splits
+from ocr_ray.training.steps import line_losses
 
 LR = 5e-5
 

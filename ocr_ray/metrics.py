@@ -8,9 +8,9 @@ of signs, digits or Hangul.
 
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from operator import eq
-from typing import Self
+from typing import Any, Self
 
 import jiwer
 import numpy as np
@@ -257,3 +257,24 @@ def _count_by_alignment(
             size = max(chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx)
             counts[row, _KINDS[chunk.type]] += size
     return counts
+
+
+def describe_counts(counts: Sequence[int] | Counts) -> dict[str, Any]:
+    """Return an entry of the report from a row of `COLUMNS`: rates, and the counts they come from.
+
+    A rate over nothing is None, neither good nor bad.
+    """
+    errors = ErrorCounts.from_list(counts[:NUM_ERROR_COLUMNS])
+    details = LineCounts.from_list(counts[NUM_ERROR_COLUMNS:])
+    characters, words = errors.reference_characters, errors.reference_words
+    return {
+        "lines": errors.lines,
+        "cer": errors.cer if characters else None,
+        "wer": errors.wer if words else None,
+        "character_accuracy": errors.character_accuracy if characters else None,
+        "exact_match": divide(errors.exact, errors.lines),
+        "positional_accuracy": details.positional_accuracy,
+        "jamo_cer": details.jamo_cer,
+        "cer_without_spaces": details.cer_without_spaces,
+        "counts": {**asdict(errors), **asdict(details)},
+    }

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ocr_ray.cluster.session import ray_session
-from ocr_ray.dataset.parts import PLAN, check_claim
+from ocr_ray.dataset.plan import PLAN, check_claim
 from ocr_ray.evaluation.job import EvaluationConfig, evaluate_lines
 from ocr_ray.pages.crop_job import CropConfig, crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
@@ -14,8 +14,8 @@ from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts
 from ocr_ray.render.job import RenderConfig, render_lines
 from ocr_ray.storage.location import locate, write_json
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.inputs import TINY
 from ocr_ray.training.job import TrainJobConfig, train_trocr
+from ocr_ray.training.setup import TINY
 
 log = logging.getLogger(__name__)
 

@@ -35,20 +35,17 @@ ROOMS = {
 
 EXCEPTIONS = {
     ("evaluation/analysis/seen_words", "textgen/words"): "a word is what the corpus calls one",
-    ("pages/crop_job", "render/lines"): "",
-    ("pages/label_job", "render/lines"): "",
-    ("model/reader", "evaluation/predict"): "",
 }
 """Single imports that the list does not allow, and why they stay."""
 
 HEAVY = {
-    "cv2": "render pages",
-    "torch": "model training evaluation/predict",
+    "cv2": "render pages dataset/versions",
+    "torch": "model training",
     "transformers": "model training",
     "trdg": "render/trdg",
     "matplotlib": "training/tracking",
     "tensorboardX": "training/tracking",
-    "ray": "cluster aws */job pages/find_pages evaluation/predict training/worker",
+    "ray": "cluster aws */job evaluation/predict training/worker",
 }
 """The libraries that cost memory, time or system packages, and the rooms or modules that may import them."""
 

@@ -15,11 +15,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from ocr_ray.dataset.lines import TextLine, table_to_lines
-from ocr_ray.dataset.parts import MANIFEST, ROWS_PER_GROUP
-from ocr_ray.dataset.text_statistics import CLASSES, Balance, classify
+from ocr_ray.dataset.parts import ROWS_PER_GROUP
+from ocr_ray.dataset.plan import MANIFEST
+from ocr_ray.dataset.text_statistics import Balance
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, open_file, read_json
+from ocr_ray.text.characters import CLASSES, classify
 
 SPLIT = "train"
 MAX_LINES = 2_000

@@ -6,7 +6,7 @@ from typing import Any
 
 from ocr_ray.audit.inspect_part import PartClaim, Rules
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
-from ocr_ray.dataset.parts import MANIFEST, PLAN, Plan, cut_parts
+from ocr_ray.dataset.plan import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.pages.crop_job import cut_crop_parts
 from ocr_ray.render.job import RenderConfig, count_lines

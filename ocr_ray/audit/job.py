@@ -10,11 +10,10 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
+from functools import partial
 from itertools import accumulate
 from typing import Annotated, Any, NoReturn
 
-import ray
 import tyro
 
 from ocr_ray.audit.compare import compare_lines, format_comparison
@@ -23,11 +22,12 @@ from ocr_ray.audit.findings import Finding
 from ocr_ray.audit.inspect_part import PartClaim, PartReport, Rules, inspect_part
 from ocr_ray.audit.rerender import compare_rendered
 from ocr_ray.cli.flags import list_arguments, write_command
+from ocr_ray.cluster.map_tasks import map_tasks
 from ocr_ray.cluster.progress import Progress
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import SPLITS
 from ocr_ray.dataset.manifest import build_manifest
-from ocr_ray.dataset.parts import MANIFEST, PLAN, flatten
+from ocr_ray.dataset.plan import MANIFEST, PLAN, flatten
 from ocr_ray.dataset.text_statistics import Balance
 from ocr_ray.dataset.texts import require_lines
 from ocr_ray.errors import InputError, ProductionError
@@ -38,8 +38,6 @@ from ocr_ray.storage.location import Location, list_files, require_folder
 
 log = logging.getLogger(__name__)
 
-MAX_WAITING_PARTS = 1024
-"""Parts handed to Ray at once."""
 NUM_LISTED, NUM_LOGGED = 100, 20
 """Findings in the summary, and in the log."""
 
@@ -167,46 +165,29 @@ def _name_differing(there: Any, now: Any) -> list[str]:
 
 
 def _audit_parts(claims: Claims, config: AuditConfig, inputs: RenderInputs | None) -> Iterator[PartReport]:
-    """Yield what was found in each part, as they are done; one task each."""
-    audit = ray.remote(_audit_part).options(num_cpus=1)
-    shared = [ray.put(inputs)] if inputs else []
+    """Yield what was found in each part, in order; one task each."""
     numbers = _draw_numbers(claims, config.rerender)
     progress = Progress(claims.place.name, num_parts=len(claims.parts), num_pending=len(claims.parts))
-    waiting = list(reversed(claims.parts))
-    running: list[ray.ObjectRef[PartReport]] = []
-    while waiting or running:
-        while waiting and len(running) < (config.num_cpus or MAX_WAITING_PARTS):
-            claim = waiting.pop()
-            some = numbers.get(claim.spec.path, [])
-            running.append(audit.remote(claims.place, claims.rules, claim, some, shared))
-        done, running = ray.wait(running)
-        for report in ray.get(done):
-            progress.add(report.stats)
-            yield report
+    audit = partial(_audit_part, place=claims.place, rules=claims.rules, inputs=inputs)
+    parts = ((claim, numbers.get(claim.spec.path, [])) for claim in claims.parts)
+    for report in map_tasks(audit, parts, num_cpus=config.num_cpus):
+        progress.add(report.stats)
+        yield report
 
 
 def _audit_part(
-    place: Location,
-    rules: Rules,
-    claim: PartClaim,
-    numbers: Collection[int],
-    shared: "list[ray.ObjectRef[RenderInputs]]",
+    part: tuple[PartClaim, Collection[int]], *, place: Location, rules: Rules, inputs: RenderInputs | None
 ) -> PartReport:
     """Inspect a part and make some of its lines again; all of them if its digest is wrong, to say which."""
+    claim, numbers = part
     report = inspect_part(place, claim, rules)
-    if shared and any(finding.reason == "wrong_digest" for finding in report.findings):
+    if inputs and any(finding.reason == "wrong_digest" for finding in report.findings):
         numbers = range(claim.spec.start, claim.spec.stop)
-    if not shared or not numbers:
+    if not inputs or not numbers:
         return report
-    maker = make_maker(_fetch_inputs(shared[0]))
+    maker = make_maker(inputs)
     findings, num_rerendered = compare_rendered(place, claim.spec, numbers, maker.make)
     return replace(report, findings=report.findings + findings, num_rerendered=num_rerendered)
-
-
-@lru_cache(maxsize=1)
-def _fetch_inputs(ref: "ray.ObjectRef[RenderInputs]") -> RenderInputs:
-    """Return what lines are rendered from; a worker process fetches it once."""
-    return ray.get(ref)
 
 
 def _draw_numbers(claims: Claims, count: int) -> dict[str, list[int]]:

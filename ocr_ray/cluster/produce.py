@@ -17,29 +17,17 @@ from typing import Any, Literal
 
 import ray
 import ray.data
-from ray.exceptions import RaySystemError
 
+from ocr_ray.cluster.capacity import find_limit
+from ocr_ray.cluster.map_tasks import fetch_shared
 from ocr_ray.cluster.progress import Progress, count_part
 from ocr_ray.cluster.session import own_errors
-from ocr_ray.cluster.stragglers import map_rows
 from ocr_ray.dataset.card import NUM_SHOWN_LINES, dataset_card
 from ocr_ray.dataset.contact_sheet import draw_contact_sheet
 from ocr_ray.dataset.lines import Manifest, PartSpec, PartStats, Row
 from ocr_ray.dataset.manifest import build_manifest
-from ocr_ray.dataset.parts import (
-    CARD,
-    MANIFEST,
-    PICTURE,
-    PLAN,
-    Plan,
-    find_done,
-    holds_plan,
-    read_part_footer,
-    read_random_lines,
-    rows_verify,
-    write_part,
-    write_plan,
-)
+from ocr_ray.dataset.parts import find_done, read_part_footer, read_random_lines, rows_verify, write_part
+from ocr_ray.dataset.plan import CARD, MANIFEST, PICTURE, PLAN, Plan, holds_plan, write_plan
 from ocr_ray.dataset.text_statistics import Balance
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, exists, list_files, write_bytes, write_json
@@ -142,31 +130,35 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
 def _run_parts(
     parts: list[PartSpec], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
 ) -> Iterator[tuple[PartStats, Balance, bool]]:
-    """Yield what is known of each part as it is done, and whether it was made."""
-    rows = [{"spec": json.dumps(asdict(part))} for part in parts]
-    made = (
-        _make_on_gpus(rows, make, engine)
-        if engine.num_gpus
-        else map_rows(rows, make, num_cpus=engine.num_cpus)
+    """Yield what is known of each part as it is done, and whether it was made.
+
+    As many tasks are handed to Ray at once as may ever run at once. So what waits for a CPU is what the
+    autoscaler sees: it grows a cluster without nodes to its limit in one step, and no demand is left when the
+    driver dies.
+    """
+    count = len(parts)
+    rows = ray.data.from_items(
+        [{"spec": json.dumps(asdict(part))} for part in parts], override_num_blocks=count
     )
-    for row in made:
-        yield PartStats.from_json(row["stats"]), Balance.from_json(row["balance"]), row["made"]
-
-
-def _make_on_gpus(
-    rows: list[dict[str, Any]], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
-) -> Iterator[dict[str, Any]]:
-    """Yield what is known of each part as it is done by workers that hold a GPU each."""
-    size = min(engine.num_gpus, engine.num_cpus or engine.num_gpus, len(rows))
-    pool = ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1)
-    dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-    yield from dataset.map(
-        _GpuWorker,  # type: ignore[arg-type]
-        fn_constructor_args=(make,),
-        compute=pool,
-        num_cpus=1,
-        num_gpus=1,
-    ).iter_rows()
+    if engine.num_gpus:
+        size = min(engine.num_gpus, engine.num_cpus or engine.num_gpus, count)
+        made = rows.map(
+            _GpuWorker,  # type: ignore[arg-type]
+            fn_constructor_args=(make,),
+            compute=ray.data.ActorPoolStrategy(size=size, max_tasks_in_flight_per_actor=1),
+            num_cpus=1,
+            num_gpus=1,
+        )
+    else:
+        size = min(count, engine.num_cpus or count, find_limit(use_gpu=False) or count)
+        made = rows.map(make, compute=ray.data.TaskPoolStrategy(size=size), num_cpus=1)
+        # With it, Ray Data hands on as many tasks as there were CPUs up to twenty seconds ago.
+        made.context.op_resource_reservation_enabled = False
+    # iter_rows would hold each row back until the next is ready.
+    tables: Iterable[Any] = made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    for table in tables:
+        for row in table.to_pylist():
+            yield PartStats.from_json(row["stats"]), Balance.from_json(row["balance"]), row["made"]
 
 
 class _GpuWorker:
@@ -206,35 +198,11 @@ def _make_row(
     made = found is None
     if found is None:
         started_s = time.monotonic()
-        make, shared = _fetch(inputs)
+        make, shared = fetch_shared(inputs)
         found = write_part(out, spec, config_sha256, make(shared, spec))
         count_part(out.name, found[0], time.monotonic() - started_s)
     stats, balance = found
     return {"stats": stats.to_json(), "balance": balance.to_json(), "made": made}
-
-
-_fetched: dict[str, Any] = {}
-
-
-def _fetch(ref: "ray.ObjectRef[Any]") -> Any:
-    """Return what was put in Ray's object store; a worker process fetches it once.
-
-    Raises:
-        ProductionError: this worker cannot load it. Ray's own error would be tried again for ever, since Ray
-            Data takes it for one of the machine.
-    """
-    if ref.hex() not in _fetched:
-        _fetched.clear()
-        try:
-            _fetched[ref.hex()] = ray.get(ref)
-        except RaySystemError as error:
-            if not isinstance(error.client_exc, Exception):
-                raise
-            raise ProductionError(
-                "workers must have the code and the packages of the driver, "
-                f"{socket.gethostname()} cannot load what parts are made from: {error.client_exc!r}"
-            ) from error
-    return _fetched[ref.hex()]
 
 
 def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> None:

@@ -5,27 +5,21 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import RayTaskError
-from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ocr_ray.cluster.capacity import list_nodes
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.storage.location import Location, exists, locate, read_json, write_bytes
+from ocr_ray.storage.location import Location, write_bytes
 
 log = logging.getLogger(__name__)
 
-BOOTSTRAP = "~/ray_bootstrap_config.yaml"
-"""JSON that `ray up` leaves on the head, where the drivers of `ray job submit` run: the nodes there may be.
-
-Ray itself tells a driver only of the nodes there are.
-"""
 
 ANSWER_SECONDS = 20
 
@@ -110,11 +104,6 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
 
 
-def is_joined() -> bool:
-    """Return whether jobs join a cluster, to which nodes may still come, instead of starting a Ray."""
-    return bool(os.environ.get("RAY_ADDRESS"))
-
-
 def check_places(*, reads: Iterable[Location], writes: Iterable[Location]) -> None:
     """Check that every node sees the same local folders; S3 is seen by all.
 
@@ -146,93 +135,6 @@ def _check_seen(place: Location, path: str, nodes: list[dict[str, Any]]) -> None
                 f"a local folder must be seen by every node of the cluster, {place} is not by "
                 f"{node['NodeManagerAddress']}; use s3:// or a shared disk"
             )
-
-
-def list_nodes() -> list[dict[str, Any]]:
-    """Return what Ray says of each node that is alive."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return [node for node in nodes if node["Alive"]]
-
-
-def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
-    """Return how many workers of one CPU each, and with `use_gpu` one GPU, are to be started.
-
-    None: as many as there can be, nodes included that the autoscaler has not started yet.
-
-    Raises:
-        InputError: there can never be as many, so that they would be waited for in vain.
-    """
-    kind = "GPU" if use_gpu else "CPU"
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    there = int(resources.get(kind, 0))
-    most = max(there, find_limit(use_gpu=use_gpu) or 0)
-    wanted = wanted or max(1, most)
-    if most < wanted:
-        raise InputError(
-            f"{wanted} workers need a {kind} each, there are {there} and can be no more than {most}; "
-            f"give fewer --num-workers{', leave --use-gpu out' * use_gpu}, "
-            "or raise max_workers of the cluster"
-        )
-    if there < wanted:
-        log.info("%d workers need a %s each, the cluster has %d and starts more", wanted, kind, there)
-    return wanted
-
-
-def find_limit(*, use_gpu: bool) -> int | None:
-    """Return `count_limit` of the cluster that jobs join; None where no autoscaler is known of."""
-    bootstrap = locate(BOOTSTRAP)
-    if not (is_joined() and exists(bootstrap)):
-        return None
-    return count_limit(read_json(bootstrap), use_gpu=use_gpu)
-
-
-def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
-    """Return how many workers of one CPU, or one CPU and one GPU, an autoscaler has nodes for.
-
-    Nodes with a GPU count for those alone that need it: Ray would start them for other work once there is
-    more of that than the other nodes hold.
-    """
-    places: list[int] = []
-    for node_type in cluster["available_node_types"].values():
-        cpus, gpus = (int(node_type["resources"].get(kind, 0)) for kind in ("CPU", "GPU"))
-        places += [min(cpus, gpus) if use_gpu else 0 if gpus else cpus] * node_type["max_workers"]
-    return sum(sorted(places, reverse=True)[: cluster["max_workers"]])
-
-
-def beside_driver() -> dict[str, Any]:
-    """Return the options of an actor that needs no CPU and lives as long as the driver's node.
-
-    Ray puts an actor without CPUs on any node, spot nodes too.
-    """
-    node_id = ray.get_runtime_context().get_node_id()
-    return {"num_cpus": 0, "scheduling_strategy": NodeAffinitySchedulingStrategy(node_id, soft=False)}
-
-
-@contextmanager
-def relayed_logs() -> Iterator[Queue]:
-    """Log here what workers log after `relay_logs` with the queue given; Ray would print all they print."""
-    queue = Queue(actor_options=beside_driver())
-    listener = QueueListener(queue, _Relay())
-    listener.start()
-    try:
-        yield queue
-    finally:
-        listener.stop()
-        queue.shutdown(force=True)
-
-
-def relay_logs(queue: Queue) -> None:
-    """Send what this process logs in the package, from INFO on, to where `relayed_logs` was entered."""
-    logger = logging.getLogger("ocr_ray")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(QueueHandler(queue))
-
-
-class _Relay(logging.Handler):
-    """Hands records on to the logger of their name in this process."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        logging.getLogger(record.name).handle(record)
 
 
 def _is_there(path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from ocr_ray.cluster.session import beside_driver
+from ocr_ray.cluster.capacity import beside_driver
 
 UNHEARD_S = 90
 """After it a signal that no worker has asked for ends the driver: there may be no worker yet."""

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from ocr_ray.dataset.lines import DIGEST_MODULUS, SPLITS, Manifest, PartStats
-from ocr_ray.dataset.parts import MANIFEST, Plan
+from ocr_ray.dataset.plan import MANIFEST, Plan
 from ocr_ray.dataset.text_statistics import Balance
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, checked, exists, list_files, read_json, require_folder

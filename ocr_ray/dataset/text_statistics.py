@@ -4,33 +4,16 @@ Counts add up, so the balance of a dataset is the same for any cut into parts, a
 """
 
 import json
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from ocr_ray.dataset.lines import TextLine
-from ocr_ray.text.hangul import KS_X_1001, is_hangul_syllable
+from ocr_ray.text.characters import CLASSES, classify
+from ocr_ray.text.hangul import KS_X_1001
 
 RARE_BELOW = 20
 """A character seen less often than this is named: a model hardly learns it."""
-CLASSES = ("hangul", "jamo", "digits", "latin", "operators", "punctuation", "symbols", "space")
-OPERATORS = frozenset("+-−×÷=<>≤≥≠±")
-
-
-def classify(char: str) -> str:
-    """Return which of `CLASSES` a character belongs to; what fits no other is a symbol: `①`, `□`, `℃`."""
-    if char.isspace():
-        return "space"
-    if is_hangul_syllable(char):
-        return "hangul"
-    if char in OPERATORS:
-        return "operators"
-    if char.isascii() and char.isalnum():
-        return "digits" if char.isdigit() else "latin"
-    if unicodedata.name(char, "").startswith("HANGUL"):
-        return "jamo"
-    return "punctuation" if char == "~" or unicodedata.category(char).startswith("P") else "symbols"
 
 
 @dataclass(slots=True)

@@ -4,14 +4,13 @@ import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.dataset.parts import MANIFEST, Plan
+from ocr_ray.dataset.plan import MANIFEST, Plan
 from ocr_ray.dataset.texts import iter_texts
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.context_dependence import SPLICED
@@ -21,9 +20,6 @@ from ocr_ray.evaluation.analysis.whole_problems import read_problems
 from ocr_ray.storage.location import Location, exists, list_files, locate, open_file, read_bytes, read_json
 
 log = logging.getLogger(__name__)
-
-METRICS = "metrics.json"
-LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,35 +65,6 @@ def find_parts(dataset: str, place: Location, split: str) -> list[LinesPart]:
             f"--lines-uri must hold a split {split!r}, found no .parquet files in {place / split}"
         )
     return [LinesPart(dataset=dataset, location=place / split / name) for name in names]
-
-
-def read_label_column(model_folder: Path) -> LabelColumn:
-    """Return the column that a model was trained on, after its metrics.json; `text` where it has none.
-
-    Raises:
-        InputError: metrics.json names another column.
-    """
-    metrics = read_metrics(model_folder)
-    for label_column in LABEL_COLUMNS:
-        if metrics.get("label_column", "text") == label_column:
-            return label_column
-    raise InputError(
-        f"label_column in {model_folder / METRICS} must be one of {', '.join(LABEL_COLUMNS)}, "
-        f"got {metrics['label_column']!r}"
-    )
-
-
-def read_metrics(model_folder: Path) -> dict[str, Any]:
-    """Return what a model's metrics.json says of its training; nothing where it has none.
-
-    Raises:
-        InputError: it is no JSON object.
-    """
-    location = locate(str(model_folder / METRICS))
-    metrics = read_json(location) if exists(location) else {}
-    if not isinstance(metrics, dict):
-        raise InputError(f"{location} must be a JSON object, got {type(metrics).__name__}")
-    return metrics
 
 
 def find_learnt(metrics: Mapping[str, Any]) -> dict[str, Location]:

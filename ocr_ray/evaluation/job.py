@@ -11,7 +11,7 @@ from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import SPLITS
 from ocr_ray.dataset.manifest import read_digests, require_datasets
-from ocr_ray.dataset.parts import PLAN, Plan, check_claim
+from ocr_ray.dataset.plan import PLAN, Plan, check_claim
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.baseline import compare_reports
 from ocr_ray.evaluation.html.page import MAX_CONFUSIONS as NUM_SHOWN_CONFUSIONS
@@ -23,10 +23,11 @@ from ocr_ray.evaluation.inputs import (
     gather_knowledge,
     read_spliced_styles,
 )
-from ocr_ray.evaluation.predict import Decoding, inspect_model, predict_lines
+from ocr_ray.evaluation.predict import predict_lines
 from ocr_ray.evaluation.predictions import PREDICTIONS, part_path, read_predictions
 from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig
 from ocr_ray.model.precision import Precision
+from ocr_ray.model.read import Decoding, inspect_model
 from ocr_ray.storage.location import (
     Location,
     delete_file,

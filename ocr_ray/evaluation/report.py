@@ -20,10 +20,9 @@ from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
 from ocr_ray.evaluation.analysis.overread import Overreads
 from ocr_ray.evaluation.analysis.slices import Knowledge, SliceSums
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems
-from ocr_ray.evaluation.entries import describe_counts
 from ocr_ray.evaluation.html.choose_examples import ChosenLines
 from ocr_ray.evaluation.readings import Reading, print_table, read_table
-from ocr_ray.metrics import COLUMNS, Counts, count_lines
+from ocr_ray.metrics import COLUMNS, Counts, count_lines, describe_counts
 
 REPORT, REPORT_PAGE = "report.json", "report.html"
 MAX_CONFUSIONS = 1_000

@@ -43,7 +43,7 @@ class ModelReader:
         return read_in_pieces(self._read, images, self.max_aspect)
 
     def _read(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
-        from ocr_ray.evaluation.predict import Decoding, read_images  # torch is needed by the workers alone
+        from ocr_ray.model.read import Decoding, read_images
 
         model = _load(self.model, "cuda" if self.use_gpu else "cpu")
         return read_images(model, images, Decoding(batch_size=self.batch_size))
@@ -60,7 +60,7 @@ def choose_model(
     Raises:
         InputError: it cannot be loaded.
     """
-    from ocr_ray.evaluation.predict import inspect_model
+    from ocr_ray.model.read import inspect_model
 
     model = locate_model(model_uri)
     facts = inspect_model(model)

@@ -1,38 +1,27 @@
 """Lines cut out of their page: always of the original pixels, never of a resized page."""
 
-import io
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ocr_ray.dataset.images import SQUARE_SIZE_PX, ImageConfig, encode_image
+from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.pages.labels.read import EMPTY_TEXTS, Box, PageLabel
 from ocr_ray.pages.layout.text_rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.pages.page_image import Corners, clip_box, crop_line, encode_line, widen
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import count_lone_mieum, split_markup, to_text
 
 cv2.setNumThreads(0)
 
-MAX_PAGE_PIXELS = 50_000_000
-MAX_PAGE_SIDE_PX = 65_500
-"""The longest side that a JPEG may have."""
-MIN_SIDE_PX = 4
-"""Anything lower or narrower holds no printed character."""
 MAX_QUOTE_LENGTH = 40
-PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 2, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP)
-"""A row of a stretched line is much like the one above: a third of the time of `images`, and 16 % smaller."""
-
-_Corners = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in page pixels, half-open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,76 +58,10 @@ class _Piece:
 
     name: str
     """Its place in the label, which ends its `line_id`."""
-    corners: _Corners
+    corners: Corners
     markup: str
     text: str
     has_ink: bool = True
-
-
-def open_page(content: bytes) -> Image.Image:
-    """Return a PNG or JPEG page as 8-bit greyscale (`L`), what is transparent flattened on white.
-
-    EXIF orientation is ignored: labels count in the stored pixels.
-
-    Raises:
-        CropError: `bad_image`: truncated, another format, or too many pixels.
-    """
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            width_px, height_px = image.size
-            if width_px * height_px > MAX_PAGE_PIXELS or max(image.size) > MAX_PAGE_SIDE_PX:
-                raise CropError(
-                    "bad_image", f"a page may have {MAX_PAGE_PIXELS} px, got {width_px}x{height_px}"
-                )
-            image.load()
-            return _flatten(image)
-    # Pillow's readers raise `OSError` on truncated files, `SyntaxError` on broken PNG chunks.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise CropError("bad_image", str(error)[:200]) from error
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits; Pillow would clip at 255 where the range must be scaled
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    if not image.has_transparency_data:
-        return image.convert("L")
-    rgba = image.convert("RGBA")
-    page = Image.new("L", image.size, 255)
-    page.paste(rgba.convert("L"), mask=rgba.getchannel("A"))
-    return page
-
-
-def crop_line(page: Image.Image, box: Box, margin_px: int = 0) -> Image.Image:
-    """Return the part of `page` inside `box` and the margin, clipped to the page, in whole pixels.
-
-    Raises:
-        CropError: `empty_box`, `box_outside_page` or `box_too_small`, whatever the margin.
-    """
-    return page.crop(_widen(_clip(box, page), page, margin_px))
-
-
-def _clip(box: Box, page: Image.Image) -> _Corners:
-    """Return the corners of a box on its page, rounded outwards to whole pixels."""
-    found = f"[{box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}]"
-    if not (box.x0 < box.x1 and box.y0 < box.y1):  # holds for NaN as well
-        raise CropError("empty_box", f"{found} must have left < right and top < bottom")
-    if box.x1 <= 0 or box.y1 <= 0 or box.x0 >= page.width or box.y0 >= page.height:
-        raise CropError("box_outside_page", f"{found} on a page of {page.width}x{page.height} px")
-    x0, y0 = math.floor(max(box.x0, 0)), math.floor(max(box.y0, 0))
-    x1, y1 = math.ceil(min(box.x1, page.width)), math.ceil(min(box.y1, page.height))
-    if min(x1 - x0, y1 - y0) < MIN_SIDE_PX:
-        raise CropError("box_too_small", f"{found} leaves {x1 - x0}x{y1 - y0} px, {MIN_SIDE_PX} are needed")
-    return x0, y0, x1, y1
-
-
-def _widen(corners: _Corners, page: Image.Image, margin_px: int) -> _Corners:
-    x0, y0, x1, y1 = corners
-    return (
-        max(x0 - margin_px, 0),
-        max(y0 - margin_px, 0),
-        min(x1 + margin_px, page.width),
-        min(y1 + margin_px, page.height),
-    )
 
 
 def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrops:
@@ -199,7 +122,7 @@ def _find_page(label: PageLabel, page: Image.Image) -> _Piece:
     """Return the whole page as one line whose text is the problem."""
     whole = Box(index=0, x0=0, y0=0, x1=page.width, y1=page.height, markup=label.problem_markup)
     markup = nfc(whole.markup).strip()
-    return _Piece(name="page", text=print_line(markup), corners=_clip(whole, page), markup=markup)
+    return _Piece(name="page", text=print_line(markup), corners=clip_box(whole, page), markup=markup)
 
 
 def _cut_box(page: Image.Image, pixels: Pixels, box: Box) -> list[_Piece]:
@@ -210,7 +133,7 @@ def _cut_box(page: Image.Image, pixels: Pixels, box: Box) -> list[_Piece]:
     """
     markups = [nfc(markup) for markup in split_markup(box.markup)] or [""]
     texts = [print_line(markup) for markup in markups]
-    x0, y0, x1, y1 = corners = _clip(box, page)
+    x0, y0, x1, y1 = corners = clip_box(box, page)
     ink = find_ink(pixels[y0:y1, x0:x1])
     bands = find_bands(ink, len(texts))
     if len(texts) == 1 and (len(bands) < 2 or _is_syllable(texts[0], ink, bands)):
@@ -275,7 +198,7 @@ def _find_odd(piece: _Piece) -> Counter[str]:
 def _make_line(
     label: PageLabel, piece: _Piece, order: int = 0, *, page: Image.Image, style: CropStyle
 ) -> TextLine:
-    image = page.crop(_widen(piece.corners, page, style.margin_px))
+    image = page.crop(widen(piece.corners, page, style.margin_px))
     return TextLine(
         line_id=f"{label.page_id}#{piece.name}",
         image_bytes=encode_line(image, style.image),
@@ -289,9 +212,55 @@ def _make_line(
     )
 
 
-def encode_line(image: Image.Image, config: ImageConfig) -> bytes:
-    """Return the file of a line; its pixels are those that `encode_image` stores."""
-    if config.size == "native" or config.format == "jpeg":
-        return encode_image(image, config)
-    square = image.resize((SQUARE_SIZE_PX, SQUARE_SIZE_PX), Image.Resampling.BILINEAR)
-    return bytes(cv2.imencode(".png", np.asarray(square), PNG_OPTIONS)[1])
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Strip:
+    """One row of print that is to be read."""
+
+    box_index: int
+    name: str
+    """Ends its `line_id`: the box, and behind a dot the row if it has several."""
+    order: int
+    """Its place among the rows of the page; one that could not be cut leaves a gap."""
+    image: Image.Image
+    """Greyscale (`L`), the page's own pixels."""
+    has_ink: bool
+
+
+def cut_strips(page: Image.Image, box: Box, *, order: int, margin_px: int) -> list[Strip]:
+    """Return the rows of print in a box from top to bottom, at least one; `order` is that of the first.
+
+    Rows that stand clearly apart are several. `page` is greyscale, as `open_page` returns it. What the label
+    says of the box's text is not asked; where it says it, these are the lines that `crop_page` cuts out.
+
+    Raises:
+        CropError: `empty_box`, `box_outside_page` or `box_too_small`.
+    """
+    inside = crop_line(page, box)
+    ink = find_ink(np.asarray(inside))
+    bands = find_bands(ink, 1)
+    if len(bands) < 2 or _may_be_syllable(ink, bands):
+        image = crop_line(page, box, margin_px)
+        name = f"{box.index}"
+        return [Strip(box_index=box.index, name=name, order=order, image=image, has_ink=bool(bands))]
+    x0, y0 = max(int(box.x0), 0), max(int(box.y0), 0)
+    strips = []
+    for rank, (top, bottom) in enumerate(pad_bands(bands, inside.height)):
+        left, right = trim_columns(ink[top:bottom])
+        row = replace(box, x0=x0 + left, y0=y0 + top, x1=x0 + right, y1=y0 + bottom)
+        strips.append(
+            Strip(
+                box_index=box.index,
+                name=f"{box.index}.{rank}",
+                order=order + rank,
+                image=crop_line(page, row, margin_px),
+                has_ink=True,
+            )
+        )
+    return strips
+
+
+def _may_be_syllable(ink: Ink, bands: list[tuple[int, int]]) -> bool:
+    """Return whether the print is no wider than one character, such as `승`, whose parts stand far apart."""
+    left, right = trim_columns(ink)
+    height = bands[-1][1] - bands[0][0]
+    return height <= right - left <= 1.5 * height

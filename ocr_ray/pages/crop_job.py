@@ -19,17 +19,17 @@ from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.produce import Engine, Verification, produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
-from ocr_ray.dataset.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.plan import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import RowError
-from ocr_ray.pages.crop import CropStyle, PageCrops, crop_page, open_page
+from ocr_ray.pages.crop import CropStyle, PageCrops, crop_page
 from ocr_ray.pages.crop_part import CropInputs, make_part, read_pages
 from ocr_ray.pages.files.store import Listing
-from ocr_ray.pages.find_pages import find_pages, survey
 from ocr_ray.pages.html.preview import preview_html
 from ocr_ray.pages.labels.read import BoxFormat, PageLabel
-from ocr_ray.pages.survey import PROBLEM_SCHEMA, survey_pages
+from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.survey import PROBLEM_SCHEMA, find_pages, survey, survey_pages
 from ocr_ray.randomness import check_seed, keyed_generator
-from ocr_ray.render.lines import drawing_versions
 from ocr_ray.storage.location import check_writable, exists, locate, write_bytes
 
 log = logging.getLogger(__name__)

@@ -10,18 +10,18 @@ from typing import Any
 import pyarrow as pa
 
 from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cluster.capacity import count_workers
 from ocr_ray.cluster.produce import Engine, Verification, produce
-from ocr_ray.cluster.session import count_workers, ray_session
+from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.dataset.parts import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.plan import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.model.reader import ReaderChoice, choose_model
-from ocr_ray.pages.find_pages import FoundPages, find_pages, survey
 from ocr_ray.pages.html.least_confident import find_doubtful, read_doubtful
 from ocr_ray.pages.html.review import review_html
 from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, read_part
 from ocr_ray.pages.labels.read import BoxFormat
-from ocr_ray.pages.survey import survey_pages
-from ocr_ray.render.lines import drawing_versions
+from ocr_ray.pages.survey import FoundPages, find_pages, survey, survey_pages
 from ocr_ray.storage.location import check_writable, locate, locate_model, write_bytes
 
 log = logging.getLogger(__name__)

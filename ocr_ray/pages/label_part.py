@@ -13,12 +13,12 @@ from PIL import Image
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import Count, LabelColumn, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
-from ocr_ray.pages.crop import encode_line, open_page, print_line
+from ocr_ray.pages.crop import Strip, cut_strips, print_line
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
 from ocr_ray.pages.labels.page_label import is_empty
 from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, BoxFormat, PageLabel, read_label
 from ocr_ray.pages.labels.write import write_label
-from ocr_ray.pages.strips import Strip, cut_strips
+from ocr_ray.pages.page_image import encode_line, open_page
 from ocr_ray.storage.location import Location, write_bytes
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc

@@ -1,17 +1,23 @@
 """What the labels of many pages say, read before any page is cropped: what they hold, and where they go."""
 
 import hashlib
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
 
-from ocr_ray.errors import LabelError, OutOfScopeError, RowError
+from ocr_ray.cluster.map_tasks import map_tasks
+from ocr_ray.dataset.lines import Reject
+from ocr_ray.errors import InputError, LabelError, OutOfScopeError, RowError
 from ocr_ray.pages.crop import print_line
-from ocr_ray.pages.files.store import PageFile, PageStore
+from ocr_ray.pages.files.store import Listing, PageFile, PageStore, pair_pages
 from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, BoxFormat, read_label
-from ocr_ray.pages.problem_split import split_of_problem
+from ocr_ray.storage.location import Location, locate
 from ocr_ray.text.hangul import nfc
 
 PROBLEM_SCHEMA = pa.schema(
@@ -86,3 +92,70 @@ def _try_print(markup: str) -> str | None:
         return print_line(markup)
     except LabelError:
         return None
+
+
+PAGES_PER_TASK = 1024
+"""Labels read in one task."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPages:
+    """What lies at a place of pages; no label is read yet."""
+
+    place: Location
+    store: PageStore
+    listing: Listing
+    files: Sequence[PageFile]
+    rejects: tuple[Reject, ...]
+    others: dict[str, int]
+    """Files that belong to no problem, by kind."""
+
+
+def find_pages(pages_uri: str) -> FoundPages:
+    """Return the pages at a place.
+
+    Raises:
+        InputError: it cannot be read, or there are none.
+    """
+    place = locate(pages_uri)
+    try:
+        store = PageStore(place)
+    except InputError as error:
+        raise InputError(f"--pages-uri: {error}") from error
+    listing = store.list()
+    files, unpaired, others = pair_pages(listing.files)
+    if not files:
+        raise InputError(
+            "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names; "
+            f"found no pair among the {len(listing.files)} files of {place}"
+        )
+    rejects = (*listing.rejects, *unpaired)
+    return FoundPages(place=place, store=store, listing=listing, files=files, rejects=rejects, others=others)
+
+
+def survey(
+    found: FoundPages, look: Callable[[PageStore, Sequence[PageFile]], pa.Table], *, num_cpus: int | None
+) -> Iterator[pa.Table]:
+    """Yield what `look` says of all pages, in their order; it runs in tasks, `num_cpus` at once at most."""
+    starts = range(0, len(found.files), PAGES_PER_TASK)
+    batches = (found.files[start : start + PAGES_PER_TASK] for start in starts)
+    return map_tasks(partial(look, found.store), batches, num_cpus=num_cpus)
+
+
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+_SPACE = re.compile(r"\s+")
+
+
+def split_of_problem(problem_markup: str, seed: int, validation_share: float) -> str:
+    """Return `train` or `validation`, by a hash of the problem's text keyed by `seed`.
+
+    Numbers are masked and white space is dropped before hashing: problems that differ only in numbers would
+    otherwise be learnt in one split and recognised in the other. A greater `validation_share` keeps what
+    validation had.
+    """
+    if not 0 <= validation_share <= 1:
+        raise ValueError(f"validation_share must be from 0 to 1, got {validation_share}")
+    masked = _SPACE.sub("", _NUMBER.sub("0", unicodedata.normalize("NFC", problem_markup)))
+    digest = hashlib.blake2b(masked.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
+    share = (int.from_bytes(digest, "little") >> 11) / 2**53  # 53 bits: exact as a float, always below 1
+    return "validation" if share < validation_share else "train"

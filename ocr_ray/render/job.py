@@ -12,12 +12,13 @@ from ocr_ray.cluster.produce import Engine, Verification, produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_NUMBERS
-from ocr_ray.dataset.parts import Plan, check_claim, cut_parts
+from ocr_ray.dataset.plan import Plan, check_claim, cut_parts
+from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import check_seed
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, describe, find_fonts
 from ocr_ray.render.inputs import SourceConfig, gather_material, try_tokenizer
-from ocr_ray.render.lines import Renderer, RenderInputs, drawing_versions, render_part
+from ocr_ray.render.lines import Renderer, RenderInputs, render_part
 from ocr_ray.render.style import Look, StyleConfig
 from ocr_ray.storage.location import locate, require_folder
 from ocr_ray.textgen.sampler import TextConfig, TextSampler

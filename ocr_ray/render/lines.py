@@ -3,13 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
 from typing import Literal
-
-import cv2
-import numpy as np
-import PIL
-from PIL import features
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
@@ -98,16 +92,3 @@ def render_part(inputs: RenderInputs, spec: PartSpec) -> Iterator[TextLine | Rej
 def make_maker(inputs: RenderInputs) -> LineMaker:
     """Return the maker of the inputs, the same for the same object: tables are built once in a process."""
     return LineMaker(inputs)
-
-
-def drawing_versions() -> dict[str, str]:
-    """Return the versions of what decides texts and pixels on x86-64 with AVX2."""
-    return {
-        "ocr_ray": version("ocr_ray"),
-        "trdg": version("trdg"),
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-        "freetype": str(features.version("freetype2")),
-        "libjpeg_turbo": str(features.version("libjpeg_turbo")),
-    }

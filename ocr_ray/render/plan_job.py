@@ -17,7 +17,8 @@ from typing import Any
 
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
-from ocr_ray.dataset.parts import Plan, cut_parts, write_part
+from ocr_ray.dataset.parts import write_part
+from ocr_ray.dataset.plan import Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_fonts
 from ocr_ray.render.inputs import SourceConfig

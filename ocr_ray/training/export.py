@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ocr_ray.dataset.parts import PLAN
+from ocr_ray.dataset.plan import PLAN
 from ocr_ray.storage.location import (
     Location,
     copy_files,

@@ -14,22 +14,23 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
 from ocr_ray.cli.flags import changed_flags
-from ocr_ray.cluster.session import count_workers, is_joined, ray_session, relayed_logs
+from ocr_ray.cluster.capacity import count_workers, is_joined
+from ocr_ray.cluster.session import ray_session
 from ocr_ray.cluster.stop_signal import stop_signal
+from ocr_ray.cluster.worker_logs import relayed_logs
 from ocr_ray.dataset.manifest import read_digests, require_datasets
-from ocr_ray.dataset.parts import PLAN, check_claim
+from ocr_ray.dataset.plan import PLAN, check_claim
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.precision import check_precision
 from ocr_ray.storage.location import Location, copy_files, exists, locate, write_json
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.export import choose_models, claim_models, export_models
 from ocr_ray.training.feed.row_groups import LineDataset
-from ocr_ray.training.inputs import TINY, check_all_labels, first_model
 from ocr_ray.training.label_check import remember_labels
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.mixture import count_sources, describe_mixture
 from ocr_ray.training.model_card import describe_datasets, describe_versions
-from ocr_ray.training.setup import TrainData, open_splits
+from ocr_ray.training.setup import TINY, TrainData, check_all_labels, first_model, open_splits
 from ocr_ray.training.worker import WorkerInputs, train_worker
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from platform import python_version
 from typing import Any
 
 from ocr_ray.dataset.card import escape_markdown, make_table
-from ocr_ray.dataset.parts import MANIFEST, flatten
+from ocr_ray.dataset.plan import MANIFEST, flatten
 from ocr_ray.storage.location import Location, read_bytes, read_json
 
 PACKAGES = (

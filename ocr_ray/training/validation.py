@@ -15,7 +15,7 @@ from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.model.precision import autocast
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.feed.batches import Batch, Feed
-from ocr_ray.training.losses import IGNORED_TOKEN, line_losses
+from ocr_ray.training.steps import IGNORED_TOKEN, line_losses
 
 NUM_SAMPLES = 16
 

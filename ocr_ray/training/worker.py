@@ -11,8 +11,8 @@ import ray.train
 import ray.train.torch
 
 from ocr_ray.cluster.progress import show_training
-from ocr_ray.cluster.session import relay_logs
 from ocr_ray.cluster.stop_signal import StopSignal
+from ocr_ray.cluster.worker_logs import relay_logs
 from ocr_ray.model.load import load_model, model_files
 from ocr_ray.storage.location import Location
 from ocr_ray.training.checkpoint import TrainState

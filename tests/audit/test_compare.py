@@ -12,7 +12,8 @@ from PIL import Image
 from ocr_ray.audit.compare import compare_lines, format_comparison, measure_text_height
 from ocr_ray.dataset.lines import TextLine
 from ocr_ray.dataset.manifest import build_manifest
-from ocr_ray.dataset.parts import Plan, cut_parts, write_part
+from ocr_ray.dataset.parts import write_part
+from ocr_ray.dataset.plan import Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, locate, write_json
 
@@ -90,7 +91,7 @@ def test_looks_are_those_that_were_drawn(comparison) -> None:
 
 def test_shares_of_classes_and_characters_are_counted(comparison) -> None:
     assert comparison["classes"]["hangul"] == {"real": round(10 / 11, 4), "synthetic": 0.75}
-    assert comparison["classes"]["digits"] == {"real": round(1 / 11, 4), "synthetic": 0.25}
+    assert comparison["classes"]["digit"] == {"real": round(1 / 11, 4), "synthetic": 0.25}
     over = [entry["character"] for entry in comparison["over_represented"]]
     under = [entry["character"] for entry in comparison["under_represented"]]
     assert (over, under) == (["갸", "7", "가"], ["을", "3"])

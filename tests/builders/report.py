@@ -19,10 +19,9 @@ from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
 from ocr_ray.evaluation.analysis.overread import Overreads
 from ocr_ray.evaluation.analysis.slices import LINE_FAMILIES, Knowledge, SliceSums
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems, Problem
-from ocr_ray.evaluation.entries import describe_counts
 from ocr_ray.evaluation.html.examples import Example, Examples, list_ops
 from ocr_ray.evaluation.readings import read_table
-from ocr_ray.metrics import count_lines
+from ocr_ray.metrics import count_lines, describe_counts
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 
 WORDS = (

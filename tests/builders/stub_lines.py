@@ -7,7 +7,7 @@ from typing import Any
 from PIL import Image
 
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine
-from ocr_ray.dataset.parts import Plan, cut_parts
+from ocr_ray.dataset.plan import Plan, cut_parts
 
 FONTS = ("바탕", "굴림")
 

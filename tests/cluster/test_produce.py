@@ -22,7 +22,7 @@ from ray import cloudpickle
 
 from ocr_ray.cluster.produce import Engine, produce
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
-from ocr_ray.dataset.parts import Plan
+from ocr_ray.dataset.plan import Plan
 from ocr_ray.errors import ProductionError, StorageError
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes, read_json, write_bytes
 

@@ -9,7 +9,7 @@ import pytest
 from harness.processes import kill_tree, wait_for
 from ray.cluster_utils import Cluster
 
-from ocr_ray.cluster.session import count_limit, count_workers
+from ocr_ray.cluster.capacity import count_limit, count_workers
 from ocr_ray.errors import InputError
 
 

@@ -78,7 +78,7 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
         [name, str(sum(length in bin_ for length in lengths))] for name, bin_ in (("6 to 10", range(6, 11)),)
     ]
     assert [name for name, _ in tables["grade", "expressions"]] == ["1", "2", "3", "4", "5", "6"]
-    assert dict(map(tuple, tables["characters", "seen"]))["symbols"] == "300"  # a □ each
+    assert dict(map(tuple, tables["characters", "seen"]))["symbol"] == "300"  # a □ each
     assert "seed 7" in card
     report = balance_of(range(300)).report()
     assert f"{len(report['characters'])} different characters" in card

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import Manifest, RowSummary, TextLine
 from ocr_ray.dataset.manifest import build_manifest, read_digests, require_datasets
-from ocr_ray.dataset.parts import Plan, write_part
+from ocr_ray.dataset.parts import write_part
+from ocr_ray.dataset.plan import Plan
 from ocr_ray.dataset.text_statistics import Balance
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, locate, read_bytes, write_bytes, write_json

@@ -18,18 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, PartSpec, PartStats, TextLine, table_to_lines
-from ocr_ray.dataset.parts import (
-    Plan,
-    check_claim,
-    cut_parts,
-    find_done,
-    holds_plan,
-    read_part_footer,
-    read_random_lines,
-    rows_verify,
-    write_part,
-    write_plan,
-)
+from ocr_ray.dataset.parts import find_done, read_part_footer, read_random_lines, rows_verify, write_part
+from ocr_ray.dataset.plan import Plan, check_claim, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.text_statistics import Balance
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes, read_json, write_bytes

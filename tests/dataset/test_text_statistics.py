@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import TextLine
-from ocr_ray.dataset.text_statistics import CLASSES, Balance, classify
+from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.text.characters import CLASSES
 
 lines = st.builds(
     TextLine,
@@ -57,23 +58,6 @@ def test_every_character_and_line_is_counted_once(some: list[TextLine]) -> None:
     assert report["lengths"] == {str(n): c for n, c in Counter(len(line.text) for line in some).items()}
     assert sum(report["grades"].values()) == sum(len(line.grades) for line in some)
     assert set(report["rare"]) == {char for char in text if text.count(char) < 20}
-
-
-@pytest.mark.parametrize(
-    ("characters", "name"),
-    [
-        ("가힣뷁", "hangul"),
-        ("ㄱㅂㅏᄀ", "jamo"),
-        ("0123456789", "digits"),
-        ("cmKgLt", "latin"),
-        ("+-×÷=<>", "operators"),
-        (".,?!()'\"~·%:…[]{}〈〉_", "punctuation"),
-        ("①⑤㉠㉮□○△☆→°℃²³", "symbols"),
-        (" \t\u3000", "space"),
-    ],
-)
-def test_characters_are_sorted_into_classes(characters: str, name: str) -> None:
-    assert {char: classify(char) for char in characters} == dict.fromkeys(characters, name)
 
 
 def test_only_the_syllables_of_ks_x_1001_count_as_its_own() -> None:

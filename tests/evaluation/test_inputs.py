@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from ocr_ray.errors import InputError
-from ocr_ray.evaluation.inputs import find_parts, read_label_column
+from ocr_ray.evaluation.inputs import find_parts
+from ocr_ray.model.trained import read_label_column
 from ocr_ray.storage.location import locate
 
 

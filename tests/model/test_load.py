@@ -22,7 +22,7 @@ from ocr_ray.model.load import (
 from ocr_ray.model.precision import make_optimizer
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.storage.location import copy_files, list_files, locate, locate_model
-from ocr_ray.training.losses import line_losses
+from ocr_ray.training.steps import line_losses
 
 torch.set_num_threads(1)
 

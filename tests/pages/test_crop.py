@@ -13,8 +13,9 @@ from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.errors import CropError
-from ocr_ray.pages.crop import CropStyle, crop_line, crop_page, open_page
+from ocr_ray.pages.crop import CropStyle, crop_page
 from ocr_ray.pages.labels.read import Box, read_label
+from ocr_ray.pages.page_image import crop_line, open_page
 from ocr_ray.pages.synthetic.pages import make_page
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.text.canonical import canonical

@@ -17,9 +17,9 @@ from ocr_ray.audit.job import AuditConfig, audit_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.reader import ReaderChoice, choose_model
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.pages.find_pages import find_pages
 from ocr_ray.pages.label_job import LabelConfig, describe_flags, label_pages, read_pages
 from ocr_ray.pages.labels.read import read_label
+from ocr_ray.pages.survey import find_pages
 from ocr_ray.pages.synthetic.pages import MadePage
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.text.markup import to_text

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import Count, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import LabelError
-from ocr_ray.pages.crop import crop_page, open_page
+from ocr_ray.pages.crop import crop_page
 from ocr_ray.pages.files.store import PageStore, pair_pages
 from ocr_ray.pages.label_part import (
     Reader,
@@ -25,6 +25,7 @@ from ocr_ray.pages.label_part import (
     write_markup,
 )
 from ocr_ray.pages.labels.read import read_label
+from ocr_ray.pages.page_image import open_page
 from ocr_ray.pages.synthetic.pages import MadePage
 from ocr_ray.storage.location import list_files, locate, read_bytes, write_bytes
 from ocr_ray.text.markup import to_text

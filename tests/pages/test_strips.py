@@ -8,9 +8,9 @@ from fakes.perfect_reader import NATIVE, forget_texts, make_pages
 from PIL import Image, ImageDraw, ImageFont
 
 from ocr_ray.errors import CropError
-from ocr_ray.pages.crop import crop_page, open_page
+from ocr_ray.pages.crop import crop_page, cut_strips
 from ocr_ray.pages.labels.read import Box, read_label
-from ocr_ray.pages.strips import cut_strips
+from ocr_ray.pages.page_image import open_page
 
 
 def make_box(x0: float, y0: float, x1: float, y1: float) -> Box:

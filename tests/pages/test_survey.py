@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_ray.pages.problem_split import split_of_problem
+from ocr_ray.pages.survey import split_of_problem
 
 
 @settings(deadline=None)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import PartSpec
-from ocr_ray.dataset.parts import cut_parts, write_part
+from ocr_ray.dataset.parts import write_part
+from ocr_ray.dataset.plan import cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.render.job import RenderConfig, plan_rendering
 from ocr_ray.render.lines import render_part

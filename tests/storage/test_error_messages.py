@@ -15,7 +15,8 @@ from fakes.s3 import BUCKET, BadS3, bad_s3
 
 from ocr_ray.audit.inspect_part import PartClaim, Rules, inspect_part
 from ocr_ray.cli.run_job import run_job
-from ocr_ray.dataset.parts import check_claim, read_part_footer, write_part
+from ocr_ray.dataset.parts import read_part_footer, write_part
+from ocr_ray.dataset.plan import check_claim
 from ocr_ray.errors import InputError, StorageError
 from ocr_ray.storage.error_messages import tell_storage_error
 from ocr_ray.storage.location import (

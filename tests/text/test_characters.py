@@ -8,13 +8,13 @@ from ocr_ray.text.characters import CLASSES, classify
 @pytest.mark.parametrize(
     ("characters", "name"),
     [
-        ("가힣ㄱㅎㅏㅣ", "hangul"),
+        ("가힣뷁ㄱㅂㅎㅏㅣᄀ", "hangul"),
         ("0123456789", "digit"),
         ("+-×÷=<>:…/", "operator"),
-        ("□○△☆①½²³₁°℃%$\\π→", "symbol"),
+        ("□○△☆①⑤㉠㉮½²³₁°℃%$\\π→′", "symbol"),
         ("aZéⅩ"[:3], "latin"),
-        (".,?!()'\"~·{}[]「」", "punctuation"),
-        (" \t", "space"),
+        (".,?!()'\"~·{}[]「」〈〉_", "punctuation"),
+        (" \t\u3000", "space"),
     ],
 )
 def test_each_character_is_of_its_class(characters: str, name: str) -> None:

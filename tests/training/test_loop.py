@@ -30,8 +30,7 @@ from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.feed.batches import Feed
 from ocr_ray.training.feed.row_groups import LineDataset, open_split
 from ocr_ray.training.loop import train
-from ocr_ray.training.losses import line_losses
-from ocr_ray.training.steps import compute_gradients, make_blank_batch
+from ocr_ray.training.steps import compute_gradients, line_losses, make_blank_batch
 from ocr_ray.training.validation import choose_generated, validate
 
 torch.set_num_threads(1)

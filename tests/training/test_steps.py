@@ -7,7 +7,7 @@ from builders.standin_model import Decoder, Encoder, write_standin
 from transformers import VisionEncoderDecoderModel
 
 from ocr_ray.model.load import OcrModel, load_model
-from ocr_ray.training.losses import IGNORED_TOKEN, line_losses
+from ocr_ray.training.steps import IGNORED_TOKEN, line_losses
 
 torch.set_num_threads(1)
 

@@ -17,9 +17,8 @@ import numpy as np
 from ocr_ray.evaluation.alignment import Step, third_of
 from ocr_ray.evaluation.analysis.seen_words import strip_word
 from ocr_ray.evaluation.analysis.whole_problems import Problem
-from ocr_ray.evaluation.entries import describe_counts
 from ocr_ray.evaluation.readings import Reading
-from ocr_ray.metrics import COLUMNS, Counts, count_lines
+from ocr_ray.metrics import COLUMNS, Counts, count_lines, describe_counts
 from ocr_ray.text.characters import CLASSES, classify
 
 NO_VALUE = "(none)"

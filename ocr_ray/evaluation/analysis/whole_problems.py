@@ -15,9 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.evaluation.entries import describe_counts
 from ocr_ray.evaluation.readings import Reading
-from ocr_ray.metrics import Sums, count_lines, normalise
+from ocr_ray.metrics import Sums, count_lines, describe_counts, normalise
 from ocr_ray.storage.location import Location, exists, read_bytes
 
 PROBLEMS = "pages.parquet"

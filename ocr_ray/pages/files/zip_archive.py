@@ -186,7 +186,7 @@ def _decode_entry(values: tuple[Any, ...], rest: bytes) -> _Entry:
     raw_name, extra = rest[:name_length], rest[name_length : name_length + extra_length]
     sizes = [size_bytes, packed_bytes, values[-1]]
     if _MAX_32 in sizes:
-        sizes = _widen(sizes, extra)
+        sizes = widen(sizes, extra)
     path = decode_name(raw_name, is_utf8=bool(flags & _IS_UTF8))
     return _Entry(
         path=path if system == _UNIX else path.replace("\\", "/"),  # as old programs of Windows write
@@ -218,7 +218,7 @@ def decode_name(raw_name: bytes, *, is_utf8: bool) -> str:
         return text or raw_name.decode("cp437")
 
 
-def _widen(sizes: list[int], extra: bytes) -> list[int]:
+def widen(sizes: list[int], extra: bytes) -> list[int]:
     """Return the sizes with those that take more than 32 bits read from the extra field that has them."""
     at = 0
     while at + 4 <= len(extra):

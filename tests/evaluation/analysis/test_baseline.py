@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from ocr_ray.evaluation.analysis.baseline import compare_reports, find_q_values, pair_lines, put_beside
 from ocr_ray.evaluation.analysis.bootstrap import RATE_PARTS
 from ocr_ray.evaluation.analysis.slices import Knowledge
-from ocr_ray.evaluation.entries import describe_counts
-from ocr_ray.metrics import count_lines
+from ocr_ray.metrics import count_lines, describe_counts
 
 Rows = list[dict[str, Any]]
 

@@ -18,8 +18,7 @@ from ocr_ray.evaluation.analysis.bootstrap import (
     resample_sums,
     sum_clusters,
 )
-from ocr_ray.evaluation.entries import describe_counts
-from ocr_ray.metrics import Counts, count_lines
+from ocr_ray.metrics import Counts, count_lines, describe_counts
 
 Generator = np.random.Generator
 

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.pages.crop import CropStyle, crop_page, open_page
+from ocr_ray.pages.crop import CropStyle, crop_page
 from ocr_ray.pages.files.store import pair_pages
 from ocr_ray.pages.labels.read import Schema, read_label
-from ocr_ray.pages.problem_split import split_of_problem
+from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.survey import split_of_problem
 from ocr_ray.pages.synthetic.labels import QUESTION
 from ocr_ray.pages.synthetic.pages import MadePage, make_page, write_pages
 from ocr_ray.storage.location import list_files, locate, read_bytes

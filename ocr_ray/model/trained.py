@@ -1,0 +1,42 @@
+"""What a trained model's metrics.json says of its training."""
+
+from pathlib import Path
+from typing import Any, get_args
+
+from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import exists, locate, read_json
+
+METRICS = "metrics.json"
+
+
+LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
+
+
+def read_label_column(model_folder: Path) -> LabelColumn:
+    """Return the column that a model was trained on, after its metrics.json; `text` where it has none.
+
+    Raises:
+        InputError: metrics.json names another column.
+    """
+    metrics = read_metrics(model_folder)
+    for label_column in LABEL_COLUMNS:
+        if metrics.get("label_column", "text") == label_column:
+            return label_column
+    raise InputError(
+        f"label_column in {model_folder / METRICS} must be one of {', '.join(LABEL_COLUMNS)}, "
+        f"got {metrics['label_column']!r}"
+    )
+
+
+def read_metrics(model_folder: Path) -> dict[str, Any]:
+    """Return what a model's metrics.json says of its training; nothing where it has none.
+
+    Raises:
+        InputError: it is no JSON object.
+    """
+    location = locate(str(model_folder / METRICS))
+    metrics = read_json(location) if exists(location) else {}
+    if not isinstance(metrics, dict):
+        raise InputError(f"{location} must be a JSON object, got {type(metrics).__name__}")
+    return metrics
