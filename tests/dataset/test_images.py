@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
-from ocr_ray.pages import crop
+from ocr_ray.pages.page_image import MAX_PAGE_SIDE_PX
 
 PAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
 
@@ -40,5 +40,5 @@ def test_a_line_in_colour_and_an_unknown_format_are_refused() -> None:
 
 
 def test_every_page_that_may_be_opened_can_be_stored_as_jpeg() -> None:
-    strip = Image.new("L", (crop.MAX_PAGE_SIDE_PX, 4), 255)
+    strip = Image.new("L", (MAX_PAGE_SIDE_PX, 4), 255)
     assert encode_image(strip, ImageConfig(size="native", format="jpeg"))
