@@ -40,7 +40,7 @@ import tyro
 from PIL import Image
 
 from benchmarks.watching import Watch
-from ocr_ray.cluster.produce import Engine, produce
+from ocr_ray.cluster.produce import ProduceOptions, produce
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
 from ocr_ray.dataset.parts import read_part_footer, write_part
 from ocr_ray.dataset.plan import Plan, cut_parts
@@ -122,7 +122,7 @@ def produce_plainly(uri: str, plan: Plan, shared: Paced) -> None:
 
 def produce_with_ray(uri: str, plan: Plan, shared: Paced) -> None:
     """Make a whole dataset with the engine."""
-    produce(locate(uri), plan, render_in_turn, shared, Engine())
+    produce(locate(uri), plan, render_in_turn, shared, ProduceOptions())
 
 
 class Arm:
@@ -243,7 +243,7 @@ def measure_stub(num_parts: int) -> dict[str, float]:
     plan = Plan(config={"job": "stub"}, parts=tuple(parts))
     watch, seconds = Watch(), []
     with tempfile.TemporaryDirectory() as name, ray_up():
-        make = partial(produce, locate(name), plan, make_stub, line, Engine())
+        make = partial(produce, locate(name), plan, make_stub, line, ProduceOptions())
         watch.start()
         watch.mark()
         for _ in range(2):

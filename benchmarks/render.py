@@ -30,7 +30,7 @@ from ocr_ray.render import renderer as fast
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts, shared_characters
 from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
 from ocr_ray.textgen.corpus import read_corpus
-from ocr_ray.textgen.sampler import TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
 
 SEED, LINES_PER_TURN, TURNS = 7, 300, 4
 NUM_DRAWN_BEFORE = 15_000
@@ -80,7 +80,7 @@ def measure(work: Callable[[int], Any], numbers: range) -> float:
 def main() -> None:
     """Measure all in turns and print what they give."""
     fonts = {font.name: font for font in find_available_fonts(DEFAULT_FONTS)}
-    material = TextMaterial(words=read_corpus(None).words, characters=shared_characters(list(fonts.values())))
+    material = TextInputs(words=read_corpus(None).words, characters=shared_characters(list(fonts.values())))
     sampler, config = TextSampler(material, TextConfig()), ImageConfig()
     num_lines = LINES_PER_TURN * TURNS + NUM_DRAWN_BEFORE
     texts = [sampler.draw(SEED, number).text for number in range(num_lines)]

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ocr_ray.cluster.session import ray_session
-from ocr_ray.dataset.plan import PLAN, check_claim
+from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.evaluation.job import EvaluationConfig, evaluate_lines
 from ocr_ray.pages.crop_job import CropConfig, crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
@@ -55,7 +55,7 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     out = locate(config.out_uri)
     fonts = find_available_fonts(DEFAULT_FONTS)
     plan = {**asdict(config), "out_uri": "", "fonts": [font.name for font in fonts]}
-    check_claim(out, plan, growing="")
+    check_reserved(out, plan, growing="")
     write_json(out / PLAN, {"config": plan})
     with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers), writes=[out]):
         log.info("1 of 5: rendering %d lines", config.num_lines)

@@ -17,7 +17,7 @@ from PIL import Image
 from ocr_ray.dataset.lines import TextLine, table_to_lines
 from ocr_ray.dataset.parts import ROWS_PER_GROUP
 from ocr_ray.dataset.plan import MANIFEST
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, open_file, read_json
@@ -38,7 +38,7 @@ aspect: width_px : height_px."""
 class Sample:
     """What is measured of some lines."""
 
-    balance: Balance = field(default_factory=Balance)
+    balance: TextStatistics = field(default_factory=TextStatistics)
     measures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
 
     def add(self, line: TextLine) -> None:
@@ -134,7 +134,7 @@ def _iter_some_lines(place: Location) -> Iterator[TextLine]:
         yield from table_to_lines(table.take(rows))
 
 
-def _count_classes(balance: Balance) -> dict[str, float]:
+def _count_classes(balance: TextStatistics) -> dict[str, float]:
     """Return the share of each class of characters."""
     shares = dict.fromkeys(CLASSES, 0.0)
     for char, count in balance.characters.items():

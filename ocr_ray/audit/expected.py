@@ -10,7 +10,7 @@ from ocr_ray.dataset.plan import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.pages.crop_job import cut_crop_parts
 from ocr_ray.render.job import RenderConfig, count_lines
-from ocr_ray.storage.location import Location, checked, exists, read_json
+from ocr_ray.storage.location import Location, exists, preflight, read_json
 from ocr_ray.textgen.sampler import TextConfig
 
 
@@ -34,7 +34,7 @@ def read_claims(place: Location) -> Claims:
     Raises:
         InputError: one is missing, they are not of one run, or of no job that makes lines.
     """
-    with checked(place, "--lines-uri") as found:
+    with preflight(place, "--lines-uri") as found:
         for name in (PLAN, MANIFEST):
             if not exists(found / name):
                 raise InputError(

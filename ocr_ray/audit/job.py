@@ -28,7 +28,7 @@ from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import SPLITS
 from ocr_ray.dataset.manifest import build_manifest
 from ocr_ray.dataset.plan import MANIFEST, PLAN, flatten
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.dataset.texts import require_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.randomness import keyed_generator
@@ -223,7 +223,7 @@ def _gather_findings(claims: Claims, reports: list[PartReport]) -> tuple[list[Fi
 def _check_whole(claims: Claims, reports: Sequence[PartReport]) -> list[Finding]:
     """Return where the manifest's counts are not those of the parts, and pages that several parts hold."""
     stats = [report.stats for report in reports]
-    counted = build_manifest(claims.plan, stats, balance=Balance(), versions={})
+    counted = build_manifest(claims.plan, stats, balance=TextStatistics(), versions={})
     names = ("counts", "rejects")
     differing = _name_differing(
         {name: claims.manifest[name] for name in names}, {name: getattr(counted, name) for name in names}

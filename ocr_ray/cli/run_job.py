@@ -12,7 +12,7 @@ import tyro
 
 from ocr_ray.cli.logs import start_logs
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StorageError
-from ocr_ray.storage.error_messages import tell_storage_error
+from ocr_ray.storage.error_messages import describe_storage_error
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -45,7 +45,7 @@ def run_job(
         log.error("%s", error)
         sys.exit(2)
     except OSError as error:
-        if not (told := tell_storage_error(error)):
+        if not (told := describe_storage_error(error)):
             raise
         _fail(told)
     except StorageError as error:

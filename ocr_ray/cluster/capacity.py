@@ -20,7 +20,7 @@ Ray itself tells a driver only of the nodes there are.
 """
 
 
-def is_joined() -> bool:
+def joins_cluster() -> bool:
     """Return whether jobs join a cluster, to which nodes may still come, instead of starting a Ray."""
     return bool(os.environ.get("RAY_ADDRESS"))
 
@@ -42,7 +42,7 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     kind = "GPU" if use_gpu else "CPU"
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     there = int(resources.get(kind, 0))
-    most = max(there, find_limit(use_gpu=use_gpu) or 0)
+    most = max(there, find_worker_limit(use_gpu=use_gpu) or 0)
     wanted = wanted or max(1, most)
     if most < wanted:
         raise InputError(
@@ -55,15 +55,15 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     return wanted
 
 
-def find_limit(*, use_gpu: bool) -> int | None:
-    """Return `count_limit` of the cluster that jobs join; None where no autoscaler is known of."""
+def find_worker_limit(*, use_gpu: bool) -> int | None:
+    """Return `count_worker_limit` of the cluster that jobs join; None where no autoscaler is known of."""
     bootstrap = locate(BOOTSTRAP)
-    if not (is_joined() and exists(bootstrap)):
+    if not (joins_cluster() and exists(bootstrap)):
         return None
-    return count_limit(read_json(bootstrap), use_gpu=use_gpu)
+    return count_worker_limit(read_json(bootstrap), use_gpu=use_gpu)
 
 
-def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
+def count_worker_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
     """Return how many workers of one CPU, or one CPU and one GPU, an autoscaler has nodes for.
 
     Nodes with a GPU count for those alone that need it: Ray would start them for other work once there is
@@ -76,7 +76,7 @@ def count_limit(cluster: Mapping[str, Any], *, use_gpu: bool) -> int:
     return sum(sorted(places, reverse=True)[: cluster["max_workers"]])
 
 
-def beside_driver() -> dict[str, Any]:
+def on_driver_node() -> dict[str, Any]:
     """Return the options of an actor that needs no CPU and lives as long as the driver's node.
 
     Ray puts an actor without CPUs on any node, spot nodes too.

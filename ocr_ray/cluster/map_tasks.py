@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RaySystemError
 
-from ocr_ray.cluster.capacity import find_limit
+from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.errors import ProductionError
 
 MAX_TASKS_AHEAD = 256
@@ -32,7 +32,7 @@ def map_tasks(
     """
     task: Any = ray.remote(_call).options(num_cpus=1)
     shared = [ray.put(function)]  # in a list: Ray would load it anew for every task otherwise
-    num_ahead = min(num_cpus or MAX_TASKS_AHEAD, find_limit(use_gpu=False) or MAX_TASKS_AHEAD)
+    num_ahead = min(num_cpus or MAX_TASKS_AHEAD, find_worker_limit(use_gpu=False) or MAX_TASKS_AHEAD)
     rest = iter(items)
     ahead = deque(task.remote(shared, item) for item in islice(rest, num_ahead))
     while ahead:

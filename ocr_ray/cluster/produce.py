@@ -18,17 +18,17 @@ from typing import Any, Literal
 import ray
 import ray.data
 
-from ocr_ray.cluster.capacity import find_limit
+from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.cluster.map_tasks import fetch_shared
 from ocr_ray.cluster.progress import Progress, count_part
-from ocr_ray.cluster.session import own_errors
+from ocr_ray.cluster.session import unwrap_worker_errors
 from ocr_ray.dataset.card import NUM_SHOWN_LINES, dataset_card
 from ocr_ray.dataset.contact_sheet import draw_contact_sheet
 from ocr_ray.dataset.lines import Manifest, PartSpec, PartStats, Row
 from ocr_ray.dataset.manifest import build_manifest
 from ocr_ray.dataset.parts import find_done, read_part_footer, read_random_lines, rows_verify, write_part
 from ocr_ray.dataset.plan import CARD, MANIFEST, PICTURE, PLAN, Plan, holds_plan, write_plan
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, exists, list_files, write_bytes, write_json
 
@@ -40,7 +40,7 @@ PartMaker = Callable[[Any, PartSpec], Iterator[Row]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class ProduceOptions:
     """How parts are made; nothing here changes what they hold."""
 
     num_cpus: int | None = None
@@ -64,15 +64,17 @@ class Tally:
     """What is known of the parts that are there; its size does not grow with their texts."""
 
     stats: dict[PartSpec, PartStats] = field(default_factory=dict)
-    balance: Balance = field(default_factory=Balance)
+    balance: TextStatistics = field(default_factory=TextStatistics)
     num_made: int = 0
 
-    def add(self, stats: PartStats, balance: Balance) -> None:
+    def add(self, stats: PartStats, balance: TextStatistics) -> None:
         self.stats[stats.spec] = stats
         self.balance.merge(balance)
 
 
-def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Engine) -> dict[str, Any]:
+def produce(
+    out: Location, plan: Plan, make: PartMaker, shared: Any, options: ProduceOptions
+) -> dict[str, Any]:
     """Make the parts that are missing or do not verify, then card and manifest; return a summary.
 
     `shared` reaches each worker once, through Ray's object store. Ray must be running, and the plan's claim
@@ -80,7 +82,7 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
 
     Raises:
         InputError: a node does not see the local folder `out`.
-        ProductionError: no lines, more rejects than `engine.max_reject_fraction`, another run has changed the
+        ProductionError: no lines, more rejects than `max_reject_fraction`, another run has changed the
             plan meanwhile, or a worker cannot load `make` and `shared`; the parts stay, without a manifest.
     """
     tally = Tally()
@@ -89,7 +91,7 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
     pending = [part for part in plan.parts if part not in tally.stats]
     if pending or not holds_plan(out, plan):
         write_plan(out, plan)
-    verify = engine.verify == "rows"
+    verify = options.verify == "rows"
     if verify:
         pending, tally = list(plan.parts), Tally()
     if pending:
@@ -101,12 +103,12 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
             verify=verify,
         )
         progress = Progress(out.name, num_parts=len(plan.parts), num_pending=len(pending))
-        with own_errors():
-            for stats, balance, was_made in _run_parts(pending, make_row, engine):
+        with unwrap_worker_errors():
+            for stats, balance, was_made in _run_parts(pending, make_row, options):
                 tally.add(stats, balance)
                 tally.num_made += was_made
                 progress.add(stats)
-    _check_rejects(tally.stats.values(), engine.max_reject_fraction)
+    _check_rejects(tally.stats.values(), options.max_reject_fraction)
     parts = [tally.stats[part] for part in plan.parts]
     manifest = build_manifest(plan, parts, balance=tally.balance, versions={"ray": ray.__version__})
     if tally.num_made or not exists(out / MANIFEST):
@@ -128,8 +130,8 @@ def produce(out: Location, plan: Plan, make: PartMaker, shared: Any, engine: Eng
 
 
 def _run_parts(
-    parts: list[PartSpec], make: Callable[[dict[str, Any]], dict[str, Any]], engine: Engine
-) -> Iterator[tuple[PartStats, Balance, bool]]:
+    parts: list[PartSpec], make: Callable[[dict[str, Any]], dict[str, Any]], options: ProduceOptions
+) -> Iterator[tuple[PartStats, TextStatistics, bool]]:
     """Yield what is known of each part as it is done, and whether it was made.
 
     As many tasks are handed to Ray at once as may ever run at once. So what waits for a CPU is what the
@@ -140,8 +142,8 @@ def _run_parts(
     rows = ray.data.from_items(
         [{"spec": json.dumps(asdict(part))} for part in parts], override_num_blocks=count
     )
-    if engine.num_gpus:
-        size = min(engine.num_gpus, engine.num_cpus or engine.num_gpus, count)
+    if options.num_gpus:
+        size = min(options.num_gpus, options.num_cpus or options.num_gpus, count)
         made = rows.map(
             _GpuWorker,  # type: ignore[arg-type]
             fn_constructor_args=(make,),
@@ -150,7 +152,7 @@ def _run_parts(
             num_gpus=1,
         )
     else:
-        size = min(count, engine.num_cpus or count, find_limit(use_gpu=False) or count)
+        size = min(count, options.num_cpus or count, find_worker_limit(use_gpu=False) or count)
         made = rows.map(make, compute=ray.data.TaskPoolStrategy(size=size), num_cpus=1)
         # With it, Ray Data hands on as many tasks as there were CPUs up to twenty seconds ago.
         made.context.op_resource_reservation_enabled = False
@@ -158,7 +160,7 @@ def _run_parts(
     tables: Iterable[Any] = made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
     for table in tables:
         for row in table.to_pylist():
-            yield PartStats.from_json(row["stats"]), Balance.from_json(row["balance"]), row["made"]
+            yield PartStats.from_json(row["stats"]), TextStatistics.from_json(row["balance"]), row["made"]
 
 
 class _GpuWorker:

@@ -38,14 +38,14 @@ def ray_session(
         ProductionError: Ray does not start, or is not there to be joined; what workers raised.
     """
     if ray.is_initialized():
-        with own_errors():
+        with unwrap_worker_errors():
             yield
         return
     _init(num_cpus)
     try:
         ray.data.DataContext.get_current().enable_progress_bars = False
-        with own_errors():
-            check_places(reads=reads, writes=writes)
+        with unwrap_worker_errors():
+            check_shared_folders(reads=reads, writes=writes)
             yield
     finally:
         ray.shutdown()
@@ -54,7 +54,7 @@ def ray_session(
 
 
 @contextmanager
-def own_errors() -> Iterator[None]:
+def unwrap_worker_errors() -> Iterator[None]:
     """Raise errors of this package as workers raised them, so that the job's exit code is theirs.
 
     Ray Data does not log their tracebacks meanwhile.
@@ -104,7 +104,7 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS).close()
 
 
-def check_places(*, reads: Iterable[Location], writes: Iterable[Location]) -> None:
+def check_shared_folders(*, reads: Iterable[Location], writes: Iterable[Location]) -> None:
     """Check that every node sees the same local folders; S3 is seen by all.
 
     Raises:

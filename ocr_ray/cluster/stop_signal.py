@@ -10,7 +10,7 @@ from typing import Any
 
 import ray
 
-from ocr_ray.cluster.capacity import beside_driver
+from ocr_ray.cluster.capacity import on_driver_node
 
 UNHEARD_S = 90
 """After it a signal that no worker has asked for ends the driver: there may be no worker yet."""
@@ -33,7 +33,7 @@ def stop_signal() -> Iterator[StopSignal]:
 
     A second one, which also comes if no worker asks for the flag within `UNHEARD_S`, is answered as before.
     """
-    flag: Any = ray.remote(_Flag).options(**beside_driver()).remote()
+    flag: Any = ray.remote(_Flag).options(**on_driver_node()).remote()
     caught, ended = threading.Event(), threading.Event()
     # Not in the handler: it may run within a call to Ray.
     thread = threading.Thread(target=_relay, args=(caught, ended, flag), daemon=True)

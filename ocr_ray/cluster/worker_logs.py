@@ -7,13 +7,13 @@ from logging.handlers import QueueHandler, QueueListener
 
 from ray.util.queue import Queue
 
-from ocr_ray.cluster.capacity import beside_driver
+from ocr_ray.cluster.capacity import on_driver_node
 
 
 @contextmanager
 def relayed_logs() -> Iterator[Queue]:
     """Log here what workers log after `relay_logs` with the queue given; Ray would print all they print."""
-    queue = Queue(actor_options=beside_driver())
+    queue = Queue(actor_options=on_driver_node())
     listener = QueueListener(queue, _Relay())
     listener.start()
     try:

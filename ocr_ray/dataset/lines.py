@@ -220,7 +220,7 @@ class Manifest:
     versions: dict[str, str]
     counts: dict[str, Any]
     balance: dict[str, Any]
-    """What its texts are made of: see `Balance.report`."""
+    """What its texts are made of: see `TextStatistics.report`."""
     rejects: dict[str, int]
     parts: list[dict[str, Any]]
     counted: dict[str, dict[str, int]] = field(default_factory=dict)

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from ocr_ray.dataset.lines import DIGEST_MODULUS, SPLITS, Manifest, PartStats
 from ocr_ray.dataset.plan import MANIFEST, Plan
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
-from ocr_ray.storage.location import Location, checked, exists, list_files, read_json, require_folder
+from ocr_ray.storage.location import Location, exists, list_files, preflight, read_json, require_folder
 
 
 def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str, Location]:
@@ -22,7 +22,7 @@ def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str
     datasets: dict[str, Location] = {}
     for uri in uris:
         place = require_folder(uri, flag)
-        with checked(place, flag) as found:
+        with preflight(place, flag) as found:
             if not exists(found / MANIFEST):
                 raise InputError(
                     f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
@@ -58,7 +58,7 @@ def read_digests(datasets: Mapping[str, Location]) -> dict[str, dict[str, str]]:
 
 
 def build_manifest(
-    plan: Plan, parts: Iterable[PartStats], *, balance: Balance, versions: Mapping[str, str]
+    plan: Plan, parts: Iterable[PartStats], *, balance: TextStatistics, versions: Mapping[str, str]
 ) -> Manifest:
     """Return the manifest of a dataset whose parts are all there, given in the plan's order."""
     by_split: Counter[str] = Counter()

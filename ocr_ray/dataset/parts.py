@@ -28,7 +28,7 @@ from ocr_ray.dataset.lines import (
     table_to_lines,
 )
 from ocr_ray.dataset.plan import Plan
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import (
     Location,
@@ -44,7 +44,7 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowExce
 FOOTERS_AT_ONCE = 16
 
 
-def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, Balance]]:
+def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, TextStatistics]]:
     """Yield what the footers say of each part of a plan that is there and whole, few at a time."""
     present, sha256 = list_files(out), plan.config_sha256
     candidates = [part for part in plan.parts if part.path in present and part.rejects_path in present]
@@ -54,7 +54,9 @@ def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, Balance]]:
             yield from filter(None, pool.map(lambda part: read_part_footer(out, part, sha256), some))
 
 
-def read_part_footer(out: Location, spec: PartSpec, config_sha256: str) -> tuple[PartStats, Balance] | None:
+def read_part_footer(
+    out: Location, spec: PartSpec, config_sha256: str
+) -> tuple[PartStats, TextStatistics] | None:
     """Return what a part's footer says, or None if it is missing, broken, or of another plan or part."""
     try:
         with open_file(out / spec.path) as file:
@@ -63,7 +65,7 @@ def read_part_footer(out: Location, spec: PartSpec, config_sha256: str) -> tuple
         if values.get(b"config_sha256") != config_sha256.encode():
             return None
         stats = PartStats.from_json(values[b"part_stats"].decode())
-        balance = Balance.from_json(values[b"balance"].decode())
+        balance = TextStatistics.from_json(values[b"balance"].decode())
     except DAMAGE:
         return None
     if stats.spec != spec or not stats.rows == footer.num_rows == balance.lengths.total():
@@ -73,12 +75,12 @@ def read_part_footer(out: Location, spec: PartSpec, config_sha256: str) -> tuple
 
 def write_part(
     out: Location, spec: PartSpec, config_sha256: str, rows: Iterable[Row]
-) -> tuple[PartStats, Balance]:
+) -> tuple[PartStats, TextStatistics]:
     """Write a part's rejects, then the part, whose existence commits both; return what its footer says.
 
     `rows` are taken one by one and encoded 256 at a time: what is held is the encoded part and one group.
     """
-    summary, balance, rejects = RowSummary(), Balance(), []
+    summary, balance, rejects = RowSummary(), TextStatistics(), []
     group: list[TextLine] = []
     sink = io.BytesIO()  # grows in place; Arrow's own buffer doubles and is copied as it grows
     with _open_writer(sink) as writer:
@@ -133,9 +135,9 @@ def _write_rejects(location: Location, rejects: Sequence[Reject]) -> None:
     write_bytes(location, sink.getbuffer())
 
 
-def rows_verify(out: Location, stats: PartStats, balance: Balance) -> bool:
+def rows_verify(out: Location, stats: PartStats, balance: TextStatistics) -> bool:
     """Return whether rows and rejects of a part are still what its footer says."""
-    summary, counted = RowSummary(), Balance(grades=balance.grades)
+    summary, counted = RowSummary(), TextStatistics(grades=balance.grades)
     try:
         rejects = pq.read_table(pa.BufferReader(read_bytes(out / stats.spec.rejects_path)))
         for reason in rejects["reason"].to_pylist():

@@ -14,10 +14,10 @@ from ocr_ray.storage.location import (
     PROBE,
     Location,
     check_writable,
-    checked,
     delete_file,
     exists,
     list_files,
+    preflight,
     read_json,
     write_json,
 )
@@ -65,7 +65,7 @@ def cut_parts(
     ]
 
 
-def check_claim(
+def check_reserved(
     out: Location, config: Mapping[str, Any], *, growing: str = GROWING_FIELD, flag: str = "--out-uri"
 ) -> None:
     """Check that a configuration may be made at `out`: nothing is there, or an earlier run of the same.
@@ -75,7 +75,7 @@ def check_claim(
             names the fields.
     """
     check_writable(out, flag)
-    with checked(out, flag) as place:
+    with preflight(out, flag) as place:
         plan = read_json(place / PLAN) if exists(place / PLAN) else None
         files = list_files(place) if plan is None else ()
         found = [name for name in files if not name.startswith(PROBE)][:3]

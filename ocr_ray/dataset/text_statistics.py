@@ -17,7 +17,7 @@ RARE_BELOW = 20
 
 
 @dataclass(slots=True)
-class Balance:
+class TextStatistics:
     """Counters over the lines of a part or of a dataset."""
 
     characters: Counter[str] = field(default_factory=Counter)
@@ -32,7 +32,7 @@ class Balance:
         self.lengths[len(line.text)] += 1
         self.grades.update(line.grades)
 
-    def merge(self, other: "Balance") -> None:
+    def merge(self, other: "TextStatistics") -> None:
         """Add the counts of other lines."""
         self.characters.update(other.characters)
         self.lengths.update(other.lengths)
@@ -50,7 +50,7 @@ class Balance:
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> "Balance":
+    def from_json(cls, text: str) -> "TextStatistics":
         values = json.loads(text)
         return cls(
             characters=Counter(dict(zip(values["characters"], values["counts"], strict=True))),

@@ -11,7 +11,7 @@ from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import SPLITS
 from ocr_ray.dataset.manifest import read_digests, require_datasets
-from ocr_ray.dataset.plan import PLAN, Plan, check_claim
+from ocr_ray.dataset.plan import PLAN, Plan, check_reserved
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.baseline import compare_reports
 from ocr_ray.evaluation.html.page import MAX_CONFUSIONS as NUM_SHOWN_CONFUSIONS
@@ -167,7 +167,7 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
         parts=(),
         flags=describe_flags(config),
     )
-    check_claim(out, plan.config, growing="")
+    check_reserved(out, plan.config, growing="")
     trained_on = require_datasets(config.trained_on, "--trained-on") if config.trained_on else None
     return EvaluationInputs(
         model=model,

@@ -16,10 +16,10 @@ import pyarrow.parquet as pq
 import tyro
 
 from ocr_ray.cli.flags import changed_flags
-from ocr_ray.cluster.produce import Engine, Verification, produce
+from ocr_ray.cluster.produce import ProduceOptions, Verification, produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
-from ocr_ray.dataset.plan import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import RowError
 from ocr_ray.pages.crop import CropStyle, PageCrops, crop_page
@@ -79,8 +79,8 @@ class CropConfig:
                 raise ValueError(f"{name} must be a number of lines or pages, got {getattr(self, name)}")
         self.engine()  # checks the rest
 
-    def engine(self) -> Engine:
-        return Engine(
+    def engine(self) -> ProduceOptions:
+        return ProduceOptions(
             num_cpus=self.num_cpus, verify=self.verify, max_reject_fraction=self.max_reject_fraction
         )
 
@@ -114,7 +114,7 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
             seed=config.seed,
         )
         plan = _make_plan(config, inputs, read.sha256(inputs))
-        check_claim(out, plan.config)
+        check_reserved(out, plan.config)
         if not (holds_plan(out, plan) and exists(out / PROBLEMS)):
             write_plan(out, plan)
             write_bytes(out / PROBLEMS, read.problems())

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.capacity import count_workers
-from ocr_ray.cluster.produce import Engine, Verification, produce
+from ocr_ray.cluster.produce import ProduceOptions, Verification, produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.dataset.plan import Plan, check_claim, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.model.reader import ReaderChoice, choose_model
 from ocr_ray.pages.html.least_confident import find_doubtful, read_doubtful
@@ -76,8 +76,8 @@ class LabelConfig:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
         self.engine()  # checks the rest
 
-    def engine(self) -> Engine:
-        return Engine(
+    def engine(self) -> ProduceOptions:
+        return ProduceOptions(
             num_cpus=self.num_cpus, verify=self.verify, max_reject_fraction=self.max_reject_fraction
         )
 
@@ -126,7 +126,7 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
             read=reader.read,
         )
         plan = _make_plan(config, inputs, {"pages_sha256": pages_sha256, **reader.identity})
-        check_claim(out, plan.config)
+        check_reserved(out, plan.config)
         if not holds_plan(out, plan):
             write_plan(out, plan)
         summary = produce(out, plan, read_part, inputs, replace(config.engine(), num_gpus=num_gpus))

@@ -24,7 +24,7 @@ from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable,
 from ocr_ray.textgen.corpus import Corpus, read_corpus, read_maths_words, restrict_corpus
 from ocr_ray.textgen.focus.confusions import Confusion, read_misreadings
 from ocr_ray.textgen.focus.focus import LINES_SHARE, find_focusable, keep_focusable
-from ocr_ray.textgen.sampler import CHARACTERS, REQUIRED_CHARACTERS, TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import CHARACTERS, REQUIRED_CHARACTERS, TextConfig, TextInputs, TextSampler
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class SourceConfig:
 class Material:
     """What lines are drawn from, and what is known about it."""
 
-    text: TextMaterial
+    text: TextInputs
     pictures: tuple[bytes, ...]
     """Backgrounds for trdg."""
     tokenizer: str | None
@@ -96,7 +96,7 @@ def gather_material(sources: SourceConfig, text: TextConfig, fonts: Sequence[Fon
         read_lengths(require_lines(sources.lengths_like, "--lengths-like")) if sources.lengths_like else ()
     )
     confusions, focus_identity, focus_notes = _read_focus(sources.focus, corpus.words, characters)
-    material = TextMaterial(
+    material = TextInputs(
         words=corpus.words,
         passages=corpus.passages if text.sentence_share else (),
         characters=characters,

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 import tyro
 
 from ocr_ray.cli.flags import changed_flags
-from ocr_ray.cluster.produce import Engine, Verification, produce
+from ocr_ray.cluster.produce import ProduceOptions, Verification, produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_NUMBERS
-from ocr_ray.dataset.plan import Plan, check_claim, cut_parts
+from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import check_seed
@@ -77,8 +77,8 @@ class RenderConfig:
             raise ValueError("pictures_uri needs --renderer trdg, got --renderer fast")
         self.engine()  # checks the rest
 
-    def engine(self) -> Engine:
-        return Engine(
+    def engine(self) -> ProduceOptions:
+        return ProduceOptions(
             num_cpus=self.num_cpus, verify=self.verify, max_reject_fraction=self.max_reject_fraction
         )
 
@@ -91,7 +91,7 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     """
     out = locate(config.out_uri)
     plan, inputs = plan_rendering(config)
-    check_claim(out, plan.config)
+    check_reserved(out, plan.config)
     with ray_session(num_cpus=config.num_cpus, writes=[out]):
         return produce(out, plan, render_part, inputs, config.engine())
 

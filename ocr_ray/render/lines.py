@@ -11,7 +11,7 @@ from ocr_ray.errors import RenderError
 from ocr_ray.render import renderer as fast
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
-from ocr_ray.textgen.sampler import TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
 
 Renderer = Literal["fast", "trdg"]
 
@@ -20,7 +20,7 @@ Renderer = Literal["fast", "trdg"]
 class RenderInputs:
     """What every line of a dataset needs: content, no paths of this machine."""
 
-    material: TextMaterial
+    material: TextInputs
     text: TextConfig
     fonts: tuple[Font, ...]
     holdout_fonts: tuple[Font, ...]

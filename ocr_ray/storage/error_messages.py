@@ -23,7 +23,7 @@ _DISK_REMEDIES = {
 }
 
 
-def tell_storage_error(error: BaseException, place: str = "") -> str | None:
+def describe_storage_error(error: BaseException, place: str = "") -> str | None:
     """Return what S3 or a disk refused and what to do; None for other errors, those of damaged files too.
 
     Errors that Ray wrapped are told as their causes. `place` is named where the error names none.
@@ -41,7 +41,7 @@ def tell_storage_error(error: BaseException, place: str = "") -> str | None:
 
 def raise_if_refused(error: BaseException) -> None:
     """Raise an error of reading again where S3 or a disk refused: it says nothing of what is read."""
-    if tell_storage_error(error):
+    if describe_storage_error(error):
         raise error
 
 

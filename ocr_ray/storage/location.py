@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ocr_ray.errors import InputError, StorageError
-from ocr_ray.storage.error_messages import tell_storage_error
+from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.s3 import open_input, s3_filesystem
 
 log = logging.getLogger(__name__)
@@ -97,14 +97,14 @@ def locate_model(source: str) -> Location | str:
 
 def exists(location: Location) -> bool:
     """Return whether there is a file, or a folder with something in it."""
-    with told(location):
+    with translate_errors(location):
         return bool(location.filesystem.get_file_info(location.path).type != pafs.FileType.NotFound)
 
 
 def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
     """Return the size in bytes of each file below a folder by its relative path, sorted."""
     selector = pafs.FileSelector(location.path, recursive=recursive, allow_not_found=True)
-    with told(location):
+    with translate_errors(location):
         infos = location.filesystem.get_file_info(selector)
     prefix = len(location.path) + 1
     return dict(sorted((info.path[prefix:], info.size) for info in infos if info.type == pafs.FileType.File))
@@ -116,7 +116,7 @@ def check_reachable(location: Location, flag: str) -> None:
     Raises:
         InputError: it cannot, the bucket is missing, or a file stands where a folder must be.
     """
-    with checked(location, flag, "read") as place, told_if_slow(location):
+    with preflight(location, flag, "read") as place, warn_if_slow(location):
         if not place.is_local:
             bucket = place.path.split("/", 1)[0]
             if place.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
@@ -132,7 +132,7 @@ def check_writable(location: Location, flag: str) -> None:
         InputError: it cannot.
     """
     check_reachable(location, flag)
-    with checked(location, flag, "written") as place, told_if_slow(location):
+    with preflight(location, flag, "written") as place, warn_if_slow(location):
         if place.is_local:
             path = Path(place.path)
             folder = next(folder for folder in (path, *path.parents) if folder.exists())
@@ -145,17 +145,17 @@ def check_writable(location: Location, flag: str) -> None:
 
 
 @contextmanager
-def checked(location: Location, flag: str, done: str = "read") -> Iterator[Location]:
+def preflight(location: Location, flag: str, done: str = "read") -> Iterator[Location]:
     """Give a place, with less patience, to be asked for before any work; what it refuses is an InputError."""
     try:
         yield location if location.is_local else Location(s3_filesystem(at_start=True), location.path)
     except (StorageError, OSError) as error:
-        told = tell_storage_error(error, location.uri) or str(error)
+        told = describe_storage_error(error, location.uri) or str(error)
         raise InputError(f"{flag} must be a place that can be {done}: {told}") from error
 
 
 @contextmanager
-def told_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[None]:
+def warn_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[None]:
     """Warn if what is done meanwhile takes long, as it does where S3 is away."""
     timer = threading.Timer(after_s, log.warning, ("%s has not answered for %.0f s", location, after_s))
     timer.daemon = True
@@ -186,7 +186,7 @@ def require_file(uri: str, flag: str) -> Location:
         InputError: it does not, or is a folder; the message names `flag` and the place.
     """
     location = locate(uri)
-    with checked(location, flag) as place:
+    with preflight(location, flag) as place:
         is_file = place.filesystem.get_file_info(place.path).type == pafs.FileType.File
     if not is_file:
         raise InputError(f"{flag} must name an existing file, got {uri!r} (looked at {location})")
@@ -194,12 +194,12 @@ def require_file(uri: str, flag: str) -> Location:
 
 
 @contextmanager
-def told(location: Location) -> Iterator[None]:
+def translate_errors(location: Location) -> Iterator[None]:
     """Raise what S3 or a disk refuses as what it is; a file that is missing or damaged is none of it."""
     try:
         yield
     except OSError as error:
-        if told := tell_storage_error(error, location.uri):
+        if told := describe_storage_error(error, location.uri):
             raise StorageError(told) from error
         raise
 
@@ -212,13 +212,13 @@ def open_file(location: Location) -> Iterator[pa.NativeFile]:
         FileNotFoundError: it is not there.
         StorageError: it cannot be opened, or read while it is open.
     """
-    with told(location), open_input(location.filesystem, location.path) as file:
+    with translate_errors(location), open_input(location.filesystem, location.path) as file:
         yield file
 
 
 def delete_file(location: Location) -> None:
     """Delete a file; it may be gone already."""
-    with told(location), suppress(FileNotFoundError):
+    with translate_errors(location), suppress(FileNotFoundError):
         location.filesystem.delete_file(location.path)
 
 
@@ -230,7 +230,7 @@ def read_bytes(location: Location) -> bytes:
 
 def write_bytes(location: Location, content: bytes | memoryview) -> None:
     """Write a file whole or not at all: through a rename on a local disk, as one object on S3."""
-    with told(location):
+    with translate_errors(location):
         if location.is_local:
             _write_local(Path(location.path), content)
             return

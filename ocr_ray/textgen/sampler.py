@@ -48,7 +48,7 @@ _NUM_AHEAD = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextMaterial:
+class TextInputs:
     """What lines are made from, in canonical form."""
 
     words: tuple[str, ...]
@@ -150,7 +150,7 @@ class TextSampler:
     Words are drawn evenly over the distinct ones, on the condition that they fill the length asked for.
     """
 
-    def __init__(self, material: TextMaterial, config: TextConfig) -> None:
+    def __init__(self, material: TextInputs, config: TextConfig) -> None:
         """Raise InputError if a source that is asked for cannot make a line of the lengths."""
         missing = REQUIRED_CHARACTERS - material.characters
         if missing:
@@ -194,7 +194,7 @@ class _Source(NamedTuple):
 class _LineSources:
     """The kinds of lines that are asked for, from the words and numbers of one side of the held-out ones."""
 
-    def __init__(self, material: TextMaterial, config: TextConfig, side: Side, *, is_focused: bool) -> None:
+    def __init__(self, material: TextInputs, config: TextConfig, side: Side, *, is_focused: bool) -> None:
         self._material, self._config, self._side = material, config, side
         lengths = range(config.min_length, config.max_length + 1)
         self._weights = dict(material.length_weights) or dict.fromkeys(lengths, 1.0)
@@ -265,7 +265,7 @@ class _LineSources:
         )
 
 
-def _choose_words(material: TextMaterial, config: TextConfig, side: Side) -> Vocabulary:
+def _choose_words(material: TextInputs, config: TextConfig, side: Side) -> Vocabulary:
     """Return the words of the corpus and of maths that one side may hold, and what they are mixed with."""
     words = filter(side.fits, sorted(set(material.words)))
     maths_words = filter(side.fits, filter(material.characters.issuperset, read_maths_words()))

@@ -14,12 +14,12 @@ from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
 from ocr_ray.cli.flags import changed_flags
-from ocr_ray.cluster.capacity import count_workers, is_joined
+from ocr_ray.cluster.capacity import count_workers, joins_cluster
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.cluster.stop_signal import stop_signal
 from ocr_ray.cluster.worker_logs import relayed_logs
 from ocr_ray.dataset.manifest import read_digests, require_datasets
-from ocr_ray.dataset.plan import PLAN, check_claim
+from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.precision import check_precision
 from ocr_ray.storage.location import Location, copy_files, exists, locate, write_json
@@ -111,8 +111,8 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
         raise InputError(
             f"--fresh needs a new --run-name, {run} was begun; leave --fresh out to go on with it"
         )
-    check_claim(run, plan, growing="epochs", flag="--run-name")
-    check_claim(models, {"run": run.uri}, growing="", flag="--models-uri")
+    check_reserved(run, plan, growing="epochs", flag="--run-name")
+    check_reserved(models, {"run": run.uri}, growing="", flag="--models-uri")
     checkpoints = _read_checkpoints(run)
     finished = _is_finished(checkpoints, config)
     datasets = tuple(LineDataset(name=name, place=place) for name, place in places.items())
@@ -281,7 +281,7 @@ def _ray_named() -> Iterator[None]:
 
     By themselves they ask the last that `ray start` began on the machine, and wait if it is gone.
     """
-    if is_joined():
+    if joins_cluster():
         yield
         return
     ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_ray.cluster.produce import Engine
+from ocr_ray.cluster.produce import ProduceOptions
 
 PROGRAM = """
 import json, os, sys, time
@@ -19,7 +19,7 @@ from builders import stub_lines
 from ray import cloudpickle
 from builders.stub_lines import make_rows, plan_numbers
 
-from ocr_ray.cluster.produce import Engine, produce
+from ocr_ray.cluster.produce import ProduceOptions, produce
 from ocr_ray.storage.location import locate
 
 cloudpickle.register_pickle_by_value(stub_lines)
@@ -39,7 +39,7 @@ ray.init(address="local", num_cpus=4, num_gpus=2, log_to_driver=False, include_d
 for name, numbers in json.loads(sys.argv[2]).items():
     folder = Path(sys.argv[1], name)
     folder.mkdir()
-    engine = Engine(**numbers, max_reject_fraction=0.1)
+    engine = ProduceOptions(**numbers, max_reject_fraction=0.1)
     produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), make, folder, engine)
 ray.shutdown()
 """
@@ -97,4 +97,4 @@ def test_without_a_gpu_asked_for_no_worker_sees_one_and_cpus_are_the_bound(notes
 
 def test_a_negative_number_of_gpus_is_refused() -> None:
     with pytest.raises(ValueError, match="num_gpus must not be negative, got -1"):
-        Engine(num_gpus=-1)
+        ProduceOptions(num_gpus=-1)

@@ -20,7 +20,7 @@ from builders.stub_lines import make_line, make_rows, plan_numbers
 from PIL import Image
 from ray import cloudpickle
 
-from ocr_ray.cluster.produce import Engine, produce
+from ocr_ray.cluster.produce import ProduceOptions, produce
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.dataset.plan import Plan
 from ocr_ray.errors import ProductionError, StorageError
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 for module in (stub_lines, sys.modules[__name__]):
     cloudpickle.register_pickle_by_value(module)
 
-ENGINE = Engine(max_reject_fraction=0.1)
+ENGINE = ProduceOptions(max_reject_fraction=0.1)
 PLAN = plan_numbers(120, items_per_part=50, num_validation=9, flags={"seed": 3}, notes={"left_out": {}})
 
 
@@ -210,7 +210,7 @@ def test_what_a_worker_is_refused_is_raised_as_it_is(tmp_path, caplog) -> None:
 def test_too_many_rejects_leave_the_parts_and_no_manifest(tmp_path) -> None:
     out = locate(str(tmp_path / "lines"))
     with pytest.raises(ProductionError, match=r"rejects must be at most 0.00% of all, got 3 beside 126"):
-        produce(out, PLAN, make_rows, None, Engine(max_reject_fraction=0.0))
+        produce(out, PLAN, make_rows, None, ProduceOptions(max_reject_fraction=0.0))
     assert "manifest.json" not in list_files(out)
     assert produce(out, PLAN, make_rows, None, ENGINE)["parts_kept"] == 4
 
@@ -218,7 +218,7 @@ def test_too_many_rejects_leave_the_parts_and_no_manifest(tmp_path) -> None:
 def test_no_lines_are_a_failure(tmp_path) -> None:
     plan = Plan(config={}, parts=(PartSpec(split="train", index=0, start=50, stop=51),))
     with pytest.raises(ProductionError, match=r"at least one line, got none; rejects: .'missing_glyph': 1"):
-        produce(locate(str(tmp_path)), plan, make_rows, None, Engine(max_reject_fraction=1.0))
+        produce(locate(str(tmp_path)), plan, make_rows, None, ProduceOptions(max_reject_fraction=1.0))
 
 
 def scrape(dataset: str) -> dict[str, float]:

@@ -9,7 +9,7 @@ import pytest
 from harness.processes import kill_tree, wait_for
 from ray.cluster_utils import Cluster
 
-from ocr_ray.cluster.capacity import count_limit, count_workers
+from ocr_ray.cluster.capacity import count_worker_limit, count_workers
 from ocr_ray.errors import InputError
 
 
@@ -25,7 +25,10 @@ def test_no_more_workers_can_be_had_than_all_nodes_hold(max_workers: int, cpus: 
         "many_gpus": {"resources": {"CPU": 4, "GPU": 8}, "max_workers": 2},
     }
     cluster = {"max_workers": max_workers, "available_node_types": types}
-    assert (count_limit(cluster, use_gpu=False), count_limit(cluster, use_gpu=True)) == (cpus, gpus)
+    assert (count_worker_limit(cluster, use_gpu=False), count_worker_limit(cluster, use_gpu=True)) == (
+        cpus,
+        gpus,
+    )
 
 
 @pytest.mark.slow

@@ -11,14 +11,14 @@ from markdown_it import MarkdownIt
 
 from ocr_ray.dataset.card import dataset_card, escape_markdown
 from ocr_ray.dataset.lines import Manifest
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 COUNTS = {"lines": 12_000, "by_split": {"train": 12_000, "validation": 0}, "by_source": {"mixed": 12_000}}
 
 
-def balance_of(numbers: range) -> Balance:
-    balance = Balance()
+def balance_of(numbers: range) -> TextStatistics:
+    balance = TextStatistics()
     for number in numbers:
         balance.add(make_line(number))
     return balance
@@ -109,7 +109,7 @@ def test_what_is_not_known_of_crops_is_left_out() -> None:
             config={"job": "crop_pages"},
             counts={**COUNTS, "by_font": {}},
             rejects={},
-            balance=Balance().report(),
+            balance=TextStatistics().report(),
         )
     )
     assert list(read_tables(card)) == [("split", "lines"), ("source", "lines"), ("characters", "seen")]

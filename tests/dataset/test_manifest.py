@@ -10,14 +10,14 @@ from ocr_ray.dataset.lines import Manifest, RowSummary, TextLine
 from ocr_ray.dataset.manifest import build_manifest, read_digests, require_datasets
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.dataset.plan import Plan
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, locate, read_bytes, write_bytes, write_json
 
 
 def summarize(plan: Plan) -> Manifest:
     """Return the manifest of parts that are not written."""
-    parts, balance = [], Balance()
+    parts, balance = [], TextStatistics()
     for spec in plan.parts:
         summary = RowSummary()
         for row in make_rows(None, spec):
@@ -50,7 +50,7 @@ def place(tmp_path) -> Location:
     place = locate(str(tmp_path / "lines"))
     plan = plan_numbers(30, items_per_part=10)
     parts = [write_part(place, spec, "abc", make_rows(None, spec))[0] for spec in plan.parts]
-    manifest = build_manifest(plan, parts, balance=Balance(), versions={})
+    manifest = build_manifest(plan, parts, balance=TextStatistics(), versions={})
     write_json(place / "manifest.json", {"parts": manifest.parts, "counts": manifest.counts})
     return place
 

@@ -19,15 +19,17 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, PartSpec, PartStats, TextLine, table_to_lines
 from ocr_ray.dataset.parts import find_done, read_part_footer, read_random_lines, rows_verify, write_part
-from ocr_ray.dataset.plan import Plan, check_claim, cut_parts, holds_plan, write_plan
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes, read_json, write_bytes
 
 SPEC = PartSpec(split="train", index=0, start=1, stop=601)
 
 
-def write(out: Location, spec: PartSpec = SPEC, config_sha256: str = "abc") -> tuple[PartStats, Balance]:
+def write(
+    out: Location, spec: PartSpec = SPEC, config_sha256: str = "abc"
+) -> tuple[PartStats, TextStatistics]:
     return write_part(out, spec, config_sha256, make_rows(None, spec))
 
 
@@ -221,11 +223,11 @@ def test_parts_cover_every_item_once(first: int, items: int, size: int) -> None:
 
 def test_a_plan_is_compared_after_json(out) -> None:
     write_bytes(out / "plan.json", b'{"config": {"fonts": ["a", "b"]}}')
-    check_claim(out, {"fonts": ("a", "b")})
+    check_reserved(out, {"fonts": ("a", "b")})
     assert holds_plan(out, Plan(config={"fonts": ("a", "b")}, parts=()))
     write_bytes(out / "plan.json", b"[]")
     with pytest.raises(InputError, match=r"plan.json is no plan"):
-        check_claim(out, {})
+        check_reserved(out, {})
 
 
 def test_flags_and_notes_decide_nothing_and_only_flags_stand_in_the_plan(place) -> None:

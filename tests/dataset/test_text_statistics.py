@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import TextLine
-from ocr_ray.dataset.text_statistics import Balance
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.text.characters import CLASSES
 
 lines = st.builds(
@@ -26,8 +26,8 @@ lines = st.builds(
 )
 
 
-def count(some: list[TextLine]) -> Balance:
-    balance = Balance()
+def count(some: list[TextLine]) -> TextStatistics:
+    balance = TextStatistics()
     for line in some:
         balance.add(line)
     return balance
@@ -39,9 +39,9 @@ def test_the_balance_is_the_same_for_any_cut_in_any_order(
 ) -> None:
     pieces = [some[start:stop] for start, stop in pairwise([0, *sorted(cuts), len(some)])]
     shuffler.shuffle(pieces)
-    merged = Balance()
+    merged = TextStatistics()
     for piece in pieces:
-        merged.merge(Balance.from_json(count(piece).to_json()))
+        merged.merge(TextStatistics.from_json(count(piece).to_json()))
     # As text: the order of the names is the same too.
     assert json.dumps(merged.report()) == json.dumps(count(some).report())
     assert merged.to_json() == count(some).to_json()
@@ -70,11 +70,11 @@ def test_only_the_syllables_of_ks_x_1001_count_as_its_own() -> None:
 
 
 def test_a_balance_in_json_is_small() -> None:
-    balance = Balance(characters=Counter({chr(ord("가") + n): 1000 + n for n in range(2500)}))
+    balance = TextStatistics(characters=Counter({chr(ord("가") + n): 1000 + n for n in range(2500)}))
     assert len(balance.to_json().encode()) < 2500 * 9
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"characters":"a","counts":[],"lengths":[],"grades":[]}'])
 def test_a_damaged_balance_is_refused(text: str) -> None:
     with pytest.raises((ValueError, TypeError, KeyError), match=r"."):
-        Balance.from_json(text)
+        TextStatistics.from_json(text)

@@ -23,11 +23,11 @@ from ocr_ray.render import trdg
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
 from ocr_ray.render.style import LineStyle, StyleConfig, draw_style
 from ocr_ray.textgen.corpus import read_corpus
-from ocr_ray.textgen.sampler import CHARACTERS, TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import CHARACTERS, TextConfig, TextInputs, TextSampler
 
 FONTS = find_available_fonts(DEFAULT_FONTS)
 SAMPLER = TextSampler(
-    TextMaterial(words=read_corpus(None).words, characters=shared_characters(FONTS)), TextConfig()
+    TextInputs(words=read_corpus(None).words, characters=shared_characters(FONTS)), TextConfig()
 )
 PAGES = StyleConfig()
 PLAIN = LineStyle(

@@ -21,11 +21,11 @@ from ocr_ray.render.style import StyleConfig, draw_style
 from ocr_ray.render.trdg import draw_line
 from ocr_ray.textgen.arithmetic.expressions import CHARACTERS
 from ocr_ray.textgen.corpus import read_corpus
-from ocr_ray.textgen.sampler import TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
 
 FONTS = find_available_fonts(DEFAULT_FONTS)
 WORDS = read_corpus(None).words
-SAMPLER = TextSampler(TextMaterial(words=WORDS, characters=shared_characters(FONTS)), TextConfig())
+SAMPLER = TextSampler(TextInputs(words=WORDS, characters=shared_characters(FONTS)), TextConfig())
 DRAWN = sorted({*CHARACTERS, *"".join(WORDS)} - {" "})
 PAGES = StyleConfig()
 PLAIN = replace(

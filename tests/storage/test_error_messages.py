@@ -16,9 +16,9 @@ from fakes.s3 import BUCKET, BadS3, bad_s3
 from ocr_ray.audit.inspect_part import PartClaim, Rules, inspect_part
 from ocr_ray.cli.run_job import run_job
 from ocr_ray.dataset.parts import read_part_footer, write_part
-from ocr_ray.dataset.plan import check_claim
+from ocr_ray.dataset.plan import check_reserved
 from ocr_ray.errors import InputError, StorageError
-from ocr_ray.storage.error_messages import tell_storage_error
+from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.location import (
     check_writable,
     delete_file,
@@ -121,7 +121,7 @@ def test_a_place_that_refuses_nothing_stays_as_it_is() -> None:
     write_bytes(locate(LINES) / "below/there", b"x")
     check_writable(locate(LINES) / "below", "--out-uri")
     assert list_files(locate(LINES) / "below") == {"there": 1}
-    check_claim(locate(f"s3://{BUCKET}/refusals/new"), {"job": "x"})
+    check_reserved(locate(f"s3://{BUCKET}/refusals/new"), {"job": "x"})
     assert not exists(locate(f"s3://{BUCKET}/refusals/new/plan.json"))
     with pytest.raises(InputError, match="must lie in a bucket that exists, there is no s3://no-such-bucket"):
         check_writable(locate("s3://no-such-bucket/x"), "--out-uri")
@@ -202,11 +202,11 @@ def test_what_is_told_stays_whatever_is_added_on_its_way() -> None:
     ],
 )
 def test_what_a_disk_refuses_is_told_with_its_path_and_what_to_do(number: int, remedy: str) -> None:
-    told = tell_storage_error(OSError(number, "no", "/data/lines/plan.json"))
+    told = describe_storage_error(OSError(number, "no", "/data/lines/plan.json"))
     assert told is not None
     assert told.startswith("/data/lines/plan.json cannot be used: no; ")
     assert remedy in told
-    assert tell_storage_error(OSError(number, "no"), "/data/lines") == told.replace("/plan.json", "")
+    assert describe_storage_error(OSError(number, "no"), "/data/lines") == told.replace("/plan.json", "")
 
 
 @pytest.mark.parametrize(
@@ -219,12 +219,12 @@ def test_what_a_disk_refuses_is_told_with_its_path_and_what_to_do(number: int, r
     ],
 )
 def test_what_is_missing_or_damaged_is_not_refused(error: Exception) -> None:
-    assert tell_storage_error(error) is None
+    assert describe_storage_error(error) is None
 
 
 def test_an_s3_that_is_away_is_not_taken_for_one_that_refuses() -> None:
     error = OSError("AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 7, Could not connect")
-    assert tell_storage_error(error, "s3://b/x") == (
+    assert describe_storage_error(error, "s3://b/x") == (
         "s3://b/x could not be read, S3 answers GetObject with NETWORK_CONNECTION (curlCode: 7, Could not "
         "connect): it was asked again and again; see that the endpoint and the network are well"
     )

@@ -16,7 +16,7 @@ from ocr_ray.storage.location import (
     read_json,
     require_file,
     require_folder,
-    told_if_slow,
+    warn_if_slow,
     write_bytes,
     write_json,
 )
@@ -75,11 +75,11 @@ def test_an_endpoint_without_a_scheme_is_refused(monkeypatch) -> None:
 
 def test_a_place_that_does_not_answer_is_named_meanwhile(tmp_path, caplog) -> None:
     place, deadline = locate(str(tmp_path)), time.monotonic() + 60
-    with told_if_slow(place, after_s=0.01):
+    with warn_if_slow(place, after_s=0.01):
         while not caplog.messages and time.monotonic() < deadline:
             time.sleep(0.01)
         assert caplog.messages == [f"{place} has not answered for 0 s"]
-    with told_if_slow(place, after_s=0.3):
+    with warn_if_slow(place, after_s=0.3):
         pass
     time.sleep(0.5)
     assert len(caplog.messages) == 1

@@ -18,7 +18,7 @@ from ocr_ray.textgen.sampler import (
     REQUIRED_CHARACTERS,
     LineText,
     TextConfig,
-    TextMaterial,
+    TextInputs,
     TextSampler,
 )
 
@@ -36,7 +36,7 @@ def make_sampler(
     length_weights: tuple[tuple[int, float], ...] = (),
     **options: Any,
 ) -> TextSampler:
-    material = TextMaterial(
+    material = TextInputs(
         words=words,
         passages=passages,
         characters=characters.union(*words, *passages),
@@ -293,8 +293,8 @@ def test_fonts_without_the_signs_of_arithmetic_are_refused_with_what_they_lack()
 
 def test_words_and_passages_that_cannot_be_printed_are_refused() -> None:
     with pytest.raises(InputError, match=r"words must hold printable characters, .* got '나'"):
-        TextMaterial(words=("가나",), characters=frozenset("가"))
+        TextInputs(words=("가나",), characters=frozenset("가"))
     with pytest.raises(InputError, match=r"passages must hold printable characters, .* got '다라'"):
-        TextMaterial(words=("가",), passages=("가 라 다",), characters=frozenset("가"))
+        TextInputs(words=("가",), passages=("가 라 다",), characters=frozenset("가"))
     with pytest.raises(InputError, match=r"neither \$ nor a backslash, got '\$'"):
-        TextMaterial(words=("가",), passages=("5$ 가",), characters=frozenset("가5$"))
+        TextInputs(words=("가",), passages=("5$ 가",), characters=frozenset("가5$"))

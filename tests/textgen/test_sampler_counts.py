@@ -12,12 +12,12 @@ from ocr_ray.textgen.sampler import (
     REQUIRED_CHARACTERS,
     LineText,
     TextConfig,
-    TextMaterial,
+    TextInputs,
     TextSampler,
 )
 
 WORDS = read_corpus(None).words
-SAMPLER = TextSampler(TextMaterial(words=WORDS, characters=CHARACTERS), TextConfig())
+SAMPLER = TextSampler(TextInputs(words=WORDS, characters=CHARACTERS), TextConfig())
 SYMBOLS = "①②③④⑤㉠㉡㉢㉣㉤㉥㉮㉯㉰㉱ㄱㄴㄷㄹㅁㅂ□○△☆×÷=<>(){}→°℃%:~…·.,?!'\""
 UNITS = ("mm", "cm", "m", "km", "cm²", "m²", "cm³", "g", "kg", "t", "mL", "L", "시", "분", "초")
 PHRASES = ("(1)", "〈보기〉", "식 ____", "답 ____개", "1,000")

@@ -18,7 +18,14 @@ import pyarrow.fs as pafs
 from ocr_ray.dataset.lines import Reject
 from ocr_ray.errors import CropError, InputError, LabelError, RowError
 from ocr_ray.pages.files.zip_archive import MAX_ENTRIES, Archive
-from ocr_ray.storage.location import Location, checked, list_files, open_file, told, told_if_slow
+from ocr_ray.storage.location import (
+    Location,
+    list_files,
+    open_file,
+    preflight,
+    translate_errors,
+    warn_if_slow,
+)
 
 IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg"})
 LABEL_ENDING = "json"
@@ -69,7 +76,7 @@ class PageStore:
     """
 
     def __init__(self, place: Location) -> None:
-        with checked(place, "pages") as found, told_if_slow(place):
+        with preflight(place, "pages") as found, warn_if_slow(place):
             kind = found.filesystem.get_file_info(found.path).type
         self._folder, self._only = place, ""
         if kind == pafs.FileType.File and kind_of(place.name) == "zip":
@@ -121,7 +128,7 @@ class PageStore:
         """
         match = _IN_ARCHIVE.fullmatch(path)
         if match:
-            with told(self._folder / match[1]):
+            with translate_errors(self._folder / match[1]):
                 archive = _OPEN.get((self._key, match[1]), lambda: self._open(match[1]))
                 if match[2] in archive.members:
                     _check_size(path, archive.members[match[2]].size_bytes, max_bytes)
@@ -139,7 +146,7 @@ class PageStore:
 
     def _try_open(self, archive_path: str) -> Archive | Reject:
         try:
-            with told(self._folder / archive_path):
+            with translate_errors(self._folder / archive_path):
                 archive = self._open(archive_path)
         except RowError as error:
             return Reject(reason=error.reason, detail=error.detail)

@@ -22,7 +22,7 @@ from ocr_ray.textgen.focus import focus
 from ocr_ray.textgen.focus.confusions import Confusion
 from ocr_ray.textgen.focus.focus import find_focusable, keep_focusable
 from ocr_ray.textgen.holdout import find_misplaced
-from ocr_ray.textgen.sampler import CHARACTERS, LineText, TextConfig, TextMaterial, TextSampler
+from ocr_ray.textgen.sampler import CHARACTERS, LineText, TextConfig, TextInputs, TextSampler
 
 WORDS = read_corpus(None).words
 REPORT = (
@@ -44,7 +44,7 @@ def make_sampler(
     characters: frozenset[str] = CHARACTERS,
     **options: Any,
 ) -> TextSampler:
-    material = TextMaterial(words=words, characters=characters.union(*words), confusions=confusions)
+    material = TextInputs(words=words, characters=characters.union(*words), confusions=confusions)
     return TextSampler(material, TextConfig(**options))
 
 
@@ -78,7 +78,8 @@ def test_lines_without_a_focus_are_those_that_were_always_drawn() -> None:
 
 def test_focused_lines_are_the_same_in_any_process_and_order() -> None:
     program = (
-        "import hashlib; from test_focus import *; s = make_sampler(*REPORT, holdout_word_share=0.2)\n"
+        "import hashlib; from textgen.focus.test_focus import *\n"
+        "s = make_sampler(*REPORT, holdout_word_share=0.2)\n"
         "texts = {n: s.draw(7, n).text for n in (5, 800_000_001, *range(300))}\n"
         "print(hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest())"
     )
