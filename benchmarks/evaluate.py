@@ -30,8 +30,8 @@ from ocr_ray.dataset.lines import TextLine
 from ocr_ray.evaluation.inputs import LinesPart
 from ocr_ray.evaluation.predict import read_part
 from ocr_ray.model.load import load_model
-from ocr_ray.model.precision import Precision, autocast
-from ocr_ray.model.read import Decoding
+from ocr_ray.model.options import Decoding, Precision
+from ocr_ray.model.precision import autocast
 
 NUM_MARKS = 8
 """Values of the encoder's first place by which lines are told apart."""

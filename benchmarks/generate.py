@@ -40,11 +40,13 @@ import tyro
 from PIL import Image
 
 from benchmarks.watching import Watch
-from ocr_ray.cluster.produce import ProduceOptions, produce
+from ocr_ray.cluster.produce import produce
+from ocr_ray.cluster.produce_options import ProduceOptions
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
 from ocr_ray.dataset.parts import read_part_footer, write_part
 from ocr_ray.dataset.plan import Plan, cut_parts
-from ocr_ray.render.job import RenderConfig, plan_rendering
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.job import plan_rendering
 from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.storage.location import locate
 from ocr_ray.text.hangul import KS_X_1001

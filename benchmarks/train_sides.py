@@ -35,8 +35,9 @@ from transformers import (
 
 from benchmarks.train_data import SEED, Material
 from ocr_ray.model.load import load_model
+from ocr_ray.model.options import Precision
 from ocr_ray.model.pixels import to_pixel_values
-from ocr_ray.model.precision import Precision, autocast
+from ocr_ray.model.precision import autocast
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.feed.batches import Feed, Step

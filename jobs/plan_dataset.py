@@ -1,7 +1,8 @@
 """How many context-free lines to render beside the lines that have context, and what that takes."""
 
 from ocr_ray.cli.run_job import run_job
-from ocr_ray.render.plan_job import PlanConfig, plan_dataset
+from ocr_ray.render.plan_config import PlanConfig
+from ocr_ray.render.plan_job import plan_dataset
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Render lines of random words and arithmetic into Parquet parts, over all CPUs of a cluster."""
 
 from ocr_ray.cli.run_job import run_job
-from ocr_ray.render.job import RenderConfig, render_lines
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.job import render_lines
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
 """Fine-tune a TrOCR over data-parallel workers; run again, it goes on from the last checkpoint."""
 
 from ocr_ray.cli.run_job import run_job
-from ocr_ray.training.job import TrainJobConfig, train_trocr
+from ocr_ray.training.config import TrainJobConfig
+from ocr_ray.training.job import train_trocr
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """Drain the Ray node of a spot instance that will be taken away; cluster.yaml starts this on workers."""
 
-from ocr_ray.aws.spot import SpotConfig, watch_spot
+from ocr_ray.aws.config import SpotConfig
+from ocr_ray.aws.spot import watch_spot
 from ocr_ray.cli.run_job import run_job
 
 

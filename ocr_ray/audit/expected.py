@@ -9,7 +9,8 @@ from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
 from ocr_ray.dataset.plan import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.pages.crop_job import cut_crop_parts
-from ocr_ray.render.job import RenderConfig, count_lines
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.job import count_lines
 from ocr_ray.storage.location import Location, exists, preflight, read_json
 from ocr_ray.textgen.sampler import TextConfig
 

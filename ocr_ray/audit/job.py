@@ -9,14 +9,15 @@ import time
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import accumulate
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
 import tyro
 
 from ocr_ray.audit.compare import compare_lines, format_comparison
+from ocr_ray.audit.config import AuditConfig, MovedConfig
 from ocr_ray.audit.expected import Claims, read_claims
 from ocr_ray.audit.findings import Finding
 from ocr_ray.audit.inspect_part import PartClaim, PartReport, Rules, inspect_part
@@ -32,7 +33,8 @@ from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.dataset.texts import require_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.render.job import RenderConfig, plan_rendering
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.job import plan_rendering
 from ocr_ray.render.lines import RenderInputs, make_maker
 from ocr_ray.storage.location import Location, list_files, require_folder
 
@@ -40,52 +42,6 @@ log = logging.getLogger(__name__)
 
 NUM_LISTED, NUM_LOGGED = 100, 20
 """Findings in the summary, and in the log."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MovedConfig:
-    """Where inputs are that have moved since; --rerender checks that they are the same."""
-
-    corpus_uri: str | None = None
-    """The corpus; None: where plan.json says."""
-    texts_uri: str | None = None
-    """The dataset whose texts were drawn again; None: where plan.json says."""
-    lengths_like: str | None = None
-    """The dataset whose lengths were followed; None: where plan.json says."""
-    pictures_uri: str | None = None
-    """The pictures behind the lines; None: where plan.json says."""
-    model: str | None = None
-    """The model whose tokenizer was asked; None: as plan.json says."""
-    focus: str | None = None
-    """The report whose misread characters the lines were focused on; None: where plan.json says."""
-    fonts_uri: str | None = None
-    """The folder of fonts; None: where plan.json says."""
-    fonts: tuple[str, ...] = ()
-    """The fonts in their order, where some were given as files; none: as plan.json says."""
-    holdout_fonts: tuple[str, ...] = ()
-    """Those of the test split, likewise."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditConfig:
-    """Check that a dataset is whole and what its plan says."""
-
-    lines_uri: str
-    """The dataset: rendered lines, or crops."""
-    rerender: int = 0
-    """Rendered lines drawn at random, the same each time, to be rendered again and compared byte for byte;
-    of a part whose digest is wrong, all."""
-    compare: str | None = None
-    """Dataset of real lines to put side by side with these: characters, lengths, height, contrast."""
-    moved: Annotated[MovedConfig, tyro.conf.arg(name="")] = field(default_factory=MovedConfig)
-    num_cpus: int | None = None
-    """The most CPUs used; None: all of this machine or cluster."""
-
-    def __post_init__(self) -> None:
-        if self.rerender < 0:
-            raise ValueError(f"rerender must not be negative, got {self.rerender}")
-        if self.num_cpus is not None and self.num_cpus < 1:
-            raise ValueError(f"num_cpus must be at least 1, got {self.num_cpus}")
 
 
 def audit_lines(config: AuditConfig) -> dict[str, Any]:

@@ -4,8 +4,6 @@ import logging
 import platform
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from jsonschema import ValidationError
@@ -13,26 +11,13 @@ from ray.autoscaler._private.util import prepare_config, validate_config
 
 from ocr_ray.aws.account import check_account
 from ocr_ray.aws.cluster_file import ClusterFile, Fault, read_cluster_file
+from ocr_ray.aws.config import CheckConfig
 from ocr_ray.aws.policies import check_policies
 from ocr_ray.aws.rules import check_file
 from ocr_ray.aws.versions import check_versions, installed_versions
 from ocr_ray.errors import InputError
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckConfig:
-    """Check a cluster file before `ray up`: all that is wrong is named at once."""
-
-    cluster: Path = Path("cluster.yaml")
-    """The file that `ray up` will be given."""
-    policies: Path = Path("deploy")
-    """The folder of the IAM policies, which must be for the same buckets and cluster."""
-    constraints: Path = Path("constraints.txt")
-    """The versions that nodes install, which must be those of this environment."""
-    skip_aws: bool = False
-    """Leave out what only the AWS account can tell: images, instance types, profiles, buckets."""
 
 
 def check_cluster(config: CheckConfig) -> dict[str, Any]:

@@ -20,25 +20,9 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason  # type: ignore[at
 from ray.core.generated.gcs_pb2 import GcsNodeInfo  # type: ignore[attr-defined]
 from ray.exceptions import RpcError
 
+from ocr_ray.aws.config import SpotConfig
+
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpotConfig:
-    """Wait for the notice that this spot instance will be taken away, then tell Ray."""
-
-    gcs_address: str
-    """Where the cluster's head listens, HOST:PORT."""
-    metadata_url: str = "http://169.254.169.254"
-    """The instance metadata service."""
-    interval_s: float = 5.0
-    """Seconds between two looks."""
-    timeout_s: float = 3.0
-    """Seconds that the metadata service or the head may take to answer."""
-
-    def __post_init__(self) -> None:
-        if self.interval_s <= 0 or self.timeout_s <= 0:
-            raise ValueError("interval_s and timeout_s must be more than 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

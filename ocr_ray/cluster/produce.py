@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import ray
 import ray.data
 
 from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.cluster.map_tasks import fetch_shared
+from ocr_ray.cluster.produce_options import ProduceOptions
 from ocr_ray.cluster.progress import Progress, count_part
 from ocr_ray.cluster.session import unwrap_worker_errors
 from ocr_ray.dataset.card import NUM_SHOWN_LINES, dataset_card
@@ -34,29 +35,8 @@ from ocr_ray.storage.location import Location, exists, list_files, write_bytes, 
 
 log = logging.getLogger(__name__)
 
-Verification = Literal["footers", "rows"]
 PartMaker = Callable[[Any, PartSpec], Iterator[Row]]
 """(what all parts share, the part) -> its lines and rejects, in order, and counts; a pure function."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProduceOptions:
-    """How parts are made; nothing here changes what they hold."""
-
-    num_cpus: int | None = None
-    """The most parts made at once; None: as many as the cluster has CPUs."""
-    num_gpus: int = 0
-    """Workers that hold a GPU each and make the parts, one at a time; 0: no GPU is held."""
-    verify: Verification = "footers"
-    max_reject_fraction: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.num_cpus is not None and self.num_cpus < 1:
-            raise ValueError(f"num_cpus must be at least 1, got {self.num_cpus}")
-        if self.num_gpus < 0:
-            raise ValueError(f"num_gpus must not be negative, got {self.num_gpus}")
-        if not 0 <= self.max_reject_fraction <= 1:
-            raise ValueError(f"max_reject_fraction must be from 0 to 1, got {self.max_reject_fraction}")
 
 
 @dataclass(slots=True)

@@ -28,8 +28,9 @@ from ocr_ray.evaluation.predictions import (
 )
 from ocr_ray.model.load import OcrModel, load_model, model_files
 from ocr_ray.model.long_lines import read_in_pieces
+from ocr_ray.model.options import Decoding
 from ocr_ray.model.precision import check_precision, set_tf32
-from ocr_ray.model.read import Decoding, read_images
+from ocr_ray.model.read import read_images
 from ocr_ray.storage.location import exists, open_file
 
 log = logging.getLogger(__name__)

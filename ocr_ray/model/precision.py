@@ -1,14 +1,11 @@
 """In which floats a step is computed, and the optimizer that takes it; weights stay float32."""
 
 from collections.abc import Iterable
-from typing import Literal
 
 import torch
 
 from ocr_ray.errors import InputError
-
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-"""fp32: all of it; tf32: products of 10-bit fractions on NVIDIA GPUs; bf16 and fp16: autocast."""
+from ocr_ray.model.options import Precision
 
 _AUTOCAST_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

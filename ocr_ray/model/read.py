@@ -16,29 +16,14 @@ from PIL import Image
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.model.decoding import encode, write_greedily
 from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
-from ocr_ray.model.precision import Precision, autocast
+from ocr_ray.model.precision import autocast
 from ocr_ray.model.trained import read_label_column, read_metrics
 from ocr_ray.storage.location import Location
 
 DECODING_THREADS = 2
 """Threads that decode images, each a batch, while another batch is read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decoding:
-    """How a model writes what it reads."""
-
-    batch_size: int = 16
-    """Lines at once; changes no more than the last bits of a float."""
-    num_beams: int = 1
-    """1: greedy."""
-    precision: Precision = "fp32"
-    max_aspect: float | None = None
-    """Lines wider than so many times their height are read in pieces as well."""
-
-
-GREEDY = Decoding()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

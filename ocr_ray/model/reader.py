@@ -43,7 +43,8 @@ class ModelReader:
         return read_in_pieces(self._read, images, self.max_aspect)
 
     def _read(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
-        from ocr_ray.model.read import Decoding, read_images
+        from ocr_ray.model.options import Decoding
+        from ocr_ray.model.read import read_images
 
         model = _load(self.model, "cuda" if self.use_gpu else "cpu")
         return read_images(model, images, Decoding(batch_size=self.batch_size))

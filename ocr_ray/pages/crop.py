@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
+from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.labels.read import EMPTY_TEXTS, Box, PageLabel
 from ocr_ray.pages.layout.text_rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
 from ocr_ray.pages.page_image import Corners, clip_box, crop_line, encode_line, widen
@@ -22,23 +21,6 @@ from ocr_ray.text.markup import count_lone_mieum, split_markup, to_text
 cv2.setNumThreads(0)
 
 MAX_QUOTE_LENGTH = 40
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CropStyle:
-    """What is cut out of a page, and how it is stored."""
-
-    image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
-    margin_px: int = 0
-    """Added to each side of a box, as far as the page reaches."""
-    mode: Literal["line", "page"] = "line"
-    """line: each labelled line; page: the whole page as one line, with the problem as its text."""
-
-    def __post_init__(self) -> None:
-        if self.margin_px < 0:
-            raise ValueError(f"margin_px must be at least 0, got {self.margin_px}")
-        if self.mode not in ("line", "page"):
-            raise ValueError(f"mode must be line or page, got {self.mode!r}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,8 @@ import pyarrow as pa
 
 from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, Count, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import RowError
-from ocr_ray.pages.crop import CropStyle, PageCrops, crop_page, cut_lines
+from ocr_ray.pages.crop import PageCrops, crop_page, cut_lines
+from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
 from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, BoxFormat, PageLabel, read_label
 from ocr_ray.pages.layout.words import Word, cut_words

@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from ocr_ray.dataset.manifest import read_digests
 from ocr_ray.dataset.texts import SPLIT, read_lengths, read_texts, require_lines
 from ocr_ray.errors import InputError
+from ocr_ray.render.config import SourceConfig
 from ocr_ray.render.fonts.coverage import shared_drawable
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.storage.location import Location, list_files, read_bytes, require_folder
@@ -33,25 +34,6 @@ NUM_NAMED = 20
 NUM_TRIED_TEXTS = 2_000
 """Texts that the model's tokenizer is tried on."""
 _PICTURE_ENDINGS = (".png", ".jpg", ".jpeg")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceConfig:
-    """Where the material of the lines is."""
-
-    corpus_uri: str | None = None
-    """Folder of .txt files whose words are drawn at random; None: the word list of the package."""
-    texts_uri: str | None = None
-    """Dataset of labelled lines whose train split is drawn again by --sentence-share."""
-    lengths_like: str | None = None
-    """Dataset of lines whose lengths are followed instead of --min-length and --max-length."""
-    pictures_uri: str | None = None
-    """Folder of pictures of which --renderer trdg lays a part behind each line."""
-    model: str | None = None
-    """Hub id or folder of the model to be trained: characters that its tokenizer loses are left out."""
-    focus: str | None = None
-    """report.json of evaluate_trocr: half of the lines hold more of what was misread, for a dataset besides
-    the others. None: all characters come as they come."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,86 +1,25 @@
 """Lines rendered: flags and inputs into a plan, the plan into a dataset."""
 
 import logging
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
-
-import tyro
+from typing import Any
 
 from ocr_ray.cli.flags import changed_flags
-from ocr_ray.cluster.produce import ProduceOptions, Verification, produce
+from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
-from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_NUMBERS
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError
-from ocr_ray.randomness import check_seed
-from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, describe, find_fonts
-from ocr_ray.render.inputs import SourceConfig, gather_material, try_tokenizer
-from ocr_ray.render.lines import Renderer, RenderInputs, render_part
-from ocr_ray.render.style import Look, StyleConfig
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.fonts.find import Font, describe, find_fonts
+from ocr_ray.render.inputs import gather_material, try_tokenizer
+from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.storage.location import locate, require_folder
-from ocr_ray.textgen.sampler import TextConfig, TextSampler
+from ocr_ray.textgen.sampler import TextSampler
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderConfig:
-    """Render lines of random words and arithmetic, in equal shares of every font."""
-
-    out_uri: str
-    """Where the dataset goes: an empty folder, or an earlier run of the same, which is completed or grown."""
-    num_lines: int = 300_000
-    """Lines in all; may grow from run to run. With few resources start at 100,000 to 300,000."""
-    seed: int = 0
-    """Line i depends on the seed, i, the corpus and the fonts, and on nothing else."""
-    sources: Annotated[SourceConfig, tyro.conf.arg(name="")] = field(default_factory=SourceConfig)
-    fonts: tuple[str, ...] = DEFAULT_FONTS
-    """Families in any language, files, batang.ttc#2, folders (with a slash), or NAME=URI."""
-    fonts_uri: str | None = None
-    """Folder of font files that is looked in first, for machines without fonts."""
-    holdout_fonts: tuple[str, ...] = ()
-    """Fonts of the test split, which train and validation do not have."""
-    validation_share: float = 0.01
-    """Share of the lines that becomes the validation split."""
-    test_share: float = 0.01
-    """Share that becomes the test split where fonts or words are held out; there is none otherwise."""
-    text: Annotated[TextConfig, tyro.conf.arg(name="")] = field(default_factory=TextConfig)
-    style: Look = "pages"
-    """pages: as varied as scanned pages; plain: trdg's defaults."""
-    look: Annotated[StyleConfig, tyro.conf.arg(name="style")] = field(default_factory=StyleConfig)
-    renderer: Renderer = "fast"
-    """fast; trdg: the same geometry ten times slower, with its own noise or --pictures-uri behind."""
-    image: ImageConfig = field(default_factory=ImageConfig)
-    lines_per_part: int = 4096
-    """Lines in one Parquet file, which is one task."""
-    num_cpus: int | None = None
-    """The most CPUs used; None: all of this machine or cluster."""
-    max_reject_fraction: float = 0.01
-    """The job fails if a greater share of the lines could not be drawn."""
-    verify: Verification = "footers"
-    """How parts of an earlier run are checked; rows: every row is hashed again."""
-
-    def __post_init__(self) -> None:
-        limit = FIRST_NUMBERS["validation"]
-        if not 1 <= self.num_lines < limit:
-            raise ValueError(f"num_lines must be from 1 to {limit - 1}, got {self.num_lines}")
-        check_seed(self.seed)
-        shares = self.validation_share, self.test_share
-        if not (min(shares) >= 0 and sum(shares) <= 1):
-            raise ValueError(f"validation_share and test_share must be from 0 to 1 together, got {shares}")
-        if self.lines_per_part < 1:
-            raise ValueError(f"lines_per_part must be at least 1, got {self.lines_per_part}")
-        if self.sources.pictures_uri and self.renderer != "trdg":
-            raise ValueError("pictures_uri needs --renderer trdg, got --renderer fast")
-        self.engine()  # checks the rest
-
-    def engine(self) -> ProduceOptions:
-        return ProduceOptions(
-            num_cpus=self.num_cpus, verify=self.verify, max_reject_fraction=self.max_reject_fraction
-        )
 
 
 def render_lines(config: RenderConfig) -> dict[str, Any]:

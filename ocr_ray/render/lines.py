@@ -3,17 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
 from ocr_ray.errors import RenderError
 from ocr_ray.render import renderer as fast
+from ocr_ray.render.config import Renderer
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
 from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
-
-Renderer = Literal["fast", "trdg"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

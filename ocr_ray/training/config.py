@@ -1,10 +1,12 @@
 """How a model is fine-tuned: the flags of a run."""
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.model.precision import Precision
+from ocr_ray.model.options import Precision
 from ocr_ray.randomness import check_seed
 
 FREE_FIELDS = ("batch_size", "global_batch_size", "checkpoint_every_minutes", "feed_threads")
@@ -100,3 +102,59 @@ class TrainConfig:
 def _require(config: TrainConfig, name: str, holds: bool, what: str) -> None:
     if not holds:
         raise ValueError(f"{name} must be {what}, got {getattr(config, name)!r}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainJobConfig:
+    """Fine-tune a TrOCR on lines, data-parallel, with checkpoints within epochs and at their ends.
+
+    Run again with the same --run-name it goes on from the last checkpoint.
+    """
+
+    lines_uri: tuple[str, ...]
+    """Datasets of lines, as render_lines and crop_pages make them; every line of their train splits is read
+    once an epoch."""
+    models_uri: str
+    """Where best_ocr/ and trained_ocr/ go."""
+    run_name: str
+    """The run that is begun, or gone on with."""
+    mix: tuple[str, ...] = ()
+    """URI=SHARE for each of --lines-uri: its share of the lines trained on, at any time; small datasets
+    repeat, large ones go on in the next epoch. None: every line once an epoch."""
+    model: str = "team-lucid/trocr-small-korean"
+    """A hub id, a folder or s3:// folder of any Hugging Face VisionEncoderDecoder, such as an earlier run's
+    best_ocr; tiny: a small one of random weights, to try things out."""
+    runs_uri: str = "runs"
+    """Where runs keep their checkpoints, each in a folder of its name."""
+    fresh: bool = False
+    """Refuse a run that was begun already, instead of going on with it."""
+    num_workers: int = 2
+    """Data-parallel workers."""
+    use_gpu: bool = False
+    """Each worker takes a GPU."""
+    max_failures: int = 3
+    """How often the run goes on by itself after a worker failed; lost nodes do not count."""
+    keep_checkpoints: int = 1
+    """Best checkpoints that are kept beside the latest."""
+    pretraining_lines: int = 0
+    """Lines with context that the model was trained on before, for the ratio that is told; the brief counts
+    6000000 for team-lucid/trocr-small-korean."""
+    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+
+    def __post_init__(self) -> None:
+        if not self.lines_uri:
+            raise ValueError("lines_uri must name at least one dataset")
+        if not self.run_name or "/" in self.run_name:
+            raise ValueError(f"run_name must be a folder's name, got {self.run_name!r}")
+        for name, least in (
+            ("num_workers", 1),
+            ("keep_checkpoints", 1),
+            ("max_failures", 0),
+            ("pretraining_lines", 0),
+        ):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        self.train.count_global(self.num_workers)  # refuses what cannot be shared out
+
+
+TINY = "tiny"

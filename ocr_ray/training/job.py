@@ -4,12 +4,10 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 import ray.train
 import torch
-import tyro
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
@@ -23,14 +21,14 @@ from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.precision import check_precision
 from ocr_ray.storage.location import Location, copy_files, exists, locate, write_json
-from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.config import TINY, TrainJobConfig
 from ocr_ray.training.export import choose_models, claim_models, export_models
 from ocr_ray.training.feed.row_groups import LineDataset
 from ocr_ray.training.label_check import remember_labels
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.mixture import count_sources, describe_mixture
 from ocr_ray.training.model_card import describe_datasets, describe_versions
-from ocr_ray.training.setup import TINY, TrainData, check_all_labels, first_model, open_splits
+from ocr_ray.training.setup import TrainData, check_all_labels, first_model, open_splits
 from ocr_ray.training.worker import WorkerInputs, train_worker
 
 log = logging.getLogger(__name__)
@@ -39,59 +37,6 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 """Where Ray Train lists a run's checkpoints."""
 SCORE = "score"
 LABELS = "labels"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainJobConfig:
-    """Fine-tune a TrOCR on lines, data-parallel, with checkpoints within epochs and at their ends.
-
-    Run again with the same --run-name it goes on from the last checkpoint.
-    """
-
-    lines_uri: tuple[str, ...]
-    """Datasets of lines, as render_lines and crop_pages make them; every line of their train splits is read
-    once an epoch."""
-    models_uri: str
-    """Where best_ocr/ and trained_ocr/ go."""
-    run_name: str
-    """The run that is begun, or gone on with."""
-    mix: tuple[str, ...] = ()
-    """URI=SHARE for each of --lines-uri: its share of the lines trained on, at any time; small datasets
-    repeat, large ones go on in the next epoch. None: every line once an epoch."""
-    model: str = "team-lucid/trocr-small-korean"
-    """A hub id, a folder or s3:// folder of any Hugging Face VisionEncoderDecoder, such as an earlier run's
-    best_ocr; tiny: a small one of random weights, to try things out."""
-    runs_uri: str = "runs"
-    """Where runs keep their checkpoints, each in a folder of its name."""
-    fresh: bool = False
-    """Refuse a run that was begun already, instead of going on with it."""
-    num_workers: int = 2
-    """Data-parallel workers."""
-    use_gpu: bool = False
-    """Each worker takes a GPU."""
-    max_failures: int = 3
-    """How often the run goes on by itself after a worker failed; lost nodes do not count."""
-    keep_checkpoints: int = 1
-    """Best checkpoints that are kept beside the latest."""
-    pretraining_lines: int = 0
-    """Lines with context that the model was trained on before, for the ratio that is told; the brief counts
-    6000000 for team-lucid/trocr-small-korean."""
-    train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
-
-    def __post_init__(self) -> None:
-        if not self.lines_uri:
-            raise ValueError("lines_uri must name at least one dataset")
-        if not self.run_name or "/" in self.run_name:
-            raise ValueError(f"run_name must be a folder's name, got {self.run_name!r}")
-        for name, least in (
-            ("num_workers", 1),
-            ("keep_checkpoints", 1),
-            ("max_failures", 0),
-            ("pretraining_lines", 0),
-        ):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        self.train.count_global(self.num_workers)  # refuses what cannot be shared out
 
 
 def train_trocr(config: TrainJobConfig) -> dict[str, Any]:

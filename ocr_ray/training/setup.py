@@ -24,7 +24,7 @@ from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, exists, list_files, locate_model, open_file
 from ocr_ray.training.augment import Augmenter
 from ocr_ray.training.checkpoint import Training
-from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.config import TINY, TrainConfig
 from ocr_ray.training.feed.batches import Feed
 from ocr_ray.training.feed.row_groups import LineDataset, Split, open_split
 from ocr_ray.training.label_check import LabelKey, LabelLengths, check_labels, hash_tokenizer, recall_labels
@@ -129,7 +129,6 @@ def make_validation_feed(training: Training, config: TrainConfig, split: Split) 
 
 log = logging.getLogger(__name__)
 
-TINY = "tiny"
 TOKENIZER_LINES = 20_000
 """Texts that the tiny model's tokenizer is trained on, at most."""
 

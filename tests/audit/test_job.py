@@ -13,14 +13,16 @@ import tyro
 from harness.damage import rewrite_rows
 
 from jobs import audit_lines as job
-from ocr_ray.audit.job import AuditConfig, MovedConfig, audit_lines
+from ocr_ray.audit.config import AuditConfig, MovedConfig
+from ocr_ray.audit.job import audit_lines
 from ocr_ray.dataset.lines import PartSpec, table_to_lines
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.pages.crop_job import CropConfig, crop_pages
+from ocr_ray.pages.crop_config import CropConfig
+from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
-from ocr_ray.render.inputs import SourceConfig
-from ocr_ray.render.job import RenderConfig, render_lines
+from ocr_ray.render.config import RenderConfig, SourceConfig
+from ocr_ray.render.job import render_lines
 from ocr_ray.storage.location import (
     Location,
     list_files,

@@ -8,7 +8,8 @@ import pytest
 from builders.cluster_files import ROOT, TEXT, fill, make_home, write_policies
 from builders.wrong_cluster_files import WRONG
 
-from ocr_ray.aws.job import CheckConfig, check_cluster
+from ocr_ray.aws.config import CheckConfig
+from ocr_ray.aws.job import check_cluster
 from ocr_ray.errors import InputError
 
 

@@ -19,7 +19,8 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.common_pb2 import NodeDeathInfo
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
-from ocr_ray.aws.spot import Notice, SpotConfig, read_notice
+from ocr_ray.aws.config import SpotConfig
+from ocr_ray.aws.spot import Notice, read_notice
 
 TAKEN, OTHER = "i-0aaaaaaaaaaaaaaaa", "i-0cccccccccccccccc"
 HOLD = """

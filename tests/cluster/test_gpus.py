@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_ray.cluster.produce import ProduceOptions
+from ocr_ray.cluster.produce_options import ProduceOptions
 
 PROGRAM = """
 import json, os, sys, time

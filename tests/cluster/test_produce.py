@@ -20,7 +20,8 @@ from builders.stub_lines import make_line, make_rows, plan_numbers
 from PIL import Image
 from ray import cloudpickle
 
-from ocr_ray.cluster.produce import ProduceOptions, produce
+from ocr_ray.cluster.produce import produce
+from ocr_ray.cluster.produce_options import ProduceOptions
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.dataset.plan import Plan
 from ocr_ray.errors import ProductionError, StorageError

@@ -12,7 +12,8 @@ import pytest
 from evaluation.test_predict import make_line, write_lines
 
 from ocr_ray.errors import InputError
-from ocr_ray.evaluation.job import EvaluationConfig, evaluate_lines
+from ocr_ray.evaluation.config import EvaluationConfig
+from ocr_ray.evaluation.job import evaluate_lines
 from ocr_ray.model.tiny import write_tiny_model
 
 pytestmark = pytest.mark.usefixtures("ray_session")

@@ -12,13 +12,15 @@ from PIL import Image
 
 from ocr_ray.dataset.lines import TextLine, lines_to_table
 from ocr_ray.errors import InputError
+from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.inputs import EvaluationInputs
-from ocr_ray.evaluation.job import EvaluationConfig, claim_place, resolve_inputs
+from ocr_ray.evaluation.job import claim_place, resolve_inputs
 from ocr_ray.evaluation.predict import read_part
 from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
 from ocr_ray.model.load import OcrModel, load_model
+from ocr_ray.model.options import Decoding
 from ocr_ray.model.pixels import make_pixel_values
-from ocr_ray.model.read import Decoding, mean_before_end, read_images
+from ocr_ray.model.read import mean_before_end, read_images
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.storage.location import list_files, locate, write_bytes, write_json
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.pages.crop import CropStyle, crop_page
+from ocr_ray.pages.crop import crop_page
+from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.page_image import open_page
 from ocr_ray.pages.synthetic.pages import MadePage, make_page

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from ocr_ray.errors import InputError
+from ocr_ray.model.options import Precision
 from ocr_ray.model.precision import (
-    Precision,
     autocast,
     check_precision,
     clip_gradients,

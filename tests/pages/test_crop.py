@@ -13,7 +13,8 @@ from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.errors import CropError
-from ocr_ray.pages.crop import CropStyle, crop_page
+from ocr_ray.pages.crop import crop_page
+from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.labels.read import Box, read_label
 from ocr_ray.pages.page_image import crop_line, open_page
 from ocr_ray.pages.synthetic.pages import make_page

@@ -8,8 +8,8 @@ import pytest
 from builders.faulty_pages import write_faulty_pages
 
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.pages.crop import CropStyle
-from ocr_ray.pages.crop_job import CropConfig, crop_pages
+from ocr_ray.pages.crop_config import CropConfig, CropStyle
+from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import Schema
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.storage.location import locate

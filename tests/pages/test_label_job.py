@@ -13,11 +13,13 @@ from fakes import perfect_reader
 from fakes.perfect_reader import DOUBT, learn, make_pages, write_unread
 from ray import cloudpickle
 
-from ocr_ray.audit.job import AuditConfig, audit_lines
+from ocr_ray.audit.config import AuditConfig
+from ocr_ray.audit.job import audit_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.reader import ReaderChoice, choose_model
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.pages.label_job import LabelConfig, describe_flags, label_pages, read_pages
+from ocr_ray.pages.label_config import LabelConfig
+from ocr_ray.pages.label_job import describe_flags, label_pages, read_pages
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.survey import find_pages
 from ocr_ray.pages.synthetic.pages import MadePage

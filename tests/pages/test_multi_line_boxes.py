@@ -4,7 +4,8 @@ import pytest
 from builders.labelled_boxes import NATIVE, draw_rows, make_box, make_label, pixels_of, reasons_of
 from PIL import Image, ImageDraw, ImageFont
 
-from ocr_ray.pages.crop import CropStyle, crop_page
+from ocr_ray.pages.crop import crop_page
+from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.render.fonts.find import Font
 
 

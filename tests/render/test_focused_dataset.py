@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ocr_ray.audit.job import AuditConfig, MovedConfig, audit_lines
+from ocr_ray.audit.config import AuditConfig, MovedConfig
+from ocr_ray.audit.job import audit_lines
 from ocr_ray.errors import InputError
-from ocr_ray.render.inputs import SourceConfig
-from ocr_ray.render.job import RenderConfig, describe_flags, plan_rendering, render_lines
+from ocr_ray.render.config import RenderConfig, SourceConfig
+from ocr_ray.render.job import describe_flags, plan_rendering, render_lines
 from ocr_ray.storage.location import locate, read_bytes, read_json
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,8 @@ from PIL import Image
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from ocr_ray.errors import InputError
-from ocr_ray.render.inputs import SourceConfig, gather_material, try_tokenizer
+from ocr_ray.render.config import SourceConfig
+from ocr_ray.render.inputs import gather_material, try_tokenizer
 from ocr_ray.textgen.sampler import CHARACTERS, REQUIRED_CHARACTERS, TextConfig, TextSampler
 
 

@@ -16,8 +16,8 @@ from PIL import Image
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, table_to_lines
 from ocr_ray.errors import InputError
-from ocr_ray.render.inputs import SourceConfig
-from ocr_ray.render.job import RenderConfig, count_lines, describe_flags, plan_rendering, render_lines
+from ocr_ray.render.config import RenderConfig, SourceConfig
+from ocr_ray.render.job import count_lines, describe_flags, plan_rendering, render_lines
 from ocr_ray.render.style import StyleConfig
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig

@@ -15,11 +15,12 @@ from ocr_ray.dataset.lines import PartSpec
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.dataset.plan import cut_parts
 from ocr_ray.errors import InputError
-from ocr_ray.render.job import RenderConfig, plan_rendering
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.job import plan_rendering
 from ocr_ray.render.lines import render_part
+from ocr_ray.render.plan_config import PlanConfig
 from ocr_ray.render.plan_job import (
     Pilot,
-    PlanConfig,
     count_puts,
     estimate,
     format_plans,

@@ -12,8 +12,8 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from training.test_job import assert_same_weights, make_lines
 
 from ocr_ray.storage.location import exists, locate, read_json
-from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.job import SNAPSHOT, TrainJobConfig, describe_flags
+from ocr_ray.training.config import TrainConfig, TrainJobConfig
+from ocr_ray.training.job import SNAPSHOT, describe_flags
 
 pytestmark = pytest.mark.soak
 

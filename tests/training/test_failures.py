@@ -17,8 +17,8 @@ from training.test_job import assert_same_weights, make_lines
 
 from ocr_ray.cluster.stop_signal import UNHEARD_S
 from ocr_ray.storage.location import exists, locate, read_bytes, write_json
-from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.job import SNAPSHOT, TrainJobConfig, describe_flags
+from ocr_ray.training.config import TrainConfig, TrainJobConfig
+from ocr_ray.training.job import SNAPSHOT, describe_flags
 
 pytestmark = pytest.mark.soak
 

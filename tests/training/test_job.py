@@ -17,14 +17,17 @@ from safetensors.torch import load_file
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
 from ocr_ray.errors import InputError
-from ocr_ray.evaluation.job import EvaluationConfig, evaluate_lines
+from ocr_ray.evaluation.config import EvaluationConfig
+from ocr_ray.evaluation.job import evaluate_lines
 from ocr_ray.evaluation.predictions import read_predictions
-from ocr_ray.pages.crop_job import CropConfig, crop_pages
+from ocr_ray.pages.crop_config import CropConfig
+from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
-from ocr_ray.render.job import RenderConfig, render_lines
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.job import render_lines
 from ocr_ray.storage.location import exists, list_files, local_copy, locate, read_bytes, read_json
-from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.job import SNAPSHOT, TrainJobConfig, parse_shares, train_trocr
+from ocr_ray.training.config import TrainConfig, TrainJobConfig
+from ocr_ray.training.job import SNAPSHOT, parse_shares, train_trocr
 
 slow = pytest.mark.slow
 EPOCHS = 2

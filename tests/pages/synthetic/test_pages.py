@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.pages.crop import CropStyle, crop_page
+from ocr_ray.pages.crop import crop_page
+from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.files.store import pair_pages
 from ocr_ray.pages.labels.read import Schema, read_label
 from ocr_ray.pages.page_image import open_page

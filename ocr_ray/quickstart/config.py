@@ -1,0 +1,59 @@
+"""The flags of quickstart."""
+
+from dataclasses import dataclass
+
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.fonts.find import Font
+from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuickstartConfig:
+    """Render lines, draw and crop pages, train a small model over two workers, evaluate it.
+
+    It trains on few lines for few steps to show the road, not to make a model that reads.
+    """
+
+    out_uri: str = "runs/quickstart"
+    """Where lines/, pages/, crops/, runs/, models/ and evaluation/ go; a second run makes what is missing."""
+    num_lines: int = 2_000
+    """Rendered lines."""
+    num_pages: int = 60
+    """Pages drawn in AI Hub's format."""
+    epochs: int = 2
+    """Rounds over all lines."""
+    num_workers: int = 2
+    """Data-parallel training workers."""
+    seed: int = 0
+    """Decides every line, page and weight."""
+
+    def __post_init__(self) -> None:
+        if self.num_pages < 1:
+            raise ValueError(f"num_pages must be at least 1, got {self.num_pages}")
+        plan_lines(self, "", [])  # checks the other flags
+        plan_training(self, "")
+
+
+def plan_lines(config: QuickstartConfig, out_uri: str, fonts: list[Font]) -> RenderConfig:
+    """Return what is rendered: parts small enough for every CPU to have some."""
+    return RenderConfig(
+        out_uri=f"{out_uri}/lines",
+        num_lines=config.num_lines,
+        seed=config.seed,
+        fonts=tuple(font.name for font in fonts),
+        validation_share=0.05,
+        lines_per_part=256,
+    )
+
+
+def plan_training(config: QuickstartConfig, out_uri: str) -> TrainJobConfig:
+    """Return what is trained: random weights need a greater learning rate than fine-tuning."""
+    return TrainJobConfig(
+        lines_uri=(f"{out_uri}/lines", f"{out_uri}/crops"),
+        model=TINY,
+        run_name="quickstart",
+        runs_uri=f"{out_uri}/runs",
+        models_uri=f"{out_uri}/models",
+        num_workers=config.num_workers,
+        train=TrainConfig(epochs=config.epochs, lr=5e-4, seed=config.seed),
+    )
