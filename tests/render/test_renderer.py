@@ -175,12 +175,12 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
     program = (
         "import hashlib\n"
         "from ocr_ray.dataset.images import ImageConfig\n"
-        "from ocr_ray.render import fast\n"
+        "from ocr_ray.render import renderer\n"
         "from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts\n"
         "from ocr_ray.render.style import StyleConfig, draw_style\n"
         "font = find_available_fonts(DEFAULT_FONTS)[0]\n"
         "styles = [draw_style(StyleConfig(), 7, number) for number in range(40)]\n"
-        "files = [fast.encode_line('탁자 7개', font, style, ImageConfig())[0] for style in styles]\n"
+        "files = [renderer.encode_line('탁자 7개', font, style, ImageConfig())[0] for style in styles]\n"
         "print(hashlib.sha256(b''.join(files)).hexdigest())\n"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
