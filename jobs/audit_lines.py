@@ -1,13 +1,11 @@
-"""Check that a dataset is whole and what its plan says; exit with 1 and name every hole if it is not."""
+"""Check a dataset against its plan and manifest, and render some of its lines again."""
 
-from ocr_ray.audit.config import AuditConfig
-from ocr_ray.audit.job import audit_lines
-from ocr_ray.cli.run_job import run_job
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(AuditConfig, audit_lines, description=__doc__)
+    run_named_job("audit_lines")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""Cut the labelled text lines out of AI Hub maths pages into Parquet parts, over all CPUs of a cluster."""
+"""Crop the text lines of labelled pages into a Parquet dataset."""
 
-from ocr_ray.cli.run_job import run_job
-from ocr_ray.pages.crop_config import CropConfig
-from ocr_ray.pages.crop_job import crop_pages
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(CropConfig, crop_pages, description=__doc__)
+    run_named_job("crop_pages")
 
 
 if __name__ == "__main__":

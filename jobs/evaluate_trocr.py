@@ -1,13 +1,11 @@
-"""Read a split with a model and report its errors, overall and by dataset, source and font."""
+"""Read a split with a model and report its errors."""
 
-from ocr_ray.cli.run_job import run_job
-from ocr_ray.evaluation.config import EvaluationConfig
-from ocr_ray.evaluation.job import evaluate_lines
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(EvaluationConfig, evaluate_lines, description=__doc__)
+    run_named_job("evaluate_trocr")
 
 
 if __name__ == "__main__":

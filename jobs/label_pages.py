@@ -1,13 +1,11 @@
-"""Read the boxes of pages with a model into label files and Parquet parts, and show what to look at."""
+"""Read the text boxes of pages with a model into labels, lines and a review page."""
 
-from ocr_ray.cli.run_job import run_job
-from ocr_ray.pages.label_config import LabelConfig
-from ocr_ray.pages.label_job import label_pages
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(LabelConfig, label_pages, description=__doc__)
+    run_named_job("label_pages")
 
 
 if __name__ == "__main__":

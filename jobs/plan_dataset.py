@@ -1,13 +1,11 @@
-"""How many context-free lines to render beside the lines that have context, and what that takes."""
+"""Estimate how many lines to render, and the time, storage and cost that they take."""
 
-from ocr_ray.cli.run_job import run_job
-from ocr_ray.render.plan_config import PlanConfig
-from ocr_ray.render.plan_job import plan_dataset
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(PlanConfig, plan_dataset, description=__doc__)
+    run_named_job("plan_dataset")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""Render lines of random words and arithmetic into Parquet parts, over all CPUs of a cluster."""
+"""Render lines of random words and arithmetic into a Parquet dataset."""
 
-from ocr_ray.cli.run_job import run_job
-from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.job import render_lines
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(RenderConfig, render_lines, description=__doc__)
+    run_named_job("render_lines")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""Fine-tune a TrOCR over data-parallel workers; run again, it goes on from the last checkpoint."""
+"""Fine-tune a TrOCR model on datasets of lines, data-parallel over CPUs or GPUs."""
 
-from ocr_ray.cli.run_job import run_job
-from ocr_ray.training.config import TrainJobConfig
-from ocr_ray.training.job import train_trocr
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(TrainJobConfig, train_trocr, description=__doc__)
+    run_named_job("train_trocr")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,11 @@
-"""Drain the Ray node of a spot instance that will be taken away; cluster.yaml starts this on workers."""
+"""Wait for the interruption notice of this EC2 spot instance, then drain its Ray node."""
 
-from ocr_ray.aws.config import SpotConfig
-from ocr_ray.aws.spot import watch_spot
-from ocr_ray.cli.run_job import run_job
+from ocr_ray.cli.commands import run_named_job
 
 
 def main() -> None:
     """Run the job."""
-    run_job(SpotConfig, watch_spot, description=__doc__)
+    run_named_job("watch_spot")
 
 
 if __name__ == "__main__":

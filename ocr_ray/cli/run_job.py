@@ -1,11 +1,10 @@
-"""The frame of every job: flags in, one JSON line out, exit codes that tell the truth."""
+"""The frame of every job: flags in, one JSON line out, exit codes that can be relied on."""
 
 import json
 import logging
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -20,34 +19,39 @@ Config = TypeVar("Config")
 
 def run_job(
     config_type: type[Config],
-    work: Callable[[Config], Mapping[str, Any]],
+    load_work: Callable[[], Callable[[Config], Mapping[str, Any]]],
     *,
-    description: str | None,
-    arguments: list[str] | None = None,
+    prog: str,
+    description: str,
+    arguments: Sequence[str] | None = None,
 ) -> NoReturn:
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
-    Exits with 0 when done, 1 when it failed or was stopped (SIGTERM, which `ray job stop` sends), 2 when a
-    flag or an input is wrong; a failure that knows what it found prints its summary too. Logs go to standard
-    error, with OCR_RAY_LOG=json as one JSON object a line.
+    `load_work` imports what the work needs; it is called once the flags are right. `prog` is the command as
+    usage shows it; `arguments` are those of the process by default.
+
+    Exits with 0 when done, 1 when the work failed or was stopped (SIGTERM, which `ray job stop` sends), 2 if
+    a flag or an input is wrong. A failure that has a summary prints it too. Logs go to standard error, with
+    OCR_RAY_LOG=json as one JSON object a line.
     """
     try:
         start_logs()
-        prog = f"python -m jobs.{Path(sys.argv[0]).stem}"
         config = tyro.cli(config_type, prog=prog, args=arguments, description=description)
     except ValueError as error:
         log.error("%s", error)
         sys.exit(2)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # Ray's own answer to it is the same
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as Ray itself does
     try:
+        work = load_work()
+        start_logs()  # again: Ray sets up loggers of its own when it is imported
         summary = work(config)
     except InputError as error:
         log.error("%s", error)
         sys.exit(2)
     except OSError as error:
-        if not (told := describe_storage_error(error)):
+        if not (message := describe_storage_error(error)):
             raise
-        _fail(told)
+        _fail(message)
     except StorageError as error:
         _fail(str(error))
     except (ProductionError, CheckpointError) as error:
@@ -56,14 +60,14 @@ def run_job(
             _print_summary(error.summary)
         sys.exit(1)
     except SystemExit:
-        log.error("stopped; what is done stays: run the same command to go on")
+        log.error("stopped; finished work is kept: run the same command to resume")
         sys.exit(1)
     _print_summary(summary)
     sys.exit(0)
 
 
-def _fail(refused: str) -> NoReturn:
-    log.error("%s; what is done stays: when that is mended, run the same command to go on", refused)
+def _fail(message: str) -> NoReturn:
+    log.error("%s; finished work is kept: mend that and run the same command to resume", message)
     sys.exit(1)
 
 

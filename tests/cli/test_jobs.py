@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 import ray
 
-JOBS = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
+from ocr_ray.cli.commands import JOBS, load
+
+JOB_FILES = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
 SMALL_JOBS = {
     "render_lines": ["--out-uri", "OUT"],
     "crop_pages": ["--pages-uri", "IN", "--out-uri", "OUT"],
@@ -50,14 +52,12 @@ def read_docstrings(config: type) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", JOB_FILES)
 def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
     assert run(monkeypatch, job, "--help") == 0
     shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
     assert f"usage: python -m jobs.{job}" in shown
-    module = importlib.import_module(f"jobs.{job}")
-    (config,) = [value for name, value in vars(module).items() if name.endswith("Config")]
-    docstrings = read_docstrings(config)
+    docstrings = read_docstrings(load(JOBS[job].config))
     assert len(docstrings) > 3
     for name, docstring in docstrings.items():
         assert f"{name.replace('_', '-')}" in shown
@@ -65,7 +65,7 @@ def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
         assert " ".join(docstring.split()) in shown, name
 
 
-@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("job", JOB_FILES)
 def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -> None:
     known = {
         "plan_dataset": "--fonts",
@@ -148,7 +148,7 @@ def work(config):
         assert ray.get(ray.remote(lambda: print("a worker talks", flush=True) or 1).remote()) == 1
     return {"number": config.number, "text": "글"}
 
-run_job(Config, work, description="x")
+run_job(Config, lambda: work, prog="x", description="x")
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(result.stdout.splitlines()[-1]) == {"number": 7, "text": "글"}
@@ -163,7 +163,7 @@ def test_a_failed_job_exits_1(tmp_path) -> None:
         "@dataclass(frozen=True)\n"
         "class Config:\n    pass\n"
         "def work(config):\n    raise ProductionError('rejects must be at most 1 %')\n"
-        "run_job(Config, work, description=None)\n"
+        "run_job(Config, lambda: work, prog='x', description='x')\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
@@ -189,11 +189,11 @@ def test_a_job_that_is_told_to_end_says_how_to_go_on_and_exits_1(
         f"    if {with_ray}:\n        with ray_session(num_cpus=1):\n            pass\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    time.sleep(60)\n"
-        "run_job(Config, work, description=None)\n"
+        "run_job(Config, lambda: work, prog='x', description='x')\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "stopped; what is done stays: run the same command to go on" in result.stderr
+    assert "stopped; finished work is kept: run the same command to resume" in result.stderr
 
 
 @pytest.mark.slow

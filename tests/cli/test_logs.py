@@ -21,7 +21,7 @@ def work(config):
     warnings.warn("of Python")
     return {"number": 7 // config.divisor}
 
-run_job(Config, work, description="x")
+run_job(Config, lambda: work, prog="x", description="x")
 """
 
 

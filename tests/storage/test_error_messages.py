@@ -251,8 +251,8 @@ def test_a_job_that_is_refused_midway_ends_with_1_and_says_what_to_do(error, mon
 
     monkeypatch.setattr(sys, "argv", ["job"])
     with pytest.raises(SystemExit, match="1"):
-        run_job(Flags, work, description=None, arguments=[])
+        run_job(Flags, lambda: work, prog="x", description="x", arguments=[])
     said = capsys.readouterr().err
     assert "s3://b/x/a could not be written" in said
-    assert "what is done stays: when that is mended, run the same command to go on" in said
+    assert "finished work is kept: mend that and run the same command to resume" in said
     assert "Traceback" not in said

@@ -133,7 +133,7 @@ def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
         if job.poll() is None:
             kill_tree(job.pid)
         cluster.shutdown()
-    assert "stopped; what is done stays: run the same command to go on" in log_path.read_text()
+    assert "stopped; finished work is kept: run the same command to resume" in log_path.read_text()
 
 
 @pytest.fixture
