@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 CODE := ocr_ray jobs tests benchmarks
 
-.PHONY: demo test soak lint bench setup constraints
+.PHONY: demo test soak lint docs bench setup constraints
 
 demo: setup
 	$(PYTHON) -m jobs.quickstart
@@ -19,6 +19,10 @@ lint: setup
 	$(PYTHON) -m ruff check $(CODE)
 	$(PYTHON) -m ruff format --check $(CODE)
 	$(PYTHON) -m mypy
+
+# The site, in site/; a broken link or reference fails.
+docs: setup
+	$(PYTHON) -m mkdocs build --strict --quiet
 
 bench: setup
 	$(PYTHON) -m benchmarks.render

@@ -41,11 +41,11 @@ has_font() {
 missing=()
 has_font 'batang.tt?' && has_font 'gulim.tt?' || missing+=(fonts-baekmuk)
 has_font 'NanumGothic.ttf' || has_font 'malgun.ttf' || missing+=(fonts-nanum)
-extras=dev
+extras=dev,docs,trdg,cluster
 if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
     say "WARNING: apt-get may not run here, so these fonts are missing: ${missing[*]}." \
         "The demo goes on with those that are there, NanumGothic from PyPI among them."
-    extras=dev,fonts
+    extras=$extras,fonts
 fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv

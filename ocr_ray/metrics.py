@@ -278,3 +278,21 @@ def describe_counts(counts: Sequence[int] | Counts) -> dict[str, Any]:
         "cer_without_spaces": details.cer_without_spaces,
         "counts": {**asdict(errors), **asdict(details)},
     }
+
+
+def evaluate_pairs(references: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
+    """Return the error rates of predictions over all lines, and the counts that they come from.
+
+    The keys are those of an entry of `report.json`: `cer`, `wer`, `character_accuracy`, `exact_match`,
+    `jamo_cer` and more. Texts are compared in canonical form; a rate over nothing is None.
+
+    Raises:
+        ValueError: the two differ in length.
+
+    Example:
+        >>> import ocr_ray
+        >>> rates = ocr_ray.evaluate_pairs(["탁자 7개", "3 × 8 = 24"], ["탁자 1개", "3 × 8 = 24"])
+        >>> rates["lines"], round(rates["cer"], 3), rates["exact_match"]
+        (2, 0.067, 0.5)
+    """
+    return describe_counts(count_lines(references, predictions).sum(axis=0))

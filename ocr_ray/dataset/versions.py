@@ -8,11 +8,14 @@ import PIL
 from PIL import features
 
 
-def drawing_versions() -> dict[str, str]:
-    """Return the versions of what decides texts and pixels on x86-64 with AVX2."""
-    return {
+def drawing_versions(*, with_trdg: bool = False) -> dict[str, str]:
+    """Return the versions of what decides texts and pixels on x86-64 with AVX2.
+
+    `with_trdg`: trdg draws; the other renderer does not depend on it.
+    """
+    versions = {"trdg": version("trdg")} if with_trdg else {}
+    return versions | {
         "ocr_ray": version("ocr_ray"),
-        "trdg": version("trdg"),
         "opencv": cv2.__version__,
         "numpy": np.__version__,
         "pillow": PIL.__version__,

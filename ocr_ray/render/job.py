@@ -93,7 +93,7 @@ def _make_plan(
             "style": asdict(inputs.style) if inputs.style else "plain",
             "renderer": config.renderer,
             "image": asdict(config.image),
-            "versions": drawing_versions(),
+            "versions": drawing_versions(with_trdg=config.renderer == "trdg"),
         },
         parts=tuple(
             part

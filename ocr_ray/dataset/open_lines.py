@@ -1,0 +1,146 @@
+"""Datasets of lines opened by other programs: row by row, or as a `datasets.Dataset`."""
+
+import io
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, overload
+
+import pyarrow.parquet as pq
+from PIL import Image
+
+from ocr_ray.dataset.lines import SPLITS, TextLine, table_to_lines
+from ocr_ray.dataset.manifest import require_datasets
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import Location, list_files, open_file
+
+if TYPE_CHECKING:
+    import datasets
+
+
+class Lines(Sequence[TextLine]):
+    """The lines of one split in their order, read when they are asked for.
+
+    It has a length and gives a line by its index, so it is a map-style dataset for `torch.utils.data`. One row
+    group of 256 lines is kept: reading in order is fast, reading at random takes a row group a line.
+    """
+
+    def __init__(self, parts: Sequence[Location]) -> None:
+        self._groups: list[tuple[Location, int]] = []
+        sizes: list[int] = []
+        for part in parts:
+            with open_file(part) as file:
+                metadata = pq.read_metadata(file)
+            self._groups += [(part, group) for group in range(metadata.num_row_groups)]
+            sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._starts = [0, *accumulate(sizes)]
+        self._kept: tuple[int, list[TextLine]] = (-1, [])
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @overload
+    def __getitem__(self, index: int) -> TextLine: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TextLine]: ...
+    def __getitem__(self, index: int | slice) -> TextLine | list[TextLine]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"index must be less than {len(self)}, got {index}")
+        group = bisect_right(self._starts, number) - 1
+        if self._kept[0] != group:
+            self._kept = group, self._read(group)
+        return self._kept[1][number - self._starts[group]]
+
+    def __iter__(self) -> Iterator[TextLine]:
+        return (self[number] for number in range(len(self)))
+
+    def _read(self, group: int) -> list[TextLine]:
+        part, index = self._groups[group]
+        with open_file(part) as file:
+            return table_to_lines(pq.ParquetFile(file).read_row_group(index))
+
+
+def open_lines(lines_uri: str, split: str = "train") -> Lines:
+    """Return the lines of a dataset's split; `lines_uri` is a folder or `s3://bucket/key`.
+
+    Raises:
+        InputError: it is no complete dataset, or has no such split.
+
+    Example:
+        >>> import ocr_ray
+        >>> lines = ocr_ray.open_lines("data/lines", "train")
+        >>> len(lines)
+        6
+        >>> line = lines[0]
+        >>> line.line_id, line.source, ocr_ray.open_image(line).size
+        ('000000000', 'words', (384, 384))
+
+        They are a dataset for PyTorch too:
+
+        >>> import torch.utils.data
+        >>> loader = torch.utils.data.DataLoader(lines, batch_size=4, collate_fn=list)
+        >>> [len(batch) for batch in loader]
+        [4, 2]
+    """
+    return Lines(list_parts(lines_uri, split))
+
+
+def open_image(line: TextLine) -> Image.Image:
+    """Return the image of a line, 8-bit greyscale.
+
+    Example:
+        >>> import ocr_ray
+        >>> ocr_ray.open_image(ocr_ray.open_lines("data/lines")[0]).mode
+        'L'
+    """
+    with Image.open(io.BytesIO(line.image_bytes), formats=("PNG", "JPEG")) as image:
+        image.load()
+        return image
+
+
+def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
+    """Return a split as a `datasets.Dataset` of Hugging Face, whose column `image` is decoded.
+
+    Files on S3 are copied into the cache of `datasets`. The package `datasets` must be installed.
+
+    Raises:
+        InputError: it is no complete dataset, or has no such split.
+
+    Example:
+        >>> import ocr_ray
+        >>> dataset = ocr_ray.as_datasets("data/lines", "train")
+        >>> dataset.num_rows, dataset[0]["image"].size
+        (6, (384, 384))
+    """
+    import datasets
+
+    parts = list_parts(lines_uri, split)
+    if all(part.is_local for part in parts):
+        return datasets.Dataset.from_parquet([part.path for part in parts])
+    return datasets.Dataset.from_generator(_iter_rows, gen_kwargs={"parts": parts}, split=split)
+
+
+def _iter_rows(parts: Sequence[Location]) -> Iterator[dict[str, object]]:
+    for part in parts:
+        with open_file(part) as file:
+            yield from pq.read_table(file).to_pylist()
+
+
+def list_parts(lines_uri: str, split: str) -> list[Location]:
+    """Return the part files of a dataset's split, in order.
+
+    Raises:
+        InputError: it is no complete dataset, or has no such split.
+    """
+    if split not in SPLITS:
+        raise InputError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
+    (dataset,) = require_datasets([lines_uri], "lines_uri").values()
+    names = [name for name in list_files(dataset / split, recursive=False) if name.endswith(".parquet")]
+    if not names:
+        raise InputError(
+            f"lines_uri must hold a split {split!r}, there are no .parquet files in {dataset / split}"
+        )
+    return [dataset / split / name for name in names]

@@ -1,0 +1,86 @@
+"""A model that reads images of lines, for programs."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ocr_ray.errors import InputError
+from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.options import Decoding
+from ocr_ray.model.read import read_images
+from ocr_ray.storage.location import locate_model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What a model reads in one image."""
+
+    text: str
+    """NFC."""
+    confidence: float
+    """Mean probability of the tokens, from 0 to 1."""
+
+
+class Recognizer:
+    """A model on its device; `load_recognizer` makes one."""
+
+    def __init__(self, model: OcrModel) -> None:
+        self._model = model
+
+    def read(self, images: Sequence[Image.Image | bytes | str | Path], batch_size: int = 16) -> list[Reading]:
+        """Return the reading of each image: a PIL image, the bytes of a PNG or JPEG file, or a path.
+
+        Each image holds one line of print. `batch_size` images are read at a time.
+
+        Raises:
+            InputError: an image cannot be opened; the message names it.
+        """
+        encoded = [_encode(image, number) for number, image in enumerate(images)]
+        texts, confidences = read_images(self._model, encoded, Decoding(batch_size=batch_size))
+        return [
+            Reading(text=text, confidence=confidence)
+            for text, confidence in zip(texts, confidences, strict=True)
+        ]
+
+
+def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognizer:
+    """Return a model ready to read: a folder such as `models/best_ocr`, `s3://…`, or a Hugging Face hub id.
+
+    It runs on a GPU if there is one; `use_gpu` decides otherwise.
+
+    Raises:
+        InputError: it cannot be loaded.
+
+    Example:
+        >>> import ocr_ray
+        >>> recognizer = ocr_ray.load_recognizer("models/best_ocr")
+        >>> reading, = recognizer.read([ocr_ray.render_line("3 × 8 = 24")])
+        >>> 0 <= reading.confidence <= 1
+        True
+    """
+    with model_files(locate_model(model_uri)) as folder:
+        model = load_model(folder)
+    on_gpu = torch.cuda.is_available() if use_gpu is None else use_gpu
+    model.network.to("cuda" if on_gpu else "cpu").eval()
+    return Recognizer(model)
+
+
+def _encode(image: Image.Image | bytes | str | Path, number: int) -> bytes:
+    """Return the bytes of an image file that holds the pixels in greyscale or colour."""
+    try:
+        content = Path(image).read_bytes() if isinstance(image, str | Path) else image
+        opened = (
+            Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+            if isinstance(content, bytes)
+            else content
+        )
+        buffer = io.BytesIO()
+        opened.convert("RGB").save(buffer, "PNG", compress_level=1)
+    except (OSError, SyntaxError, ValueError) as error:
+        name = image if isinstance(image, str | Path) else f"image {number}"
+        raise InputError(f"an image must be a PNG or JPEG file of a line, {name} is not: {error}") from error
+    return buffer.getvalue()
