@@ -22,7 +22,7 @@ lint: setup
 
 # The site, in site/; a broken link or reference fails.
 docs: setup
-	$(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 bench: setup
 	$(PYTHON) -m benchmarks.render

@@ -20,6 +20,11 @@ class InputError(ValueError):
     """A flag, file or folder is wrong; the message says what must hold, what was got and what to do."""
 
 
+def missing_extra(package: str, extra: str) -> InputError:
+    """Return the error for a package that only an extra of this one installs."""
+    return InputError(f"the package {package} must be installed: pip install 'ocr_ray[{extra}]'")
+
+
 class RowError(Exception):
     """One line, box or page cannot be used.
 

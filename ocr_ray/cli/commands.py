@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, NoReturn
 
 from ocr_ray.cli.run_job import run_job
+from ocr_ray.errors import missing_extra
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Job:
     work: str
     """A function of the configuration; returns the summary."""
     summary: str
+    extra: str | None = None
+    """The extra of the package that the work needs."""
 
 
 JOBS = {
@@ -69,6 +72,7 @@ JOBS = {
     "check_cluster": Job(
         config="ocr_ray.aws.config:CheckConfig",
         work="ocr_ray.aws.job:check_cluster",
+        extra="cluster",
         summary="Check a cluster file before `ray up`.",
     ),
     "watch_spot": Job(
@@ -84,11 +88,20 @@ def run_named_job(name: str, *, prog: str | None = None, arguments: Sequence[str
     job = JOBS[name]
     run_job(
         load(job.config),
-        lambda: load(job.work),
+        lambda: _load_work(job),
         prog=prog or f"python -m jobs.{name}",
         description=job.summary,
         arguments=arguments,
     )
+
+
+def _load_work(job: Job) -> Any:
+    try:
+        return load(job.work)
+    except ModuleNotFoundError as error:
+        if job.extra is None:
+            raise
+        raise missing_extra(error.name or "", job.extra) from error
 
 
 def load(path: str) -> Any:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Lines(Sequence[TextLine]):
     """The lines of one split in their order, read when they are asked for.
 
-    It has a length and gives a line by its index, so it is a map-style dataset for `torch.utils.data`. One row
-    group of 256 lines is kept: reading in order is fast, reading at random takes a row group a line.
+    It has a length and gives a line by its index, so it is a map-style dataset for `torch.utils.data`. One
+    row group (256 lines) is cached: reading in order is fast, random access reads a row group for each line.
     """
 
     def __init__(self, parts: Sequence[Location]) -> None:
@@ -75,8 +75,8 @@ def open_lines(lines_uri: str, split: str = "train") -> Lines:
         >>> len(lines)
         6
         >>> line = lines[0]
-        >>> line.line_id, line.source, ocr_ray.open_image(line).size
-        ('000000000', 'words', (384, 384))
+        >>> line.line_id, line.font, ocr_ray.open_image(line).size
+        ('000000000', '...', (384, 384))
 
         They are a dataset for PyTorch too:
 

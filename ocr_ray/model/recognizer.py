@@ -73,13 +73,10 @@ def _encode(image: Image.Image | bytes | str | Path, number: int) -> bytes:
     """Return the bytes of an image file that holds the pixels in greyscale or colour."""
     try:
         content = Path(image).read_bytes() if isinstance(image, str | Path) else image
-        opened = (
-            Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-            if isinstance(content, bytes)
-            else content
-        )
+        if isinstance(content, bytes):
+            content = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
         buffer = io.BytesIO()
-        opened.convert("RGB").save(buffer, "PNG", compress_level=1)
+        content.convert("RGB").save(buffer, "PNG", compress_level=1)
     except (OSError, SyntaxError, ValueError) as error:
         name = image if isinstance(image, str | Path) else f"image {number}"
         raise InputError(f"an image must be a PNG or JPEG file of a line, {name} is not: {error}") from error

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
-from ocr_ray.errors import InputError
+from ocr_ray.errors import InputError, missing_extra
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.fonts.find import Font, describe, find_fonts
 from ocr_ray.render.inputs import gather_material, try_tokenizer
@@ -27,6 +28,12 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
 
     Raises:
         InputError: a font, the corpus or the output place is wrong; found before any line is drawn.
+
+    Example:
+        >>> import ocr_ray
+        >>> config = ocr_ray.RenderConfig(out_uri="data/few", num_lines=20, seed=7, validation_share=0.1)
+        >>> ocr_ray.render_lines(config)["by_split"]
+        {'train': 18, 'validation': 2}
     """
     out = locate(config.out_uri)
     plan, inputs = plan_rendering(config)
@@ -41,6 +48,8 @@ def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
     Raises:
         InputError: a font or another input is missing, or no line can be made of them.
     """
+    if config.renderer == "trdg" and find_spec("trdg") is None:
+        raise missing_extra("trdg", "trdg")
     fonts, holdout_fonts = _find_fonts(config)
     material = gather_material(config.sources, config.text, [*fonts, *holdout_fonts])
     inputs = RenderInputs(

@@ -57,6 +57,12 @@ def plan_dataset(config: PlanConfig) -> dict[str, Any]:
 
     Raises:
         InputError: the corpus is wrong, or the fonts lack what every line needs.
+
+    Example:
+        >>> import ocr_ray
+        >>> config = ocr_ray.PlanConfig(num_lines=(100_000,), pilot_lines=0)
+        >>> [plan["lines"] for plan in ocr_ray.plan_dataset(config)["plans"]]
+        [1804567, 3007612, 100000]
     """
     summary = plan_lines(config)
     pilot = run_pilot(config.recipe(STARTER_LINES[0]), config.pilot_lines) if config.pilot_lines else None

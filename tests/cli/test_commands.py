@@ -66,3 +66,24 @@ def test_help_imports_nothing_heavy(job: str) -> None:
     ).replace(f"{HEAVY}", f"set({HEAVY})")
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "0"
+
+
+@pytest.mark.parametrize(
+    ("package", "words", "extra"),
+    [
+        ("boto3", ["check-cluster"], "cluster"),
+        ("trdg", ["render-lines", "--out-uri", "OUT", "--renderer", "trdg"], "trdg"),
+    ],
+)
+def test_a_missing_extra_exits_2_and_says_how_to_install_it(
+    package: str, words: list[str], extra: str, tmp_path: Path
+) -> None:
+    words = [str(tmp_path / "out") if word == "OUT" else word for word in words]
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; from ocr_ray.cli.commands import main; main({words})"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert f"{package} must be installed: pip install 'ocr_ray[{extra}]'" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
