@@ -84,7 +84,7 @@ def make_example(row: dict[str, Any], **changes: Any) -> Example:
     values = {
         "line_id": row["line_id"],
         "dataset": row["dataset"],
-        "truth": row["text"],
+        "reference": row["text"],
         "prediction": row["prediction"],
         "image_bytes": make_image(row["text"]),
         "confidence": row["confidence"],

@@ -17,16 +17,16 @@ from ocr_ray.pages.page_image import open_page
 
 MARGIN_PX = 30
 """Around a page, so that boxes beyond its edges and their numbers can be seen."""
-Kind = Literal["line", "flagged", "reject", "unused"]
-_WORST_FIRST: tuple[Kind, ...] = ("reject", "flagged", "line")
+Outcome = Literal["line", "flagged", "reject", "unused"]
+_WORST_FIRST: tuple[Outcome, ...] = ("reject", "flagged", "line")
 
 
-class Row(NamedTuple):
+class BoxRow(NamedTuple):
     """What a box gave, or one of the rows of text in it: a line or a reject."""
 
     name: str
     """The number of the box, with that of the row of text if there are several: `4`, `4.1`; or `page`."""
-    kind: Kind
+    outcome: Outcome
     line: TextLine | None = None
     image_uri: str = ""
     flags: Sequence[str] = ()
@@ -40,7 +40,7 @@ class DrawnBox(NamedTuple):
     """A box in pixels of the page, moved to where it can be seen; numbers as SVG writes them."""
 
     number: int
-    kind: Kind
+    outcome: Outcome
     x: str
     y: str
     width: str
@@ -67,13 +67,13 @@ class PageView:
     summary: str
     drawing: Drawing | str
     """Or the reason why the image cannot be opened."""
-    rows: Sequence[Row]
+    rows: Sequence[BoxRow]
     markup: str = ""
     """Of the whole problem; empty: not shown."""
     notes: Sequence[str] = ()
 
 
-def render_boxes(title: str, legend: Mapping[Kind, str], pages: Sequence[PageView]) -> str:
+def render_boxes(title: str, legend: Mapping[Outcome, str], pages: Sequence[PageView]) -> str:
     """Return the HTML of pages; `legend` says what the colour of a box means."""
     has_confidence = any(row.confidence for page in pages for row in page.rows)
     return render_page(
@@ -86,12 +86,12 @@ def render_boxes(title: str, legend: Mapping[Kind, str], pages: Sequence[PageVie
     )
 
 
-def list_rows(label: PageLabel, lines: Iterable[TextLine], rejects: Iterable[Reject]) -> list[Row]:
+def list_rows(label: PageLabel, lines: Iterable[TextLine], rejects: Iterable[Reject]) -> list[BoxRow]:
     """Return lines and rejects in reading order; those of the whole page come first."""
     markup = {str(box.index): box.markup for box in label.boxes}
     rows = [_describe_line(line) for line in lines]
     rows += [
-        Row(name, "reject", reject=reject, markup=markup.get(name, ""))
+        BoxRow(name, "reject", reject=reject, markup=markup.get(name, ""))
         for reject in rejects
         for name in [reject.box or "page"]
     ]
@@ -99,9 +99,9 @@ def list_rows(label: PageLabel, lines: Iterable[TextLine], rejects: Iterable[Rej
     return sorted(rows, key=lambda row: (order.get(_box_of(row), -1), _text_row_of(row)))
 
 
-def _describe_line(line: TextLine) -> Row:
+def _describe_line(line: TextLine) -> BoxRow:
     flags = find_flags(line)
-    return Row(
+    return BoxRow(
         line.line_id.rpartition("#")[2],
         "flagged" if flags else "line",
         line=line,
@@ -111,7 +111,7 @@ def _describe_line(line: TextLine) -> Row:
     )
 
 
-def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[Row]) -> Drawing | str:
+def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[BoxRow]) -> Drawing | str:
     """Return the page with its boxes in the colour of their worst row, or why its image cannot be opened."""
     try:
         page = open_page(image_bytes)
@@ -120,18 +120,20 @@ def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[Row]) -> Draw
     buffer = io.BytesIO()
     page.save(buffer, "PNG")
     boxes = [
-        _draw_box(box, page, _find_kind(box, rows))
+        _draw_box(box, page, _find_outcome(box, rows))
         for box in label.boxes
         if not any(map(math.isnan, (box.x0, box.y0, box.x1, box.y1)))
     ]
     return Drawing(data_uri(buffer.getvalue()), page.width, page.height, boxes)
 
 
-def _draw_box(box: Box, page: Image.Image, kind: Kind) -> DrawnBox:
+def _draw_box(box: Box, page: Image.Image, outcome: Outcome) -> DrawnBox:
     # Corners in the wrong order are drawn all the same.
     x0, x1 = sorted(_limit(x, page.width) for x in (box.x0, box.x1))
     y0, y1 = sorted(_limit(y, page.height) for y in (box.y0, box.y1))
-    return DrawnBox(box.index, kind, *(f"{value:g}" for value in (x0, y0, x1 - x0, y1 - y0, x0 - 3, y0 + 11)))
+    return DrawnBox(
+        box.index, outcome, *(f"{value:g}" for value in (x0, y0, x1 - x0, y1 - y0, x0 - 3, y0 + 11))
+    )
 
 
 def _limit(value: float, side_px: int) -> float:
@@ -139,16 +141,16 @@ def _limit(value: float, side_px: int) -> float:
     return min(max(value, -edge), side_px + edge)
 
 
-def _find_kind(box: Box, rows: Iterable[Row]) -> Kind:
+def _find_outcome(box: Box, rows: Iterable[BoxRow]) -> Outcome:
     """Return the worst kind among the rows of a box."""
-    kinds = {row.kind for row in rows if _box_of(row) == str(box.index)}
-    return next((kind for kind in _WORST_FIRST if kind in kinds), "unused")
+    outcomes = {row.outcome for row in rows if _box_of(row) == str(box.index)}
+    return next((outcome for outcome in _WORST_FIRST if outcome in outcomes), "unused")
 
 
-def _box_of(row: Row) -> str:
+def _box_of(row: BoxRow) -> str:
     return row.name.partition(".")[0]
 
 
-def _text_row_of(row: Row) -> int:
+def _text_row_of(row: BoxRow) -> int:
     number = row.name.partition(".")[2]
     return int(number) if number.isdecimal() else 0

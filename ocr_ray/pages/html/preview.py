@@ -6,10 +6,10 @@ A wrong box format shows at a glance.
 from collections.abc import Iterable
 
 from ocr_ray.pages.crop import PageCrops
-from ocr_ray.pages.html.boxes import Kind, PageView, draw_page, list_rows, render_boxes
+from ocr_ray.pages.html.boxes import Outcome, PageView, draw_page, list_rows, render_boxes
 from ocr_ray.pages.labels.read import PageLabel
 
-_LEGEND: dict[Kind, str] = {
+_LEGEND: dict[Outcome, str] = {
     "line": "cropped into lines",
     "reject": "rejected",
     "unused": "not used in this mode",

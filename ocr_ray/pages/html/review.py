@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ocr_ray.dataset.lines import Reject, TextLine
-from ocr_ray.pages.html.boxes import Kind, PageView, Row, draw_page, list_rows, render_boxes
+from ocr_ray.pages.html.boxes import BoxRow, Outcome, PageView, draw_page, list_rows, render_boxes
 from ocr_ray.pages.labels.read import PageLabel
 
-_LEGEND: dict[Kind, str] = {"line": "read", "flagged": "flagged for review", "reject": "rejected"}
+_LEGEND: dict[Outcome, str] = {"line": "read", "flagged": "flagged for review", "reject": "rejected"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ def review_html(pages: Iterable[LabelledPage]) -> str:
     return render_boxes(f"Label review: {len(views)} pages, least confident first", _LEGEND, views)
 
 
-def _summarise(rows: Sequence[Row]) -> str:
+def _summarise(rows: Sequence[BoxRow]) -> str:
     lines = [row for row in rows if row.line]
-    num_flagged = sum(row.kind == "flagged" for row in lines)
+    num_flagged = sum(row.outcome == "flagged" for row in lines)
     return f"{len(lines)} lines, {num_flagged} flagged, {len(rows) - len(lines)} rejects"

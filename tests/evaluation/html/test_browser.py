@@ -27,8 +27,8 @@ addEventListener("load", () => {
   const images = [...document.images], tables = [];
   for (const table of document.querySelectorAll("table:has(button)")) {
     const heads = [...table.tHead.rows[0].cells], title = table.closest("section").querySelector("h2");
-    heads.forEach((head, place) => {
-      const read = () => [...table.tBodies[0].rows].map(row => row.cells[place].dataset.sort);
+    heads.forEach((head, column) => {
+      const read = () => [...table.tBodies[0].rows].map(row => row.cells[column].dataset.sort);
       const click = () => { head.querySelector("button").click(); return head.getAttribute("aria-sort"); };
       tables.push({ section: title.textContent, head: head.textContent, before: read(),
         first: click(), up: read(), second: click(), down: read() });
