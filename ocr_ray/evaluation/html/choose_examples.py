@@ -74,9 +74,8 @@ class ChosenLines:
         of_confusions = [line for pair in confusions for line in self._confusions.get(pair, ())]
         chosen = sorted({line.position for line in (*self._worst, *self._random, *of_confusions)})
         examples = _read_lines(chosen, parts, read_predictions)
-        predictions = _find_predictions(
-            baseline, {(line.dataset, line.line_id) for line in examples.values()}
-        )
+        names = {(line.dataset, line.line_id) for line in examples.values()}
+        predictions = _find_predictions(baseline, names)
         shown = {
             position: replace(line, baseline_prediction=predictions.get((line.dataset, line.line_id)))
             for position, line in examples.items()
@@ -111,15 +110,14 @@ def _read_lines(
     return examples
 
 
-def _find_predictions(tables: Iterable[pa.Table], keys: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return the predictions for lines with these (dataset, line_id), and for some others."""
-    line_ids = pa.array(sorted({line_id for _, line_id in keys}), pa.string())
+def _find_predictions(tables: Iterable[pa.Table], names: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the predictions for lines by (dataset, line_id): all of these, and perhaps more."""
+    line_ids = pa.array(sorted({line_id for _, line_id in names}), pa.string())
     predictions = {}
     for table in tables:
         rows = table.filter(pc.is_in(table["line_id"], line_ids))
-        names = ("dataset", "line_id", "prediction")
-        for dataset, line_id, prediction in zip(*(rows[name].to_pylist() for name in names), strict=True):
-            predictions[dataset, line_id] = prediction
+        for row in rows.select(["dataset", "line_id", "prediction"]).to_pylist():
+            predictions[row["dataset"], row["line_id"]] = row["prediction"]
     return predictions
 
 

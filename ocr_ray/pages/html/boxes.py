@@ -131,9 +131,8 @@ def _draw_box(box: Box, page: Image.Image, outcome: Outcome) -> DrawnBox:
     # Corners in the wrong order are drawn all the same.
     x0, x1 = sorted(_limit(x, page.width) for x in (box.x0, box.x1))
     y0, y1 = sorted(_limit(y, page.height) for y in (box.y0, box.y1))
-    return DrawnBox(
-        box.index, outcome, *(f"{value:g}" for value in (x0, y0, x1 - x0, y1 - y0, x0 - 3, y0 + 11))
-    )
+    numbers = (x0, y0, x1 - x0, y1 - y0, x0 - 3, y0 + 11)
+    return DrawnBox(box.index, outcome, *(f"{number:g}" for number in numbers))
 
 
 def _limit(value: float, side_px: int) -> float:
@@ -142,7 +141,7 @@ def _limit(value: float, side_px: int) -> float:
 
 
 def _find_outcome(box: Box, rows: Iterable[BoxRow]) -> Outcome:
-    """Return the worst kind among the rows of a box."""
+    """Return the worst outcome among the rows of a box."""
     outcomes = {row.outcome for row in rows if _box_of(row) == str(box.index)}
     return next((outcome for outcome in _WORST_FIRST if outcome in outcomes), "unused")
 
