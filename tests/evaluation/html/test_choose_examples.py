@@ -35,12 +35,12 @@ def make_rows(count: int) -> list[dict[str, str]]:
     return rows
 
 
-def choose(place: Path, rows: list[dict[str, str]], rows_per_part: int) -> Examples:
+def choose(folder: Path, rows: list[dict[str, str]], rows_per_part: int) -> Examples:
     """Return what is shown of lines in parts of a dataset on disk; images hold their line_id."""
-    place.mkdir()
+    folder.mkdir()
     chosen, parts, tables = ChosenLines(), [], []
     for start in range(0, len(rows), rows_per_part):
-        some = rows[start : start + rows_per_part]
+        rows_of_part = rows[start : start + rows_per_part]
         lines = [
             TextLine(
                 line_id=row["line_id"],
@@ -51,12 +51,12 @@ def choose(place: Path, rows: list[dict[str, str]], rows_per_part: int) -> Examp
                 width_px=9,
                 height_px=9,
             )
-            for row in some
+            for row in rows_of_part
         ]
-        path = place / f"part-{start}.parquet"
+        path = folder / f"part-{start}.parquet"
         pq.write_table(lines_to_table(lines), path, row_group_size=7)
         parts.append(LinesPart(dataset="lines", location=locate(str(path))))
-        tables.append(pa.Table.from_pylist(some, schema=PREDICTIONS_SCHEMA))
+        tables.append(pa.Table.from_pylist(rows_of_part, schema=PREDICTIONS_SCHEMA))
         chosen.add(len(tables) - 1, read_table(tables[-1]))
     others = [{**row, "prediction": "other"} for row in rows if int(row["line_id"]) < 5]
     baseline = [pa.Table.from_pylist(others, PREDICTIONS_SCHEMA)]

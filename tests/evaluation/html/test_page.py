@@ -1,4 +1,4 @@
-"""The page of a report as a browser parses it: sections, escaping, pictures, and nothing from outside."""
+"""The page of a report as a browser parses it: sections, escaping, images, and nothing loaded."""
 
 import base64
 import hashlib
@@ -96,7 +96,7 @@ def test_a_report_of_no_lines_is_a_page() -> None:
     assert "–" in page.sections["Overview"]
 
 
-def test_every_figure_of_the_report_is_to_be_seen_and_a_new_key_too() -> None:
+def test_every_value_of_the_report_is_shown_and_a_new_key_too() -> None:
     report, examples = full_report()
     page = Page(
         report_html(report | {"new_findings": {"share_of_x": 0.123, "rows": [{"a": "unheard"}]}}, examples)
@@ -150,7 +150,7 @@ def test_hostile_texts_are_shown_and_never_run() -> None:
     assert page.all("img")[0]["alt"] == HOSTILE
 
 
-def test_nothing_is_fetched_and_no_script_runs_but_the_page_s_own() -> None:
+def test_nothing_is_loaded_and_only_the_script_of_the_page_runs() -> None:
     source = full_source()
     page = Page(source)
     for tag, attributes in page.tags:
@@ -169,14 +169,14 @@ def test_nothing_is_fetched_and_no_script_runs_but_the_page_s_own() -> None:
     assert {link["href"] for link in page.all("link")} == {"data:,"}
 
 
-def test_every_picture_is_inside_the_page_and_has_the_aspect_of_its_line() -> None:
+def test_every_image_is_inside_the_page_and_has_the_aspect_ratio_of_its_line() -> None:
     example = make_example(make_rows(1)[0], width_px=1440, height_px=48)
     (image,) = Page(report_html({}, Examples(worst=[example]))).all("img")
     with Image.open(
         io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,")))
-    ) as found:
-        assert found.size == (720, 24) == (int(image["width"]), int(image["height"]))
-        assert found.mode == "L"
+    ) as decoded:
+        assert decoded.size == (720, 24) == (int(image["width"]), int(image["height"]))
+        assert decoded.mode == "L"
     images = Page(full_source()).all("img")
     assert len(images) > 100
     for image in images:
@@ -185,7 +185,7 @@ def test_every_picture_is_inside_the_page_and_has_the_aspect_of_its_line() -> No
     assert len(full_source()) < 1_500_000
 
 
-def test_confusions_have_their_count_and_at_most_three_pictures() -> None:
+def test_confusions_have_their_count_and_at_most_three_images() -> None:
     lines = [make_example(row) for row in make_rows(5)]
     confusions = [{"truth": "이", "read": "", "count": 1_234}, {"truth": "", "read": " ", "count": 2}]
     page = Page(report_html({"confusions": confusions * 20}, Examples(confusions={("이", ""): lines})))
@@ -198,7 +198,7 @@ def test_no_more_than_thirty_lines_are_shown() -> None:
     assert len(page.all("figure")) == 30
 
 
-def test_each_slice_is_a_row_sorted_by_what_its_cells_mean() -> None:
+def test_each_slice_is_a_row_with_the_values_to_sort_by() -> None:
     family = full_report()[0]["by_length"]
     page = Page(report_html({"by_length": family}))
     keys = [cell["data-sort"] for cell in page.all("td")]
@@ -209,7 +209,7 @@ def test_each_slice_is_a_row_sorted_by_what_its_cells_mean() -> None:
     assert len(page.all("th")) == len(page.all("button")) == 7
 
 
-def test_the_baseline_stands_beside_every_family_and_every_section_of_figures() -> None:
+def test_every_family_and_every_section_of_values_shows_the_baseline() -> None:
     report, examples = full_report()
     page = Page(report_html(report, examples))
     alone = Page(report_html({key: value for key, value in report.items() if key != "baseline"}, examples))

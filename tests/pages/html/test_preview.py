@@ -65,14 +65,14 @@ def test_boxes_stand_where_the_label_puts_them_with_their_number_and_their_outco
     assert [group["class"] for group in page.all("g")] == ["line", "line", "reject"]
     assert "3 boxes, 3 lines, 1 rejects, 2 image out of scope" in page.text
     assert page.classes("tr") == ["line", "line", "line", "reject"]
-    for found in (
+    for words in (
         "4.0",
         "4.1",
         "multi_line_box",
         "rows of print: 3, lines in the text: 1",
         "text_not_in_problem: 1",
     ):
-        assert found in page.text
+        assert words in page.text
 
 
 def test_the_page_and_its_lines_are_inside_the_file_as_they_were_read_and_stored() -> None:
