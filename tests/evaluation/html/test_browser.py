@@ -44,10 +44,13 @@ addEventListener("load", () => {
   }, "*");
 });
 """
-"""Runs in a copy of the page: clicks every column head twice, and posts what it measured to the outer page."""
+"""Runs in a copy of the page: clicks every column head twice, and posts what it measured."""
 FRAMES = """<!DOCTYPE html><meta charset="utf-8"><pre>[]</pre><script>
 const results = [], out = document.querySelector("pre");
-addEventListener("message", event => { results.push(event.data); out.textContent = JSON.stringify(results); });
+addEventListener("message", event => {
+  results.push(event.data);
+  out.textContent = JSON.stringify(results);
+});
 </script>"""
 """A page of frames: a window of headless Chromium cannot be narrower than 500 px."""
 
