@@ -15,7 +15,7 @@ from harness.html_page import Page
 from PIL import Image
 
 from ocr_ray.evaluation.html.examples import MAX_SIZE_PX, Examples
-from ocr_ray.evaluation.html.page import report_html
+from ocr_ray.evaluation.html.page import NOTES, RATES, report_html
 from ocr_ray.evaluation.html.tables import show_name, show_percent
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&amp;\u202e</td></section>'
@@ -113,6 +113,40 @@ def test_every_value_of_the_report_is_shown_and_a_new_key_too() -> None:
     assert "5f" * 32 in page.sections["Configuration and hashes"]
     unknown = report["unknown_lines"]["by_font_seen"]
     assert f"{unknown:,} lines are in none of these slices" in page.sections["Font seen in training"]
+
+
+def test_every_section_shows_its_captions_tables_and_charts() -> None:
+    report, examples = full_report()
+    baseline = report["baseline"]
+    page = Page(full_source())
+    overview = page.sections["Overview"]
+    for text in (
+        *RATES.values(),
+        show_percent(report["overall"]["jamo_cer"]),
+        f"{report['overall']['counts']['jamo_hits']:,}",
+        "p below 0.05; for slices, a false discovery rate below 0.05",
+    ):
+        assert text in overview
+    rates = [entry["cer"] for entry in report["by_third"].values()]
+    assert f"CER from 0 to {show_percent(max(rates))}." in page.sections["By third of the line"]
+    rates = [entry["cer"]["baseline"] for entry in baseline["by_third"].values()]
+    assert f"CER from 0 to {show_percent(max(rates))};" in page.sections["By third of the line"]
+    for rate in rates:
+        assert show_percent(rate) in page.sections["By third of the line"]
+    for key, note in NOTES.items():
+        assert note in page.sections[SECTION_OF[key]]
+    sides = (report["calibration"], baseline["figures"]["calibration"])
+    assert len(page.all("circle")) == sum(entry["lines"] > 0 for side in sides for entry in side["bins"])
+    assert show_percent(sides[1]["expected_calibration_error"]) in page.sections["Confidence calibration"]
+    openings = baseline["figures"]["collapse"]["openings"]
+    shown = page.sections["Collapse"].split("baseline")[-1]
+    assert all(f"{row['opening']}\n" in shown for row in openings)
+    worst = page.sections["Worst lines"]
+    assert all(line.baseline_prediction in worst for line in examples.worst)
+    assert all(f"confidence {show_percent(line.confidence)}" in worst for line in examples.worst)
+    alone = Page(report_html(only(report, "calibration") | {"remark": "plain words"}))
+    assert len(alone.all("circle")) == sum(entry["lines"] > 0 for entry in sides[0]["bins"])
+    assert alone.sections["Remark"].split() == ["plain", "words"]
 
 
 def test_the_headline_has_its_intervals() -> None:

@@ -11,9 +11,10 @@ from ocr_ray.evaluation.html.tables import make_blocks, show_value
 
 
 def test_a_cell_without_a_value_has_no_sort_key() -> None:
-    page = Page(report_html({"rows": [{"a": None, "b": 0}]}))
-    assert [cell["data-sort"] for cell in page.all("td")] == ["", "0"]
-    assert page.sections["Rows"].split() == ["a", "b", "–", "0"]
+    page = Page(report_html({"rows": [{"a": None, "b": 0, "c": "x"}]}))
+    assert [cell["data-sort"] for cell in page.all("td")] == ["", "0", "x"]
+    assert page.classes("td") == page.classes("th") == ["number", "number", "text"]
+    assert page.sections["Rows"].split() == ["a", "b", "c", "–", "0", "x"]
 
 
 def test_a_ratio_that_is_a_lower_bound_says_at_least() -> None:
@@ -95,5 +96,7 @@ def test_a_star_marks_a_significant_difference(
     assert (cell.note, cell.text, cell.tooltip) == (note, text, tooltip)
     assert ("significant" in cell.style) == ("★" in note)
     page = Page(report_html({"baseline": {"overall": {rate: pair}}, "overall": {rate: 0.5}}))
+    spans = [{"class": cell.style, "title": tooltip}] if cell.style or tooltip else []
+    assert page.all("span") == spans
     shown = page.sections["Overview"].split("percentage points")[0].split()
     assert [word for word in (*note.split(), text) if word not in shown] == []
