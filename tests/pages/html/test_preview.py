@@ -63,6 +63,10 @@ def test_boxes_stand_where_the_label_puts_them_with_their_number_and_their_outco
         ("5", "8", "100", "62"),
     ]
     assert [group["class"] for group in page.all("g")] == ["line", "line", "reject"]
+    assert [(text["x"], text["y"]) for text in page.all("text")] == [("2.5", "19"), ("2", "41"), ("2", "19")]
+    assert page.text.split().count("7") == 2  # in the drawing and in the table
+    assert page.classes("li") == ["line", "reject", "unused"]
+    assert "cropped into lines" in page.text
     assert "3 boxes, 3 lines, 1 rejects, 2 image out of scope" in page.text
     assert page.classes("tr") == ["line", "line", "line", "reject"]
     for words in (
