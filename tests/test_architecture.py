@@ -15,6 +15,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {
     "errors": "",
     "randomness": "",
+    "html_page": "",
     "storage": "errors",
     "text": "errors storage",
     "metrics": "text",
@@ -25,9 +26,9 @@ ROOMS = {
     "model": "errors storage text dataset",
     "cluster": "errors storage dataset",
     "render": "errors randomness storage text cli dataset textgen cluster",
-    "pages": "errors randomness storage text cli dataset model cluster",
+    "pages": "errors randomness html_page storage text cli dataset model cluster",
     "training": "errors randomness storage text metrics cli dataset model cluster",
-    "evaluation": "errors randomness storage text metrics cli dataset model cluster",
+    "evaluation": "errors randomness html_page storage text metrics cli dataset model cluster",
     "audit": "errors randomness storage text cli dataset textgen cluster render pages",
     "quickstart": "storage dataset cluster render pages training evaluation",
 }

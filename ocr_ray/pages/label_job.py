@@ -16,7 +16,7 @@ from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.model.reader import ReaderChoice, choose_model
-from ocr_ray.pages.html.least_confident import find_doubtful, read_doubtful
+from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
 from ocr_ray.pages.html.review import review_html
 from ocr_ray.pages.label_config import LabelConfig
 from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, read_part
@@ -76,8 +76,8 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
         if not holds_plan(out, plan):
             write_plan(out, plan)
         summary = produce(out, plan, read_part, inputs, replace(config.engine(), num_gpus=num_gpus))
-    doubts = find_doubtful(out, plan.parts, pages, config.review)
-    write_bytes(out / REVIEW, review_html(read_doubtful(out, plan.parts, inputs, doubts)).encode())
+    chosen = find_least_confident(out, plan.parts, pages, config.review)
+    write_bytes(out / REVIEW, review_html(read_labelled_pages(out, plan.parts, inputs, chosen)).encode())
     flagged = summary.get("flagged", {})
     log.info("%s: %d lines, flagged: %s; look at %s", out, summary["lines"], flagged, out / REVIEW)
     return {**summary, "labels": (out / LABELS).uri, "review": (out / REVIEW).uri}

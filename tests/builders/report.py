@@ -1,4 +1,4 @@
-"""A report with every section, counted from lines that two planted models read, and pictures of the lines."""
+"""A report with every section, counted from the predictions of two simulated models, and example lines."""
 
 import io
 import json
@@ -52,7 +52,7 @@ SCHEMA = pa.schema(
 
 
 def make_rows(num_lines: int, *, error_rate: float = 0.05, seed: int = 1) -> list[dict[str, Any]]:
-    """Return rows of predictions of a model that misreads, guesses tails, reads on and solves now and then.
+    """Return predictions of a model that sometimes misreads, guesses ends, hallucinates a tail and solves.
 
     The lines are the same for every model: pages of six boxes, rendered words, arithmetic, spliced words.
     """
@@ -84,7 +84,7 @@ def make_example(row: dict[str, Any], **changes: Any) -> Example:
     values = {
         "line_id": row["line_id"],
         "dataset": row["dataset"],
-        "truth": row["text"],
+        "reference": row["text"],
         "prediction": row["prediction"],
         "image_bytes": make_image(row["text"]),
         "confidence": row["confidence"],
@@ -97,7 +97,7 @@ def make_example(row: dict[str, Any], **changes: Any) -> Example:
 
 
 def make_report() -> tuple[dict[str, Any], Examples]:
-    """Return a report with a baseline, and examples; both as they would be handed to `report_html`."""
+    """Return a report with a baseline, and examples: the arguments of `report_html`."""
     rows, others = make_rows(144), make_rows(144, error_rate=0.12, seed=2)
     report, baseline = count_rows(rows, "models/best_ocr"), count_rows(others, "models/before")
     report["baseline"] = compare_reports(
@@ -107,12 +107,12 @@ def make_report() -> tuple[dict[str, Any], Examples]:
         baseline_predictions=[make_table(others)],
         known=_know(rows),
     )
-    wrong = [place for place, row in enumerate(rows) if row["text"] != row["prediction"]]
+    wrong = [index for index, row in enumerate(rows) if row["text"] != row["prediction"]]
     confused: dict[tuple[str, str], list[Example]] = {}
-    for place in wrong:
-        for confusion in count_confusions([align(rows[place]["text"], rows[place]["prediction"])]):
+    for index in wrong:
+        for confusion in count_confusions([align(rows[index]["text"], rows[index]["prediction"])]):
             if len(examples := confused.setdefault(confusion, [])) < 3:
-                examples.append(make_example(rows[place]))
+                examples.append(make_example(rows[index]))
     shown = Examples(
         worst=[make_example(rows[n], baseline_prediction=others[n]["prediction"]) for n in wrong[:30]],
         random=[make_example(row) for row in rows[::5]],
@@ -122,7 +122,7 @@ def make_report() -> tuple[dict[str, Any], Examples]:
 
 
 def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
-    """Return the report on rows with every section but the baseline."""
+    """Return the report on rows, with every section but the baseline."""
     table = make_table(rows)
     lines = read_table(table)
     known = _know(rows)
@@ -142,8 +142,8 @@ def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
     report = slices.describe()
     report["overall"]["intervals"] = describe_intervals(counts, clusters)
     names = {family: [fact(line, known) for line in lines] for family, fact in LINE_FAMILIES.items()}
-    for family, found in describe_slices(counts, clusters, names).items():
-        for name, intervals in found.items():
+    for family, intervals_by_name in describe_slices(counts, clusters, names).items():
+        for name, intervals in intervals_by_name.items():
             report[family][name]["intervals"] = intervals
     confusions = count_confusions(line.alignment for line in lines).most_common()
     exact = [line.alignment.is_exact for line in lines]
@@ -175,16 +175,16 @@ def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
 
 
 def _make_line(number: int) -> dict[str, Any]:
-    """Return a line without its reading; of every 12 lines six are a page's boxes."""
+    """Return a line without a prediction; six of every 12 lines are the boxes of a page."""
     rng = np.random.default_rng(number)
-    place = number % (2 * NUM_BOXES)
-    source = "page" if place < NUM_BOXES else SOURCES[1 + place % 3]
+    position = number % (2 * NUM_BOXES)
+    source = "page" if position < NUM_BOXES else SOURCES[1 + position % 3]
     text = " ".join(rng.choice(WORDS, size=int(rng.integers(2, 8))).tolist())
     if source == "arithmetic":
         first, second = rng.integers(10, 99, size=2).tolist()
         text = f"{first} + {second} = {first + second + 10 * (number % 2)}"
     if source == "spliced":
-        text = " ".join(_make_line(number - place + box)["text"].split()[0] for box in (4, 2, 0))
+        text = " ".join(_make_line(number - position + box)["text"].split()[0] for box in (4, 2, 0))
     is_page = source == "page"
     return {
         "dataset": "crops" if source in ("page", "spliced") else "lines",
@@ -193,7 +193,7 @@ def _make_line(number: int) -> dict[str, Any]:
         "source": source,
         "font": None if source in ("page", "spliced") else ("바탕", "굴림")[rng.integers(2)],
         "page_id": f"P{number // (2 * NUM_BOXES)}" if is_page else None,
-        "page_order": place if is_page else None,
+        "page_order": position if is_page else None,
         "width_px": 20 * len(text),
         "height_px": 32,
         "markup": text.replace("7", "$7$") if number % 5 else "$\\frac{1}{2}$",
@@ -210,12 +210,12 @@ def _read(row: dict[str, Any], following: str, rng: np.random.Generator, error_r
         LOOKALIKES.get(char, "의") if rng.random() < rate else char
         for char, rate in zip(text, rates, strict=True)
     )
-    reads_on = row["source"] == "page" and rng.random() < error_rate
-    return f"{read} {following}" if reads_on else read
+    hallucinates = row["source"] == "page" and rng.random() < error_rate
+    return f"{read} {following}" if hallucinates else read
 
 
 def _know(rows: list[dict[str, Any]]) -> Knowledge:
-    """Return what a model has learnt from, and the problems that the boxes are cut from."""
+    """Return the training words and fonts, and the problems that the boxes are cut from."""
     boxes: dict[str, list[str]] = {}
     for row in rows:
         if row["page_id"] is not None:
@@ -227,7 +227,7 @@ def _know(rows: list[dict[str, Any]]) -> Knowledge:
 
 
 def _list_styles(rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
-    """Return where the words of spliced lines come from: the first words of three boxes before them."""
+    """Return the origin of the words of spliced lines: the first words of three boxes before them."""
     starts = {row["line_id"]: int(row["line_id"]) // (2 * NUM_BOXES) * 2 * NUM_BOXES for row in rows}
     return {
         ("crops", row["line_id"]): json.dumps(

@@ -1,4 +1,4 @@
-"""What a browser finds in a page of the report."""
+"""An HTML page as a browser parses it."""
 
 from html.parser import HTMLParser
 
@@ -6,7 +6,7 @@ VOID = {"meta", "link", "br", "img"}
 
 
 class Page(HTMLParser):
-    """What a browser finds in a page: tags with their attributes, and the text of each section."""
+    """The tags of a page with their attributes, its text, and the text of each section by its title."""
 
     def __init__(self, source: str) -> None:
         super().__init__()
@@ -40,3 +40,20 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+    def classes(self, tag: str) -> list[str]:
+        """Return the class of each tag that has one."""
+        return [attributes["class"] for attributes in self.all(tag) if "class" in attributes]
+
+    def assert_loads_nothing(self) -> None:
+        """Check that the page runs no script and that a browser has no address to follow."""
+        assert not {tag for tag, _ in self.tags} & {"script", "iframe", "object", "base", "form"}
+        assert self.all("link") == [{"rel": "icon", "href": "data:,"}]
+        for _, attributes in self.tags:
+            assert not any(name.startswith("on") for name in attributes)
+            assert all(
+                value.startswith("data:") for name, value in attributes.items() if name in ("src", "href")
+            )
+        (policy,) = (meta["content"] for meta in self.all("meta") if "http-equiv" in meta)
+        assert "default-src 'none'" in policy
+        assert "script-src 'none'" in policy

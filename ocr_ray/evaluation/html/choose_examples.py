@@ -1,4 +1,4 @@
-"""The lines that a report shows: the worst, some at random, and for each confusion a few that have it."""
+"""The lines that a report shows: the worst, random ones, and a few for each confusion."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -16,111 +16,124 @@ from ocr_ray.evaluation.inputs import LinesPart
 from ocr_ray.evaluation.readings import Reading, read_table
 
 NUM_WORST = NUM_RANDOM = 30
-NUM_OF_CONFUSION = 3
-Confusion = tuple[str, str]
-"""What is printed, and what was read; either may be empty."""
+NUM_PER_CONFUSION = 3
+ConfusedPair = tuple[str, str]
+"""A piece of the reference and what was predicted for it; either may be empty."""
 
 
-class Place(NamedTuple):
-    """Where a line is: the number of its part, and of its row therein."""
+class Position(NamedTuple):
+    """Where a line is stored: the number of its part and its row in it."""
 
     part: int
     row: int
 
 
-class _Found(NamedTuple):
-    """A line that may be shown, ordered by how much it should be."""
+class _Candidate(NamedTuple):
+    """A line that may be shown; the greatest are."""
 
     weight: float
     key: bytes
-    """Of the line alone, so that what is shown does not depend on parts and order."""
-    place: Place
+    """A hash of the line's name, so that the choice does not depend on parts or their order."""
+    position: Position
 
 
 class ChosenLines:
-    """Chooses lines as parts go by; holds where they are, three places for each confusion met."""
+    """Chooses lines part by part; holds their positions, three for each confusion seen."""
 
     def __init__(self) -> None:
-        self._worst: list[_Found] = []
-        self._random: list[_Found] = []
-        self._confusions: defaultdict[Confusion, list[_Found]] = defaultdict(list)
+        self._worst: list[_Candidate] = []
+        self._random: list[_Candidate] = []
+        self._confusions: defaultdict[ConfusedPair, list[_Candidate]] = defaultdict(list)
 
     def add(self, part: int, lines: Sequence[Reading]) -> None:
-        """Consider the lines of a part, all of them in their order."""
+        """Consider all lines of a part, in their order."""
         for row, line in enumerate(lines):
             key = blake2b(f"{line.dataset}\n{line.line_id}".encode(), digest_size=8).digest()
-            found = _Found(0.0, key, Place(part, row))
-            _keep(self._random, found, NUM_RANDOM)
+            candidate = _Candidate(0.0, key, Position(part, row))
+            _keep(self._random, candidate, NUM_RANDOM)
             if line.alignment.is_exact:
                 continue
             errors = [(step.truth, step.read) for step in line.alignment.steps if step.kind != "equal"]
-            _keep(self._worst, found._replace(weight=len(errors) / max(1, len(line.truth))), NUM_WORST)
-            for confusion in set(errors):
-                _keep(self._confusions[confusion], found, NUM_OF_CONFUSION)
+            weight = len(errors) / max(1, len(line.truth))
+            _keep(self._worst, candidate._replace(weight=weight), NUM_WORST)
+            for pair in set(errors):
+                _keep(self._confusions[pair], candidate, NUM_PER_CONFUSION)
 
     def read_examples(
         self,
-        confusions: Sequence[Confusion],
+        confusions: Sequence[ConfusedPair],
         parts: Sequence[LinesPart],
         read_predictions: Callable[[int], pa.Table],
         baseline: Iterable[pa.Table] = (),
     ) -> Examples:
-        """Return the lines with their images: the worst first, those at random, and of these confusions.
+        """Return the lines with their images: the worst first, random ones, and those with these confusions.
 
-        `read_predictions` gives the table of a part by its number; `baseline` are those of another model.
+        `read_predictions` returns the table of a part by its number; `baseline` are the tables of another
+        model.
         """
-        of_confusions = [found for some in confusions for found in self._confusions.get(some, ())]
-        rows: defaultdict[int, list[int]] = defaultdict(list)
-        for place in sorted({found.place for found in (*self._worst, *self._random, *of_confusions)}):
-            rows[place.part].append(place.row)
-        examples = {}
-        for part, some in rows.items():
-            table = read_predictions(part).take(some)
-            lines = zip(read_table(table), table["confidence"].to_pylist(), strict=True)
-            images = read_rows(parts[part].location, some)
-            for row, (line, confidence), image in zip(some, lines, images, strict=True):
-                examples[Place(part, row)] = _make_example(line, confidence, image.image_bytes)
-        readings = _find_readings(baseline, {(line.dataset, line.line_id) for line in examples.values()})
+        of_confusions = [line for pair in confusions for line in self._confusions.get(pair, ())]
+        chosen = sorted({line.position for line in (*self._worst, *self._random, *of_confusions)})
+        examples = _read_lines(chosen, parts, read_predictions)
+        names = {(line.dataset, line.line_id) for line in examples.values()}
+        predictions = _find_predictions(baseline, names)
         shown = {
-            place: replace(line, baseline_prediction=readings.get((line.dataset, line.line_id)))
-            for place, line in examples.items()
+            position: replace(line, baseline_prediction=predictions.get((line.dataset, line.line_id)))
+            for position, line in examples.items()
         }
 
-        def list_shown(some: Iterable[_Found]) -> list[Example]:
-            return [shown[found.place] for found in sorted(some, reverse=True)]
+        def list_examples(candidates: Iterable[_Candidate]) -> list[Example]:
+            return [shown[candidate.position] for candidate in sorted(candidates, reverse=True)]
 
         return Examples(
-            worst=list_shown(self._worst),
-            random=list_shown(self._random),
-            confusions={some: list_shown(self._confusions.get(some, ())) for some in confusions},
+            worst=list_examples(self._worst),
+            random=list_examples(self._random),
+            confusions={pair: list_examples(self._confusions.get(pair, ())) for pair in confusions},
         )
 
 
-def _find_readings(tables: Iterable[pa.Table], keys: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """Return what was read of the lines with these datasets and line_ids, in tables of predictions."""
-    line_ids = pa.array(sorted({line_id for _, line_id in keys}), pa.string())
-    readings = {}
+def _read_lines(
+    positions: Iterable[Position],
+    parts: Sequence[LinesPart],
+    read_predictions: Callable[[int], pa.Table],
+) -> dict[Position, Example]:
+    """Return the lines at these positions; a part is opened once."""
+    rows_by_part: defaultdict[int, list[int]] = defaultdict(list)
+    for position in positions:
+        rows_by_part[position.part].append(position.row)
+    examples = {}
+    for part, rows in rows_by_part.items():
+        table = read_predictions(part).take(rows)
+        lines = zip(read_table(table), table["confidence"].to_pylist(), strict=True)
+        stored = read_rows(parts[part].location, rows)
+        for row, (line, confidence), source in zip(rows, lines, stored, strict=True):
+            examples[Position(part, row)] = _make_example(line, confidence, source.image_bytes)
+    return examples
+
+
+def _find_predictions(tables: Iterable[pa.Table], names: set[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return the predictions for lines by (dataset, line_id): all of these, and perhaps more."""
+    line_ids = pa.array(sorted({line_id for _, line_id in names}), pa.string())
+    predictions = {}
     for table in tables:
-        some = table.filter(pc.is_in(table["line_id"], line_ids))
-        names = ("dataset", "line_id", "prediction")
-        for dataset, line_id, prediction in zip(*(some[name].to_pylist() for name in names), strict=True):
-            readings[dataset, line_id] = prediction
-    return readings
+        rows = table.filter(pc.is_in(table["line_id"], line_ids))
+        for row in rows.select(["dataset", "line_id", "prediction"]).to_pylist():
+            predictions[row["dataset"], row["line_id"]] = row["prediction"]
+    return predictions
 
 
-def _keep(heap: list[_Found], found: _Found, number: int) -> None:
-    """Keep the greatest `number`."""
+def _keep(heap: list[_Candidate], candidate: _Candidate, number: int) -> None:
+    """Add a candidate and keep the greatest `number`."""
     if len(heap) < number:
-        heappush(heap, found)
+        heappush(heap, candidate)
     else:
-        heappushpop(heap, found)
+        heappushpop(heap, candidate)
 
 
 def _make_example(line: Reading, confidence: float | None, image_bytes: bytes) -> Example:
     return Example(
         line_id=line.line_id,
         dataset=line.dataset,
-        truth=line.truth,
+        reference=line.truth,
         prediction=line.prediction,
         image_bytes=image_bytes,
         confidence=confidence,

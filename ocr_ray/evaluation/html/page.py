@@ -1,250 +1,330 @@
-"""The report of an evaluation as one page to look at: nothing is fetched, nothing outside of it is needed.
+"""The report of an evaluation as a self-contained HTML page.
 
-A section appears where the report holds its data; a key without a section of its own is shown as it is, so
-that no figure of report.json goes unseen.
+A section appears where the report has its data. A key without a section of its own is shown as it is, so that
+every value of report.json can be seen.
 
 `overall`            entry: lines, rates, counts, `intervals` {rate: [low, high]}
 `by_…`               {slice: entry}; `unknown_lines` {family: lines that are in no slice of it}
 `baseline`           what `compare_reports` returns
-`joined_problems`    entry, with that of the labels joined alike as `of_truths`, and what was `found`
+`joined_problems`    entry, with that of the joined references as `of_truths`, and counts as `found`
 `calibration`        what `Calibration.to_report` returns
-`confusions`         [{truth, read, count}], the commonest first
+`confusions`         [{truth, read, count}], the most common first
 `config` `hashes`    what was evaluated
-the keys of `NOTES`  plain figures
+the keys of `NOTES`  plain values
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from ocr_ray.evaluation.html.charts import draw_bar, draw_calibration, find_scale
-from ocr_ray.evaluation.html.comparison import draw_compared_family, draw_compared_headline
-from ocr_ray.evaluation.html.examples import Example, Examples, draw_example, draw_image, show_piece
-from ocr_ray.evaluation.html.style import SCRIPT, STYLE, security_policy
+from ocr_ray.evaluation.html.charts import BAR_SIZE_PX, find_scale, make_bar, make_dots
+from ocr_ray.evaluation.html.examples import Example, Examples, make_picture, mark_errors, show_characters
 from ocr_ray.evaluation.html.tables import (
+    Block,
     Cell,
-    Head,
-    draw_beside,
-    draw_facts,
-    draw_rows,
-    draw_table,
+    Column,
+    Table,
+    make_blocks,
+    make_table,
     show_interval,
     show_name,
     show_percent,
-    show_text,
+    show_points,
     show_title,
     show_value,
 )
+from ocr_ray.html_page import render_page, shorten
 
-HEADLINE = {
-    "cer": "character error rate",
-    "wer": "word error rate",
-    "exact_match": "lines without any error",
-    "character_accuracy": "characters that were read",
+RATES = {
+    "cer": "character error rate (CER)",
+    "wer": "word error rate (WER)",
+    "exact_match": "exact match",
+    "character_accuracy": "character accuracy",
 }
 MAX_CONFUSIONS = 30
 MAX_CONFUSION_IMAGES = 3
 MAX_EXAMPLES = 30
+MAX_P_VALUE = 0.05
+"""A difference is marked as significant below this p-value, in slices below this q-value."""
 NOTES = {
-    "context_dependence": "Whether the model reads or guesses: errors in the last third of a line over "
-    "errors in its first, and on words out of order over the same words in their own order. A model that "
-    "only reads has quotients near 1; “at least” means that the better side has no error at all.",
-    "overread": "What was read beyond the end of the line, and how often it is the beginning of the next "
-    "box of the same problem (spill).",
-    "arithmetic": "Digits, signs and whole equations; repeated digits that were kept; and solving: a true "
-    "equation read where a false one is printed.",
-    "collapse": "Whether the model says the same whatever it sees: the commonest opening, and how many "
-    "different readings there are, against the truth.",
-    "printed": "Of a model that learnt markup: truths and readings as they print.",
-    "long_lines": "Lines wider than so many of their heights, read whole and read in pieces.",
+    "context_dependence": "Does the model read, or guess from context? Errors in the last third of a line "
+    "against the first, and on shuffled words against the same words in order. Both ratios are near 1 for a "
+    "model that only reads. “At least”: the better side has no errors.",
+    "overread": "Text predicted after the end of the line, and how often it is the start of the next box of "
+    "the same problem (spill).",
+    "arithmetic": "Digits, operators and whole equations; repeated digits; and solving: a true equation is "
+    "predicted where the image shows a false one.",
+    "collapse": "Does the model give the same output whatever it sees? The most common opening, and the "
+    "number of different predictions, compared with the references.",
+    "printed": "For a model trained on markup: references and predictions compared as they print.",
+    "long_lines": "Lines above the aspect ratio limit, read whole and read in pieces.",
 }
-"""The sections of plain figures, in their order, with what they tell."""
+"""The sections of plain values in their order, each with its explanation."""
 _OWN_KEYS = {
     *("overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines"),
     *("joined_problems", *NOTES),
 }
+_HIGHER_IS_BETTER = ("exact_match", "character_accuracy")
+_LINES = {
+    "both": "in both evaluations",
+    "only_here": "only in this one",
+    "only_baseline": "only in the baseline",
+    "other_truth": "with another reference",
+}
 
-Section = tuple[str, str]
-"""A title and its content, both HTML."""
+
+class Section(NamedTuple):
+    """A section of the page."""
+
+    title: str
+    macro: str
+    """The macro in `report.html` that shows the content."""
+    content: Any
+    """Plain values; the section is left out if it is empty."""
 
 
 def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> str:
-    """Return the page: HTML with its style, script and pictures inside, for a browser, a phone or a printer.
-
-    Takes what json.loads gives from report.json; any key may be missing.
-    """
-    sections = [section for section in _draw_sections(report, examples or Examples()) if section[1]]
-    links = "".join(f'<a href="#s{place}">{title}</a>' for place, (title, _) in enumerate(sections))
-    body = "".join(
-        f'<section id="s{place}"><h2>{title}</h2>\n{content}</section>\n'
-        for place, (title, content) in enumerate(sections)
-    )
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{security_policy()}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>{_title(report)}</title><style>{STYLE}</style></head>\n'
-        f"<body><h1>{_title(report)}</h1>\n<nav>{links}</nav>\n{body}<script>{SCRIPT}</script></body></html>\n"
+    """Return the page of what json.loads gives for report.json; any key may be missing."""
+    model = (report.get("config") or {}).get("model_uri")
+    return render_page(
+        "evaluation/html/report.html",
+        title=f"OCR evaluation of {shorten(str(model))}" if model else "OCR evaluation",
+        sections=[section for section in _list_sections(report, examples or Examples()) if section.content],
+        bar_size=BAR_SIZE_PX,
+        max_p_value=MAX_P_VALUE,
     )
 
 
-def _draw_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
-    theirs = (report.get("baseline") or {}).get("figures") or {}
-    yield "Headline", _draw_headline(report)
+def _list_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
+    baseline = (report.get("baseline") or {}).get("figures") or {}
+    yield Section("Overview", "overview", _describe_overview(report))
     for name in report:
         if name.startswith("by_") and report[name]:
-            yield show_title(name), _draw_family(report, name)
+            yield Section(show_title(name), "family", _describe_family(report, name))
     for name, note in NOTES.items():
         if report.get(name):
-            yield show_title(name), f"<p>{note}</p>{draw_facts(report[name], name, theirs.get(name))}"
-    yield "Joined problems", _draw_problems(report.get("joined_problems"), theirs.get("joined_problems"))
-    there = _draw_calibration(theirs.get("calibration") or {})
-    yield "Calibration of confidence", draw_beside(_draw_calibration(report.get("calibration") or {}), there)
-    yield "Commonest confusions", _draw_confusions(report.get("confusions") or (), examples)
-    yield "Worst lines", _draw_examples(examples.worst)
-    yield "Lines drawn at random", _draw_examples(examples.random)
+            content = {"note": note, "blocks": make_blocks(report[name], name, baseline.get(name))}
+            yield Section(show_title(name), "values", content)
+    problems = _describe_problems(report.get("joined_problems"), baseline.get("joined_problems"))
+    yield Section("Whole problems", "values", problems)
+    sides = [_describe_calibration(side.get("calibration") or {}) for side in (report, baseline)]
+    yield Section(
+        "Confidence calibration", "calibration", [side for side in sides if side] if sides[0] else ()
+    )
+    yield Section("Most common confusions", "confusions", _tabulate_confusions(report, examples))
+    for title, lines in (("Worst lines", examples.worst), ("Random lines", examples.random)):
+        yield Section(title, "examples", [_describe_example(line) for line in lines[:MAX_EXAMPLES]])
     for name in report:
         if name not in _OWN_KEYS and not name.startswith("by_"):
-            yield show_title(name), draw_facts(report[name], name, theirs.get(name))
-    yield "What was evaluated", _draw_origin(report)
+            content = {"note": "", "blocks": make_blocks(report[name], name, baseline.get(name))}
+            yield Section(show_title(name), "values", content)
+    yield Section("Configuration and hashes", "origin", _list_origin(report))
 
 
-def _title(report: Mapping[str, Any]) -> str:
-    model = (report.get("config") or {}).get("model_uri")
-    return f"What {show_text(str(model))} reads" if model else "What the model reads"
-
-
-def _draw_headline(report: Mapping[str, Any]) -> str:
+def _describe_overview(report: Mapping[str, Any]) -> dict[str, Any]:
     entry = report.get("overall")
     if not entry:
-        return ""
+        return {}
     intervals = entry.get("intervals") or {}
     cards = [
-        _draw_card(title, show_percent(entry[rate]), show_interval(intervals.get(rate)))
-        for rate, title in HEADLINE.items()
+        (title, show_percent(entry[rate]), show_interval(intervals.get(rate)))
+        for rate, title in RATES.items()
         if rate in entry
     ]
     dependence = (report.get("context_dependence") or {}).get("context_dependence")
     if dependence is not None:
-        cards.append(_draw_card("context dependence", f"{dependence:.3g}", "1: reads, more: guesses"))
-    rest = {name: value for name, value in entry.items() if name not in (*HEADLINE, "intervals")}
-    note = (
-        '<p class="faint">Below a rate: its 95 % interval, by bootstrap over pages.</p>' if intervals else ""
-    )
-    compared = draw_compared_headline(report["baseline"], HEADLINE) if report.get("baseline") else ""
-    return f'<div class="cards">{"".join(cards)}</div>{note}{draw_facts(rest)}{compared}'
+        cards.append(("context dependence", f"{dependence:.3g}", "1: reads; higher: guesses"))
+    return {
+        "cards": cards,
+        "has_intervals": bool(intervals),
+        "blocks": make_blocks(
+            {key: value for key, value in entry.items() if key not in (*RATES, "intervals")}
+        ),
+        "comparison": _compare_overall(report["baseline"]) if report.get("baseline") else None,
+    }
 
 
-def _draw_card(title: str, figure: str, note: str) -> str:
-    return f'<div class="card"><small>{title}</small><b>{figure}</b><small>{note}</small></div>'
+def _compare_overall(baseline: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the rates of both models over the lines that both have read."""
+    titles = ("", "this model", "baseline", "difference", "95 % interval")
+    rows = []
+    for rate, title in RATES.items():
+        if pair := (baseline.get("overall") or {}).get(rate):
+            low, high = pair.get("low"), pair.get("high")
+            interval = "" if low is None or high is None else f"{show_points(low)} to {show_points(high)}"
+            rows.append([Cell(title, title), *_compare(rate, pair), Cell(interval, low)])
+    lines = (baseline.get("lines") or {}).items()
+    return {
+        "model": shorten(str((baseline.get("config") or {}).get("model_uri") or "")),
+        "table": Table([Column(title, is_number=bool(title)) for title in titles], rows),
+        "lines": ", ".join(f"{show_value('', number)} {_LINES.get(name, name)}" for name, number in lines),
+    }
 
 
-def _draw_family(report: Mapping[str, Any], family: str) -> str:
-    """Return the slices of a family: each with a bar of its CER, and with the baseline where there is one."""
+def _describe_family(report: Mapping[str, Any], family: str) -> dict[str, Any]:
+    """Return the slices of a family, each with a bar of its CER, and their comparison with the baseline."""
     entries: Mapping[str, Mapping[str, Any]] = report[family]
-    rates = [rate for rate in HEADLINE if any(entry.get(rate) is not None for entry in entries.values())]
+    rates = [rate for rate in RATES if any(entry.get(rate) is not None for entry in entries.values())]
     ends = [end for entry in entries.values() for end in (entry.get("intervals") or {}).get("cer") or ()]
     scale = find_scale([*(entry.get("cer") for entry in entries.values()), *ends])
-    heads = [Head("slice", is_number=False), Head("", is_number=False)]
-    heads += [*(Head(show_name(rate)) for rate in rates), Head("lines")]
-    table = draw_table(
-        heads, [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()]
-    )
-    whiskers = ", with its 95 % interval" if ends else ""
-    note = f'<p class="faint">Bars: CER from 0 to {show_percent(scale)}{whiskers}.</p>'
+    columns = [Column("slice", is_number=False), Column("", is_number=False)]
+    columns += [Column(show_name(name)) for name in (*rates, "lines")]
     unknown = (report.get("unknown_lines") or {}).get(family)
-    left_out = f'<p class="faint">{unknown:,} lines are in none of these.</p>' if unknown else ""
-    compared = (report.get("baseline") or {}).get(family)
-    return f"{table}{note}{left_out}{draw_compared_family(compared) if compared else ''}"
+    return {
+        "table": Table(
+            columns, [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()]
+        ),
+        "scale": show_percent(scale),
+        "has_intervals": bool(ends),
+        "unknown": show_value("lines", unknown) if unknown else "",
+        "comparison": _compare_family((report.get("baseline") or {}).get(family) or {}),
+    }
 
 
 def _make_slice(name: str, entry: Mapping[str, Any], rates: Sequence[str], *, scale: float) -> list[Cell]:
     intervals = entry.get("intervals") or {}
-    cer = entry.get("cer")
-    figures = [
-        (rate, f"{show_percent(entry.get(rate))}<br><small>{show_interval(intervals.get(rate))}</small>")
-        for rate in rates
-    ]
+    cer, lines = entry.get("cer"), entry.get("lines")
     return [
-        Cell(show_text(name), name),
-        Cell(draw_bar(cer, intervals.get("cer"), scale=scale), cer),
-        *(Cell(shown, entry.get(rate)) for rate, shown in figures),
-        Cell(show_value("lines", entry.get("lines")), entry.get("lines")),
+        Cell(shorten(name), name),
+        Cell("", cer, bar=make_bar(cer, intervals.get("cer"), scale=scale)),
+        *(
+            Cell(show_percent(entry.get(rate)), entry.get(rate), note=show_interval(intervals.get(rate)))
+            for rate in rates
+        ),
+        Cell(show_value("lines", lines), lines),
     ]
 
 
-def _draw_problems(found: Mapping[str, Any] | None, theirs: Mapping[str, Any] | None) -> str:
+def _compare_family(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return CER and exact match of both models by slice; None if the baseline has no slices."""
+    pairs = [entry.get("cer") or {} for entry in entries.values()]
+    if all(pair.get("baseline") is None for pair in pairs):
+        return None
+    scale = find_scale(pair.get(side) for pair in pairs for side in ("here", "baseline"))
+    names = ("CER", "baseline", "difference", "exact match", "baseline", "difference", "lines")
+    columns = [Column("slice", is_number=False), Column("", is_number=False), *map(Column, names)]
+    rows = [
+        [
+            Cell(shorten(name), name),
+            Cell(
+                "",
+                pair.get("here"),
+                bar=make_bar(pair.get("here"), scale=scale, baseline=pair.get("baseline")),
+            ),
+            *_compare("cer", pair),
+            *_compare("exact_match", entry.get("exact_match") or {}),
+            Cell(show_value("lines", entry.get("lines")), entry.get("lines")),
+        ]
+        for (name, entry), pair in zip(entries.items(), pairs, strict=True)
+    ]
+    return {"table": Table(columns, rows), "scale": show_percent(scale)}
+
+
+def _compare(rate: str, pair: Mapping[str, Any]) -> list[Cell]:
+    """Return the rate of both models and their difference."""
+    sides = [Cell(show_percent(pair.get(side)), pair.get(side)) for side in ("here", "baseline")]
+    return [*sides, make_difference(rate, pair)]
+
+
+def make_difference(rate: str, pair: Mapping[str, Any]) -> Cell:
+    """Return a difference in percentage points, better or worse, with a star where it is significant."""
+    difference = pair.get("difference")
+    if difference is None:
+        return Cell("–", None)
+    values = {name: pair[f"{name}_value"] for name in "pq" if pair.get(f"{name}_value") is not None}
+    is_significant = values.get("q", values.get("p", 1.0)) < MAX_P_VALUE
+    is_better = (difference > 0) == (rate in _HIGHER_IS_BETTER)
+    word = "same" if not difference else "better" if is_better else "worse"
+    return Cell(
+        show_points(difference),
+        difference,
+        note=f"{word} ★" if is_significant else word,
+        style=f"{word} significant" if is_significant else "",
+        tooltip=", ".join(f"{name} = {value:.3g}" for name, value in values.items()),
+    )
+
+
+def _describe_problems(entry: Mapping[str, Any] | None, baseline: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the rates over whole problems, of both models and of a perfect reader."""
-    if not found:
-        return ""
-    readings = {"read": found, "read by the baseline": theirs, "labels joined alike": found.get("of_truths")}
+    if not entry:
+        return {}
+    sides = {"this model": entry, "baseline": baseline, "references joined": entry.get("of_truths")}
     rows = {
-        name: {rate: value for rate, value in entry.items() if not isinstance(value, Mapping)}
-        for name, entry in readings.items()
-        if entry
+        name: {key: value for key, value in side.items() if not isinstance(value, Mapping)}
+        for name, side in sides.items()
+        if side
     }
-    return (
-        "<p>The readings of a problem's boxes in their order, against the whole problem; its labels joined "
-        "alike are what a perfect reader gets.</p>"
-        f"{draw_rows(list(rows.values()), list(rows))}{draw_facts(found.get('found') or {})}"
-    )
+    return {
+        "note": "The predictions of a problem's boxes, joined in reading order, against the text of the "
+        "whole problem. “References joined” is what a perfect reader would get.",
+        "blocks": [
+            Block(table=make_table(list(rows.values()), list(rows))),
+            *(make_blocks(entry["found"]) if entry.get("found") else ()),
+        ],
+    }
 
 
-def _draw_calibration(calibration: Mapping[str, Any]) -> str:
-    bins = [found for found in calibration.get("bins") or () if found.get("lines")]
-    drawn = draw_facts({name: value for name, value in calibration.items() if name != "bins"})
-    if not bins:
-        return drawn
-    return (
-        f'{drawn}<p class="faint">Each dot is a tenth of the confidences; below the dashed line the model is '
-        f"surer than it is right.</p>{draw_calibration(bins)}{draw_rows(bins)}"
-    )
+def _describe_calibration(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    if not calibration:
+        return {}
+    bins = [entry for entry in calibration.get("bins") or () if entry.get("lines")]
+    return {
+        "blocks": make_blocks({key: value for key, value in calibration.items() if key != "bins"}),
+        "dots": make_dots(bins),
+        "table": make_table(bins),
+    }
 
 
-def _draw_confusions(confusions: Sequence[Mapping[str, Any]], examples: Examples) -> str:
+def _tabulate_confusions(report: Mapping[str, Any], examples: Examples) -> Table | None:
+    confusions = (report.get("confusions") or ())[:MAX_CONFUSIONS]
     if not confusions:
-        return ""
+        return None
+    names = {"reference": False, "prediction": False, "count": True, "examples": False}
     rows = []
-    for confusion in confusions[:MAX_CONFUSIONS]:
-        truth, read = confusion["truth"], confusion["read"]
-        lines = examples.confusions.get((truth, read), ())[:MAX_CONFUSION_IMAGES]
+    for confusion in confusions:
+        pair = (confusion["truth"], confusion["read"])
+        lines = examples.confusions.get(pair, ())[:MAX_CONFUSION_IMAGES]
         rows.append(
             [
-                *(
-                    Cell(f'<span class="piece">{show_piece(text)}</span>', text or None)
-                    for text in (truth, read)
-                ),
+                *map(_make_piece, pair),
                 Cell(show_value("count", confusion["count"]), confusion["count"]),
-                Cell("".join(map(draw_image, lines)), len(lines)),
+                Cell("", len(lines), pictures=list(map(make_picture, lines))),
             ]
         )
-    heads = [Head("printed", is_number=False), Head("read", is_number=False), Head("times")]
-    return draw_table([*heads, Head("examples", is_number=False)], rows)
+    return Table([Column(name, is_number) for name, is_number in names.items()], rows)
 
 
-def _draw_examples(lines: Sequence[Example]) -> str:
-    if not lines:
-        return ""
-    return f'<div class="examples">{"".join(map(draw_example, lines[:MAX_EXAMPLES]))}</div>'
+def _make_piece(text: str) -> Cell:
+    shown = shorten(show_characters(text))
+    return Cell(shown, text or None, note="" if text else "nothing", style="piece")
 
 
-def _draw_origin(report: Mapping[str, Any]) -> str:
-    """Return the configuration and the hashes of both models, with their own names for everything."""
+def _describe_example(example: Example) -> dict[str, Any]:
+    reference, prediction = mark_errors(example)
+    baseline = example.baseline_prediction
+    confidence = example.confidence
+    return {
+        "picture": make_picture(example),
+        "reference": reference,
+        "prediction": prediction,
+        "baseline": None if baseline is None else shorten(baseline),
+        "line": f"{shorten(example.dataset)} {shorten(example.line_id)}",
+        "confidence": "" if confidence is None else show_percent(confidence),
+    }
+
+
+def _list_origin(report: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the configuration and the hashes of both models, under their own names."""
     baseline = report.get("baseline") or {}
     origin = {
         **{name: report.get(name) for name in ("config", "hashes")},
         **{f"baseline {name}": baseline.get(name) for name in ("config", "hashes")},
     }
-    rows = "".join(
-        f'<tr><th scope="row">{show_text(" / ".join(names))}</th>'
-        f'<td class="text path">{show_value("", value)}</td></tr>\n'
-        for names, value in _list_leaves(origin)
-    )
-    return f'<div class="scroll"><table><tbody>{rows}</tbody></table></div>\n' if rows else ""
+    return [(shorten(" / ".join(names)), show_value("", value)) for names, value in _list_leaves(origin)]
 
 
 def _list_leaves(
     facts: Mapping[str, Any], above: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
+) -> Iterable[tuple[tuple[str, ...], Any]]:
     for name, value in facts.items():
         if isinstance(value, Mapping):
             yield from _list_leaves(value, (*above, name))

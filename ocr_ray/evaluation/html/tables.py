@@ -1,38 +1,115 @@
-"""Figures of the report as text, and as tables that sort by a click."""
+"""Values of the report as text, and in tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-MAX_TEXT_LENGTH = 500
+from ocr_ray.evaluation.html.charts import Bar
+from ocr_ray.evaluation.html.examples import Picture
+from ocr_ray.html_page import shorten
+
 SHARES = ("cer", "wer", "rate", "share", "recall", "accuracy", "exact", "match", "error", "confidence")
-"""A figure with one of these words in its name is shown in percent; a ratio of rates is not."""
+"""A number with one of these words in its name is shown in percent; a ratio of rates is not."""
+WORDS = {"cer": "CER", "wer": "WER", "truth": "reference", "truths": "references", "bare": "non-space"}
+NAMES = {
+    "by_aspect": "by aspect ratio",
+    "by_starts_mid_word": "line starts mid-word",
+    "by_ends_mid_word": "line ends mid-word",
+    "by_box": "by position on the page",
+    "by_has_fraction": "line contains a fraction",
+    "by_font_seen": "font seen in training",
+    "by_third": "by third of the line",
+    "by_word_seen": "word seen in training",
+    "overread": "trailing hallucination",
+    "overread_rate": "rate of lines with trailing hallucination",
+    "overread_per_character": "hallucinated characters per reference character",
+    "overread_lines": "lines with trailing hallucination",
+    "overread_characters": "hallucinated characters",
+    "spill_rate": "spill rate, of those followed by a box",
+    "followed_lines": "of those, followed by a box",
+    "last_over_first": "CER of last third / first third",
+    "spliced_over_own": "CER of shuffled words / same words in order",
+    "first_errors": "errors, first third",
+    "first_characters": "characters, first third",
+    "last_errors": "errors, last third",
+    "last_characters": "characters, last third",
+    "spliced_errors": "errors, shuffled words",
+    "spliced_characters": "characters, shuffled words",
+    "own_errors": "errors, same words in order",
+    "own_characters": "characters, same words in order",
+    "words_unmatched": "shuffled words without their own line",
+    "repeated_run_recall": "repeated-digit recall",
+    "repeated_runs": "runs of a repeated digit",
+    "repeated_runs_read": "runs of a repeated digit read",
+    "opening_share": "share of the most common opening",
+    "truth_opening_share": "the same among the references",
+    "distinct_ratio": "distinct predictions / references",
+    "repeats": "wrong lines that repeat another line",
+    "repeat_rate": "rate of wrong lines that repeat another line",
+    "truth_lines": "reference lines",
+    "printed": "markup as printed",
+    "unprintable": "predictions that are not valid markup",
+    "max_aspect": "aspect ratio limit",
+    "whole": "read whole",
+    "in_pieces": "read in pieces",
+    "low": "confidence from",
+    "high": "to",
+    "exact_share": "exact match",
+    "without_confidence": "lines without confidence",
+    "problems_unread": "problems without predictions",
+    "problems_unprintable": "problems that are not one line of text",
+    "boxes_missing": "boxes without predictions",
+}
+"""Keys of the report under another name than their own words."""
 
 
 class Cell(NamedTuple):
-    """A cell of a table: what is shown, and what its column is sorted by."""
+    """A cell of a table, and what its column is sorted by."""
 
-    html: str
-    value: float | str | None
-    """None: this cell is sorted last."""
+    text: str
+    sort_key: float | str | None
+    """None: sorted last."""
+    note: str = ""
+    """Small, after the text or below it."""
+    style: str = ""
+    """CSS classes of the text."""
+    tooltip: str = ""
+    bar: Bar | None = None
+    pictures: Sequence[Picture | None] = ()
 
 
-class Head(NamedTuple):
+class Column(NamedTuple):
     """The head of a column."""
 
-    html: str
+    title: str
     is_number: bool = True
 
 
-def show_text(text: str) -> str:
-    """Return a text that came from outside as HTML, its end cut off beyond 500 characters."""
-    return escape(text if len(text) <= MAX_TEXT_LENGTH else f"{text[:MAX_TEXT_LENGTH]}…")
+class Table(NamedTuple):
+    """A table that sorts by a click on a head."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A piece of a section; a page shows whatever it has, in the order of the fields."""
+
+    title: str = ""
+    text: str = ""
+    values: Sequence[tuple[str, Sequence[str]]] = ()
+    """A name, and its value for this model and, if the row has two, for the baseline."""
+    table: Table | None = None
+    baseline: Table | None = None
+    """The same table of the baseline."""
+    folded: Sequence["Block"] = ()
+    """Counts, hidden until they are opened."""
 
 
 def show_name(name: str) -> str:
     """Return a key of the report as words: `by_font` is `by font`, `cer` is `CER`."""
-    words = [word.upper() if word in ("cer", "wer") else word for word in name.split("_")]
-    return show_text(" ".join(words))
+    return NAMES.get(name) or shorten(" ".join(WORDS.get(word, word) for word in name.split("_")))
 
 
 def show_title(name: str) -> str:
@@ -42,24 +119,24 @@ def show_title(name: str) -> str:
 
 
 def show_percent(value: float | None) -> str:
-    """Return a share in percent with three figures at least; `–` for none."""
+    """Return a share in percent with at least three digits; `–` for None."""
     if value is None:
         return "–"
     return f"{100 * value:.2f} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
 
 
 def show_points(value: float) -> str:
-    """Return a difference of shares in percentage points, with its sign and without the word."""
+    """Return a difference of shares in percentage points, with its sign and without a unit."""
     return f"{100 * value:+.2f}".replace("-", "−")
 
 
 def show_interval(interval: Sequence[float] | None) -> str:
-    """Return both ends in percent; nothing where there is no interval."""
+    """Return both ends in percent; empty if there is no interval."""
     return f"{100 * interval[0]:.2f}–{100 * interval[1]:.2f} %" if interval else ""
 
 
 def show_value(name: str, value: Any) -> str:
-    """Return a figure of that name as HTML."""
+    """Return a value as text, by its type and the name of its key."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -70,94 +147,54 @@ def show_value(name: str, value: Any) -> str:
         is_share = any(word in SHARES for word in name.split("_"))
         return show_percent(value) if is_share else f"{value:,.4g}"
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return show_text(text) or "(empty)"
+    return shorten(text) or "(empty)"
 
 
-def draw_table(heads: Sequence[Head], rows: Iterable[Sequence[Cell]]) -> str:
-    """Return a table whose rows a click on a head sorts."""
-    classes = ["number" if head.is_number else "text" for head in heads]
-    head = "".join(
-        f'<th class="{kind}" scope="col"><button type="button">{name}</button></th>'
-        for kind, (name, _) in zip(classes, heads, strict=True)
-    )
-    body = "".join(f"<tr>{_draw_cells(row, classes)}</tr>\n" for row in rows)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{body}</tbody></table></div>\n'
-
-
-def draw_rows(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> str:
-    """Return rows of figures as a table, each with its name where there are names; `counts` are left out."""
+def make_table(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> Table:
+    """Return mappings as the rows of a table, each with its name if there are names; without `counts`."""
     keys = list(dict.fromkeys(key for row in rows for key in row if key != "counts"))
-    heads = [Head(show_name(key), all(_is_number(row.get(key)) for row in rows)) for key in keys]
+    columns = [Column(show_name(key), all(_is_number(row.get(key)) for row in rows)) for key in keys]
     cells = [[_make_cell(key, row.get(key)) for key in keys] for row in rows]
     if names:
-        heads.insert(0, Head("", is_number=False))
-        cells = [[Cell(show_name(name), name), *row] for name, row in zip(names, cells, strict=True)]
-    return draw_table(heads, cells)
+        columns.insert(0, Column("", is_number=False))
+        cells = [[Cell(name, name), *row] for name, row in zip(names, cells, strict=True)]
+    return Table(columns, cells)
 
 
-def draw_facts(facts: Any, name: str = "", beside: Any = None) -> str:
-    """Return any plain data, so that nothing of a report goes unseen because its key is new.
+def make_blocks(data: Any, name: str = "", baseline: Any = None) -> list[Block]:
+    """Return any plain data as blocks, so that a new key of the report is shown too.
 
-    Figures are a list, rows of figures a table, the rest stands under its name; `counts` are folded away.
-    `beside` is the same of a baseline.
+    Values are listed, a list of mappings is a table, a nested mapping has a title; `counts` are folded.
+    `baseline` is the same data of the baseline.
     """
-    if isinstance(facts, Mapping):
-        return _draw_mapping(facts, beside if isinstance(beside, Mapping) else {})
-    if isinstance(facts, list | tuple) and facts and all(map(_is_row, facts)):
-        return draw_beside(draw_rows(facts), draw_rows(beside) if beside else "")
-    return f"<p>{show_value(name, facts)}</p>"
+    if isinstance(data, Mapping):
+        return list(_list_blocks(data, baseline if isinstance(baseline, Mapping) else {}))
+    if isinstance(data, list | tuple) and data and all(map(_is_row, data)):
+        return [Block(table=make_table(data), baseline=make_table(baseline) if baseline else None)]
+    return [Block(text=show_value(name, data))]
 
 
-def draw_beside(here: str, baseline: str) -> str:
-    """Return both side by side, one above the other where there is no room; one alone as it is."""
-    if not (here and baseline):
-        return here
-    return f'<div class="beside"><div><h4>here</h4>{here}</div><div><h4>baseline</h4>{baseline}</div></div>'
-
-
-def _draw_mapping(facts: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
-    nested = {key: value for key, value in facts.items() if _is_nested(value)}
-    drawn = _draw_figures({key: value for key, value in facts.items() if key not in nested}, beside)
+def _list_blocks(data: Mapping[str, Any], baseline: Mapping[str, Any]) -> Iterator[Block]:
+    nested = {key: value for key, value in data.items() if _is_nested(value)}
+    keys = [key for key in data if key not in nested and not key.endswith("_at_least")]
+    if keys:
+        sides = [data, baseline] if any(key in baseline for key in keys) else [data]
+        yield Block(values=[(show_name(key), [_show_fact(side, key) for side in sides]) for key in keys])
     if counts := nested.pop("counts", None):
-        folded = draw_facts(counts, beside=beside.get("counts"))
-        drawn += f"<details><summary>counts</summary>{folded}</details>"
+        yield Block(folded=make_blocks(counts, baseline=baseline.get("counts")))
     if _are_alike(nested.values()):
-        theirs = {f"{name}, baseline": beside[name] for name in nested if name in beside}
-        return drawn + draw_rows([*nested.values(), *theirs.values()], [*nested, *theirs])
-    return drawn + "".join(
-        f"<h3>{show_title(name)}</h3>{draw_facts(value, name, beside.get(name))}"
-        for name, value in nested.items()
-    )
+        rows = {show_name(name): row for name, row in nested.items()}
+        rows |= {f"{show_name(name)}, baseline": baseline[name] for name in nested if name in baseline}
+        yield Block(table=make_table(list(rows.values()), list(rows)))
+        return
+    for name, value in nested.items():
+        yield Block(title=show_title(name))
+        yield from make_blocks(value, name, baseline.get(name))
 
 
-def _draw_figures(figures: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
-    """Return a row for each figure, with that of the baseline if it has any of them."""
-    keys = [key for key in figures if not key.endswith("_at_least")]
-    if not keys:
-        return ""
-    has_baseline = any(key in beside for key in keys)
-    sides = (figures, beside) if has_baseline else (figures,)
-    head = "<thead><tr><td></td><th>here</th><th>baseline</th></tr></thead>" if has_baseline else ""
-    rows = "".join(
-        f'<tr><th scope="row">{show_name(key)}</th>'
-        + "".join(f'<td class="text">{_show_fact(side, key)}</td>' for side in sides)
-        + "</tr>\n"
-        for key in keys
-    )
-    return f'<div class="scroll"><table>{head}<tbody>{rows}</tbody></table></div>\n'
-
-
-def _show_fact(facts: Mapping[str, Any], key: str) -> str:
-    shown = show_value(key, facts.get(key))
-    return f"at least {shown}" if facts.get(f"{key}_at_least") else shown
-
-
-def _draw_cells(cells: Iterable[Cell], classes: Iterable[str]) -> str:
-    return "".join(
-        f'<td class="{kind}" data-sort="{"" if cell.value is None else escape(str(cell.value))}">'
-        f"{cell.html}</td>"
-        for cell, kind in zip(cells, classes, strict=True)
-    )
+def _show_fact(data: Mapping[str, Any], key: str) -> str:
+    shown = show_value(key, data.get(key))
+    return f"at least {shown}" if data.get(f"{key}_at_least") else shown
 
 
 def _make_cell(key: str, value: Any) -> Cell:
@@ -175,13 +212,13 @@ def _is_nested(value: Any) -> bool:
 
 
 def _is_row(value: Any) -> bool:
-    """Return whether all of a mapping's values fit into cells."""
+    """Return whether all values of a mapping fit into cells."""
     return isinstance(value, Mapping) and not any(
         _is_nested(item) for key, item in value.items() if key != "counts"
     )
 
 
 def _are_alike(values: Iterable[Any]) -> bool:
-    """Return whether there are two rows or more, all with the same figures."""
+    """Return whether these are two or more rows with the same keys."""
     keys = [tuple(value) if _is_row(value) else () for value in values]
     return len(keys) > 1 and len(set(keys)) == 1 and keys[0] != ()

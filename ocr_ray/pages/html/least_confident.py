@@ -1,4 +1,4 @@
-"""Which pages a person should look at first, and what became of them."""
+"""The pages that a model is least confident about, read back from a labelled dataset for review."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,30 +11,32 @@ import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES
-from ocr_ray.pages.html.review import ReadPage
+from ocr_ray.pages.html.review import LabelledPage
 from ocr_ray.pages.label_part import ReadingInputs, confidence_of
 from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, read_label
 from ocr_ray.storage.location import Location, open_file
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Doubt:
-    """How sure the reader was of a page."""
+class PageConfidence:
+    """How confident the model is about a page; the least confident sorts first."""
 
     lowest: float
-    """The least confidence in a line of it; below 0 if a box gave no line."""
+    """Lowest confidence of its lines; -1 if a box was rejected."""
     page_id: str
     index: int
-    """Its place among the pages."""
+    """Row in the table of all pages."""
 
 
-def find_doubtful(out: Location, specs: Sequence[PartSpec], pages: pa.Table, number: int) -> list[Doubt]:
-    """Return up to `number` pages of a finished dataset, the most doubtful first.
+def find_least_confident(
+    out: Location, specs: Sequence[PartSpec], pages: pa.Table, number: int
+) -> list[PageConfidence]:
+    """Return up to `number` pages of a finished dataset, the least confident first.
 
-    `pages` are those of the `ReadingInputs`. Pages that could not be opened are none of them; all parts are
-    read, but no pictures.
+    `pages` is the table of `ReadingInputs`. Pages whose image could not be opened are left out. Reads all
+    parts, but not their images.
     """
-    found: list[Doubt] = []
+    least: list[PageConfidence] = []
     for spec in specs:
         lowest: dict[str, float] = {}
         for page_id, style in _read_columns(out, spec.path, ["page_id", "style"]):
@@ -42,24 +44,24 @@ def find_doubtful(out: Location, specs: Sequence[PartSpec], pages: pa.Table, num
         for page_id, box in _read_columns(out, spec.rejects_path, ["page_id", "box"]):
             if box is not None:
                 lowest[page_id] = -1.0
-        ids = pages["page_id"].slice(spec.start, spec.stop - spec.start).to_pylist()
-        its = (
-            Doubt(lowest[page_id], page_id, index)
-            for index, page_id in enumerate(ids, start=spec.start)
+        page_ids = pages["page_id"].slice(spec.start, spec.stop - spec.start).to_pylist()
+        of_part = (
+            PageConfidence(lowest[page_id], page_id, index)
+            for index, page_id in enumerate(page_ids, start=spec.start)
             if page_id in lowest
         )
-        found = nsmallest(number, [*found, *its])
-    return found
+        least = nsmallest(number, [*least, *of_part])
+    return least
 
 
-def read_doubtful(
-    out: Location, specs: Sequence[PartSpec], inputs: ReadingInputs, doubts: Sequence[Doubt]
-) -> Iterator[ReadPage]:
-    """Yield the pages in the order given, with image, label, lines and rejects."""
+def read_labelled_pages(
+    out: Location, specs: Sequence[PartSpec], inputs: ReadingInputs, chosen: Sequence[PageConfidence]
+) -> Iterator[LabelledPage]:
+    """Yield the chosen pages in the order given, with image, label, lines and rejects."""
     by_part: dict[PartSpec, list[str]] = defaultdict(list)
-    for doubt in doubts:
-        spec = next(spec for spec in specs if spec.start <= doubt.index < spec.stop)
-        by_part[spec].append(doubt.page_id)
+    for page in chosen:
+        spec = next(spec for spec in specs if spec.start <= page.index < spec.stop)
+        by_part[spec].append(page.page_id)
     lines: dict[str, list[TextLine]] = defaultdict(list)
     rejects: dict[str, list[Reject]] = defaultdict(list)
     for spec, page_ids in by_part.items():
@@ -67,29 +69,28 @@ def read_doubtful(
             lines[line.page_id or ""].append(line)
         for row in _read_rows(out, spec.rejects_path, page_ids).to_pylist():
             rejects[row["page_id"]].append(Reject(**row))
-    for doubt in doubts:
-        (row,) = inputs.pages.slice(doubt.index, 1).to_pylist()
+    for page in chosen:
+        (row,) = inputs.pages.slice(page.index, 1).to_pylist()
         content = inputs.store.read(row["label_path"], MAX_LABEL_BYTES)
-        yield ReadPage(
-            page_id=doubt.page_id,
+        yield LabelledPage(
+            page_id=page.page_id,
             image_bytes=inputs.store.read(row["image_path"], MAX_IMAGE_BYTES),
-            label=read_label(content, doubt.page_id, box_format=inputs.box_format),
-            lines=lines[doubt.page_id],
-            rejects=rejects[doubt.page_id],
+            label=read_label(content, page.page_id, box_format=inputs.box_format),
+            lines=lines[page.page_id],
+            rejects=rejects[page.page_id],
         )
 
 
 def _read_columns(out: Location, path: str, names: list[str]) -> Iterator[tuple[str, str]]:
-    place = out / path
-    with open_file(place) as file:
+    with open_file(out / path) as file:
         table = pq.read_table(file, columns=names)
     yield from zip(*(table[name].to_pylist() for name in names), strict=True)
 
 
 def _read_rows(out: Location, path: str, page_ids: Sequence[str]) -> pa.Table:
-    """Return the rows of some pages; a row group is held at a time."""
-    place, wanted = out / path, pa.array(page_ids, pa.string())
-    with open_file(place) as file:
+    """Return the rows of these pages; holds one row group at a time."""
+    wanted = pa.array(page_ids, pa.string())
+    with open_file(out / path) as file:
         part = pq.ParquetFile(file)
         tables = [part.schema_arrow.empty_table()]
         for group in range(part.num_row_groups):

@@ -1,4 +1,4 @@
-"""The report in a real browser, on a phone's width and a desk's, light and dark; `make soak`."""
+"""The report in Chromium at the width of a phone and of a desktop, light and dark; `make soak`."""
 
 import base64
 import hashlib
@@ -27,8 +27,8 @@ addEventListener("load", () => {
   const images = [...document.images], tables = [];
   for (const table of document.querySelectorAll("table:has(button)")) {
     const heads = [...table.tHead.rows[0].cells], title = table.closest("section").querySelector("h2");
-    heads.forEach((head, place) => {
-      const read = () => [...table.tBodies[0].rows].map(row => row.cells[place].dataset.sort);
+    heads.forEach((head, column) => {
+      const read = () => [...table.tBodies[0].rows].map(row => row.cells[column].dataset.sort);
       const click = () => { head.querySelector("button").click(); return head.getAttribute("aria-sort"); };
       tables.push({ section: title.textContent, head: head.textContent, before: read(),
         first: click(), up: read(), second: click(), down: read() });
@@ -44,12 +44,15 @@ addEventListener("load", () => {
   }, "*");
 });
 """
-"""Runs in a copy of the page: clicks every head twice, and tells the page around it what it saw."""
+"""Runs in a copy of the page: clicks every column head twice, and posts what it measured."""
 FRAMES = """<!DOCTYPE html><meta charset="utf-8"><pre>[]</pre><script>
-const found = [], out = document.querySelector("pre");
-addEventListener("message", event => { found.push(event.data); out.textContent = JSON.stringify(found); });
+const results = [], out = document.querySelector("pre");
+addEventListener("message", event => {
+  results.push(event.data);
+  out.textContent = JSON.stringify(results);
+});
 </script>"""
-"""A page of frames, as a window of headless Chromium is never narrower than 500 px."""
+"""A page of frames: a window of headless Chromium cannot be narrower than 500 px."""
 
 
 @cache
@@ -58,14 +61,14 @@ def report_page() -> str:
 
 
 def add_probe(source: str) -> str:
-    """Return the page with the probe, which its policy then allows."""
+    """Return the page with the probe added, to its security policy too."""
     digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
     source = source.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
     return source.replace("</body>", f"<script>{PROBE}</script></body>", 1)
 
 
 def browse(folder: Path, source: str, *, scheme: str = LIGHT) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return what the probe saw at each width, and the lines of the console."""
+    """Return the measurements at each width, and the lines of the console."""
     chromium = shutil.which("chromium")
     assert chromium, "the browser's tests need Chromium: apt-get install chromium"
     (folder / "page.html").write_text(add_probe(source), encoding="utf-8")
@@ -75,13 +78,13 @@ def browse(folder: Path, source: str, *, scheme: str = LIGHT) -> tuple[list[dict
     flags += [f"--user-data-dir={folder / 'profile'}", f"--blink-settings=preferredColorScheme={scheme}"]
     flags += ["--virtual-time-budget=20000", "--dump-dom", (folder / "frames.html").as_uri()]
     run = subprocess.run([chromium, *flags], capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-    (found,) = re.findall(r"<pre>(.*?)</pre>", run.stdout, re.DOTALL)
+    (results,) = re.findall(r"<pre>(.*?)</pre>", run.stdout, re.DOTALL)
     console = [line for line in run.stderr.splitlines() if "CONSOLE" in line]
-    return sorted(json.loads(unescape(found)), key=lambda seen: seen["width"]), console
+    return sorted(json.loads(unescape(results)), key=lambda seen: seen["width"]), console
 
 
 def read_numbers(keys: list[str]) -> list[float] | None:
-    """Return what a column of figures holds; None of a column of words."""
+    """Return the values of a column of numbers; None for a column of words."""
     try:
         return [float(key) for key in keys]
     except ValueError:
@@ -89,18 +92,18 @@ def read_numbers(keys: list[str]) -> list[float] | None:
 
 
 @pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
-def test_the_page_loads_whole_says_nothing_and_fits_a_phone(tmp_path: Path, scheme: str) -> None:
-    found, console = browse(tmp_path, report_page(), scheme=scheme)
+def test_the_page_loads_whole_logs_nothing_and_fits_a_phone(tmp_path: Path, scheme: str) -> None:
+    frames, console = browse(tmp_path, report_page(), scheme=scheme)
     assert console == []
-    assert [seen["width"] for seen in found] == list(WIDTHS_PX)
-    for seen in found:
+    assert [seen["width"] for seen in frames] == list(WIDTHS_PX)
+    for seen in frames:
         assert seen["images"] == report_page().count("<img ") > 100
         assert seen["broken"] == 0
         assert seen["overflow"] == 0
         assert seen["paper"] == ("rgb(255, 255, 255)" if scheme == LIGHT else "rgb(13, 17, 23)")
 
 
-def test_a_click_on_any_head_sorts_its_table_and_a_second_one_turns_it_round(tmp_path: Path) -> None:
+def test_a_click_on_any_head_sorts_its_table_and_a_second_click_reverses_it(tmp_path: Path) -> None:
     (seen, _), _ = browse(tmp_path, report_page())
     columns = seen["tables"]
     assert len(columns) > 100
@@ -122,10 +125,10 @@ def test_a_click_on_any_head_sorts_its_table_and_a_second_one_turns_it_round(tmp
         assert names == [name for name in LENGTHS if name in names]
 
 
-def test_what_is_wrong_with_a_page_is_seen(tmp_path: Path) -> None:
-    bad = '<img src="https://example.invalid/a.png"><p style="width: 3000px">wide</p><script>1</script>'
-    found, console = browse(tmp_path, report_page().replace("</h1>", f"</h1>{bad}", 1))
-    assert {seen["broken"] for seen in found} == {1}
-    assert all(seen["overflow"] > 1_000 for seen in found)
+def test_planted_faults_of_a_page_are_found(tmp_path: Path) -> None:
+    bad = '<img src="https://example.invalid/a.png"><div style="width: 3000px">wide</div><script>1</script>'
+    frames, console = browse(tmp_path, report_page().replace("</h1>", f"</h1>{bad}", 1))
+    assert {seen["broken"] for seen in frames} == {1}
+    assert all(seen["overflow"] > 1_000 for seen in frames)
     assert any("Content Security Policy" in line and "example.invalid" in line for line in console)
     assert any("script" in line for line in console)

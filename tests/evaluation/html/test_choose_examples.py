@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import TextLine, lines_to_table
-from ocr_ray.evaluation.html.choose_examples import NUM_OF_CONFUSION, NUM_RANDOM, NUM_WORST, ChosenLines
+from ocr_ray.evaluation.html.choose_examples import NUM_PER_CONFUSION, NUM_RANDOM, NUM_WORST, ChosenLines
 from ocr_ray.evaluation.html.examples import Examples
 from ocr_ray.evaluation.inputs import LinesPart
 from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
@@ -35,12 +35,12 @@ def make_rows(count: int) -> list[dict[str, str]]:
     return rows
 
 
-def choose(place: Path, rows: list[dict[str, str]], rows_per_part: int) -> Examples:
+def choose(folder: Path, rows: list[dict[str, str]], rows_per_part: int) -> Examples:
     """Return what is shown of lines in parts of a dataset on disk; images hold their line_id."""
-    place.mkdir()
+    folder.mkdir()
     chosen, parts, tables = ChosenLines(), [], []
     for start in range(0, len(rows), rows_per_part):
-        some = rows[start : start + rows_per_part]
+        rows_of_part = rows[start : start + rows_per_part]
         lines = [
             TextLine(
                 line_id=row["line_id"],
@@ -51,12 +51,12 @@ def choose(place: Path, rows: list[dict[str, str]], rows_per_part: int) -> Examp
                 width_px=9,
                 height_px=9,
             )
-            for row in some
+            for row in rows_of_part
         ]
-        path = place / f"part-{start}.parquet"
+        path = folder / f"part-{start}.parquet"
         pq.write_table(lines_to_table(lines), path, row_group_size=7)
         parts.append(LinesPart(dataset="lines", location=locate(str(path))))
-        tables.append(pa.Table.from_pylist(some, schema=PREDICTIONS_SCHEMA))
+        tables.append(pa.Table.from_pylist(rows_of_part, schema=PREDICTIONS_SCHEMA))
         chosen.add(len(tables) - 1, read_table(tables[-1]))
     others = [{**row, "prediction": "other"} for row in rows if int(row["line_id"]) < 5]
     baseline = [pa.Table.from_pylist(others, PREDICTIONS_SCHEMA)]
@@ -76,7 +76,7 @@ def test_the_worst_lines_are_those_with_the_highest_error_rates(tmp_path: Path) 
     shown = choose(tmp_path / "a", make_rows(200), 64).worst
     rates = [
         sum(a != b for a, b in line.ops)
-        and sum(max(len(a), len(b)) for a, b in line.ops if a != b) / len(line.truth)
+        and sum(max(len(a), len(b)) for a, b in line.ops if a != b) / len(line.reference)
         for line in shown
     ]
     assert rates == sorted(rates, reverse=True)
@@ -96,6 +96,6 @@ def test_examples_carry_their_own_image_and_the_other_models_reading(tmp_path: P
 
 def test_confusions_show_lines_that_have_them(tmp_path: Path) -> None:
     shown = choose(tmp_path / "a", make_rows(60), 60).confusions
-    assert len(shown["6", "8"]) == len(shown["", "x"]) == NUM_OF_CONFUSION
+    assert len(shown["6", "8"]) == len(shown["", "x"]) == NUM_PER_CONFUSION
     assert all(("6", "8") in line.ops for line in shown["6", "8"])
     assert shown["?", "!"] == []

@@ -5,51 +5,75 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.evaluation.alignment import align
-from ocr_ray.evaluation.html.examples import Example, draw_differences, draw_example, list_ops, show_piece
+from ocr_ray.evaluation.html.examples import (
+    Example,
+    Examples,
+    list_ops,
+    make_picture,
+    mark_errors,
+    show_characters,
+)
+from ocr_ray.evaluation.html.page import report_html
 
 
-def plain(marked: str) -> str:
-    """Return the text of marked differences: `␣` is a space there."""
-    return Page(f"<p>{marked}</p>").text.replace("␣", " ")
+def example_html(example: Example) -> str:
+    return report_html({}, Examples(worst=[example]))
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", make_example(make_rows(1)[0]).image_bytes[:300]])
-def test_a_picture_that_cannot_be_opened_is_said_so(content: bytes) -> None:
+def test_an_image_that_cannot_be_opened_is_replaced_by_a_note(content: bytes) -> None:
     row = make_rows(1)[0]
-    drawn = draw_example(make_example(row, image_bytes=content))
-    assert "image cannot be opened" in drawn
-    assert "<img" not in drawn
-    assert row["dataset"] in drawn
+    example = make_example(row, image_bytes=content)
+    page = Page(example_html(example))
+    assert make_picture(example) is None
+    assert "image cannot be opened" in page.text
+    assert not page.all("img")
+    assert row["dataset"] in page.sections["Worst lines"]
 
 
-def test_differences_of_a_line_are_marked_on_either_side() -> None:
-    truth, reading = draw_differences(list_ops(align("탁자 한 개는", "탁지 한개는에")))
-    assert truth == "탁<del>자</del> 한<del>␣</del>개는"
-    assert reading == "탁<ins>지</ins> 한개는<ins>에</ins>"
-    drawn = draw_example(make_example(make_rows(1)[0], truth="가", prediction="나", ops=()))
-    assert "<del>" not in drawn
-    assert "<ins>" not in drawn
+def test_errors_of_a_line_are_marked_in_reference_and_prediction() -> None:
+    row = make_rows(1)[0]
+    source = example_html(make_example(row, ops=list_ops(align("탁자 한 개는", "탁지 한개는에"))))
+    assert "<b>reference</b>탁<del>자</del> 한<del>␣</del>개는</p>" in source
+    assert "<b>prediction</b>탁<ins>지</ins> 한개는<ins>에</ins></p>" in source
+    source = example_html(make_example(row, reference="가", prediction="나", ops=()))
+    assert "<b>reference</b>가</p>" in source
+    assert "<b>prediction</b>나</p>" in source
+    assert "<del>" not in source
+    assert "<ins>" not in source
 
 
-@given(truth=st.text("가나 <&7", max_size=8), read=st.text("가나 <&7", max_size=8))
-def test_differences_lose_and_add_nothing(truth: str, read: str) -> None:
-    alignment = align(truth, read)
+@given(reference=st.text("가나 <&7", max_size=8), prediction=st.text("가나 <&7", max_size=8))
+def test_marks_lose_and_add_nothing(reference: str, prediction: str) -> None:
+    alignment = align(reference, prediction)
     ops = list_ops(alignment)
     assert "".join(piece for piece, _ in ops) == alignment.truth
     assert "".join(piece for _, piece in ops) == alignment.prediction
-    marked = draw_differences(ops)
-    assert tuple(map(plain, marked)) == (alignment.truth, alignment.prediction)
-    assert ("<del>" in marked[0] or "<ins>" in marked[1]) == (not alignment.is_exact)
+    marked = mark_errors(
+        Example(
+            line_id="1",
+            dataset="d",
+            reference=alignment.truth,
+            prediction=alignment.prediction,
+            image_bytes=b"",
+            ops=ops,
+        )
+    )
+    plain = ["".join(piece.text for piece in pieces).replace("␣", " ") for pieces in marked]
+    assert plain == [alignment.truth, alignment.prediction]
+    assert any(piece.is_error for pieces in marked for piece in pieces) == (not alignment.is_exact)
 
 
 @pytest.mark.parametrize(
-    ("piece", "shown"),
-    [("", "<small>nothing</small>"), (" ", "␣"), ("\u200b", "U+200B"), ("\u202e", "U+202E"), ("<", "&lt;")],
+    ("text", "shown"), [("", ""), (" ", "␣"), ("\u200b", "U+200B"), ("\u202e", "U+202E"), ("<", "<")]
 )
-def test_every_character_of_a_confusion_is_to_be_seen(piece: str, shown: str) -> None:
-    assert show_piece(piece) == shown
+def test_every_character_of_a_confusion_can_be_seen(text: str, shown: str) -> None:
+    assert show_characters(text) == shown
 
 
-def test_an_example_is_what_its_dataset_stored() -> None:
-    example = Example(line_id="1", dataset="d", truth="가", prediction="나", image_bytes=b"")
+def test_an_example_needs_no_confidence_alignment_or_baseline() -> None:
+    example = Example(line_id="1", dataset="d", reference="가", prediction="나", image_bytes=b"")
     assert (example.confidence, example.ops, example.baseline_prediction) == (None, (), None)
+    source = example_html(example)
+    assert "confidence" not in source
+    assert "<b>baseline</b>" not in source

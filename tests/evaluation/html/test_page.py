@@ -1,4 +1,4 @@
-"""The page of a report as a browser parses it: sections, escaping, pictures, and nothing from outside."""
+"""The page of a report as a browser parses it: sections, escaping, images, and nothing loaded."""
 
 import base64
 import hashlib
@@ -14,31 +14,32 @@ from builders.report import make_example, make_report, make_rows
 from harness.html_page import Page
 from PIL import Image
 
-from ocr_ray.evaluation.html.examples import MAX_SIZE_PX, Examples, draw_image
-from ocr_ray.evaluation.html.page import report_html
-from ocr_ray.evaluation.html.tables import show_percent
+from ocr_ray.evaluation.html.examples import MAX_SIZE_PX, Examples
+from ocr_ray.evaluation.html.page import NOTES, RATES, report_html
+from ocr_ray.evaluation.html.tables import show_name, show_percent
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&amp;\u202e</td></section>'
 TITLES = [
-    "Headline",
-    *("By dataset", "By source", "By font", "By length", "By aspect", "By starts mid word"),
-    *("By ends mid word", "By box", "By has fraction", "By font seen", "By third", "By character class"),
-    *("By word seen", "Context dependence", "Overread", "Arithmetic", "Collapse", "Printed", "Long lines"),
-    *("Joined problems", "Calibration of confidence", "Commonest confusions", "Worst lines"),
-    *("Lines drawn at random", "What was evaluated"),
+    "Overview",
+    *("By dataset", "By source", "By font", "By length", "By aspect ratio", "Line starts mid-word"),
+    *("Line ends mid-word", "By position on the page", "Line contains a fraction", "Font seen in training"),
+    *("By third of the line", "By character class", "Word seen in training", "Context dependence"),
+    *("Trailing hallucination", "Arithmetic", "Collapse", "Markup as printed", "Long lines"),
+    *("Whole problems", "Confidence calibration", "Most common confusions", "Worst lines"),
+    *("Random lines", "Configuration and hashes"),
 ]
 SECTION_OF = {
-    "overall": "Headline",
-    "by_third": "By third",
-    "overread": "Overread",
+    "overall": "Overview",
+    "by_third": "By third of the line",
+    "overread": "Trailing hallucination",
     "arithmetic": "Arithmetic",
     "collapse": "Collapse",
     "context_dependence": "Context dependence",
-    "joined_problems": "Joined problems",
-    "printed": "Printed",
+    "joined_problems": "Whole problems",
+    "printed": "Markup as printed",
     "long_lines": "Long lines",
-    "calibration": "Calibration of confidence",
-    "confusions": "Commonest confusions",
+    "calibration": "Confidence calibration",
+    "confusions": "Most common confusions",
 }
 
 
@@ -68,7 +69,7 @@ def test_a_section_appears_where_its_data_is_and_nowhere_else(key: str) -> None:
     report, _ = full_report()
     without = {name: value for name, value in report.items() if name not in (key, "baseline")}
     assert Page(report_html(without)).titles == [
-        title for title in TITLES if title not in (SECTION_OF[key], "Worst lines", "Lines drawn at random")
+        title for title in TITLES if title not in (SECTION_OF[key], "Worst lines", "Random lines")
     ]
     assert Page(report_html(only(report, key))).titles == [SECTION_OF[key]]
 
@@ -78,7 +79,7 @@ def test_a_section_appears_where_its_data_is_and_nowhere_else(key: str) -> None:
     [
         (Examples(), []),
         (Examples(worst=[make_example(make_rows(1)[0])]), ["Worst lines"]),
-        (Examples(random=[make_example(make_rows(1)[0])]), ["Lines drawn at random"]),
+        (Examples(random=[make_example(make_rows(1)[0])]), ["Random lines"]),
     ],
     ids=["none", "worst", "random"],
 )
@@ -91,32 +92,66 @@ def test_a_report_of_no_lines_is_a_page() -> None:
     entry = {"lines": 0, "cer": None, "exact_match": None, "intervals": {"cer": None}, "counts": {"lines": 0}}
     report = {"overall": entry, "by_font": {"바탕": entry}, "by_source": {}, "confusions": []}
     page = Page(report_html(report))
-    assert page.titles == ["Headline", "By font"]
-    assert "–" in page.sections["Headline"]
+    assert page.titles == ["Overview", "By font"]
+    assert "–" in page.sections["Overview"]
 
 
-def test_every_figure_of_the_report_is_to_be_seen_and_a_new_key_too() -> None:
+def test_every_value_of_the_report_is_shown_and_a_new_key_too() -> None:
     report, examples = full_report()
     page = Page(
         report_html(report | {"new_findings": {"share_of_x": 0.123, "rows": [{"a": "unheard"}]}}, examples)
     )
     assert page.sections["New findings"].split() == ["share", "of", "x", "12.3", "%", "Rows", "a", "unheard"]
-    assert show_percent(report["overall"]["cer"]) in page.sections["Headline"]
-    assert show_percent(report["by_third"]["last"]["cer"]) in page.sections["By third"]
+    assert show_percent(report["overall"]["cer"]) in page.sections["Overview"]
+    assert show_percent(report["by_third"]["last"]["cer"]) in page.sections["By third of the line"]
     assert f"{report['collapse']['distinct_predictions']:,}" in page.sections["Collapse"]
-    assert show_percent(report["joined_problems"]["of_truths"]["wer"]) in page.sections["Joined problems"]
+    assert show_percent(report["joined_problems"]["of_truths"]["wer"]) in page.sections["Whole problems"]
     for name, value in report["arithmetic"]["counts"].items():
-        assert name.replace("_", " ") in page.sections["Arithmetic"]
+        assert show_name(name) in page.sections["Arithmetic"]
         assert f"{value:,}" in page.sections["Arithmetic"]
-    assert "lines_uris / crops_of_books" in page.sections["What was evaluated"]
-    assert "5f" * 32 in page.sections["What was evaluated"]
+    assert "lines_uris / crops_of_books" in page.sections["Configuration and hashes"]
+    assert "5f" * 32 in page.sections["Configuration and hashes"]
     unknown = report["unknown_lines"]["by_font_seen"]
-    assert f"{unknown:,} lines are in none of these" in page.sections["By font seen"]
+    assert f"{unknown:,} lines are in none of these slices" in page.sections["Font seen in training"]
+
+
+def test_every_section_shows_its_captions_tables_and_charts() -> None:
+    report, examples = full_report()
+    baseline = report["baseline"]
+    page = Page(full_source())
+    overview = page.sections["Overview"]
+    assert all(overview.count(title) == 2 for title in RATES.values())  # on a card and in the comparison
+    for text in (
+        show_percent(report["overall"]["jamo_cer"]),
+        f"{report['overall']['counts']['jamo_hits']:,}",
+        "p below 0.05; for slices, a false discovery rate below 0.05",
+    ):
+        assert text in overview
+    rates = [entry["cer"] for entry in report["by_third"].values()]
+    assert f"CER from 0 to {show_percent(max(rates))}." in page.sections["By third of the line"]
+    rates = [entry["cer"]["baseline"] for entry in baseline["by_third"].values()]
+    assert f"CER from 0 to {show_percent(max(rates))};" in page.sections["By third of the line"]
+    for rate in rates:
+        assert show_percent(rate) in page.sections["By third of the line"]
+    for key, note in NOTES.items():
+        assert note in page.sections[SECTION_OF[key]]
+    sides = (report["calibration"], baseline["figures"]["calibration"])
+    assert len(page.all("circle")) == sum(entry["lines"] > 0 for side in sides for entry in side["bins"])
+    assert show_percent(sides[1]["expected_calibration_error"]) in page.sections["Confidence calibration"]
+    openings = baseline["figures"]["collapse"]["openings"]
+    shown = page.sections["Collapse"].split("baseline")[-1]
+    assert all(f"{row['opening']}\n" in shown for row in openings)
+    worst = page.sections["Worst lines"]
+    assert all(line.baseline_prediction in worst for line in examples.worst)
+    assert all(f"confidence {show_percent(line.confidence)}" in worst for line in examples.worst)
+    alone = Page(report_html(only(report, "calibration") | {"remark": "plain words"}))
+    assert len(alone.all("circle")) == sum(entry["lines"] > 0 for entry in sides[0]["bins"])
+    assert alone.sections["Remark"].split() == ["plain", "words"]
 
 
 def test_the_headline_has_its_intervals() -> None:
     low, high = full_report()[0]["overall"]["intervals"]["cer"]
-    assert f"{100 * low:.2f}–{100 * high:.2f} %" in Page(full_source()).sections["Headline"]
+    assert f"{100 * low:.2f}–{100 * high:.2f} %" in Page(full_source()).sections["Overview"]
 
 
 def test_hostile_texts_are_shown_and_never_run() -> None:
@@ -128,7 +163,7 @@ def test_hostile_texts_are_shown_and_never_run() -> None:
     report["confusions"].insert(0, {"truth": HOSTILE, "read": HOSTILE, "count": 1})
     report["baseline"]["config"]["model_uri"] = HOSTILE
     report |= {HOSTILE: {HOSTILE: HOSTILE}}
-    names = ("truth", "prediction", "dataset", "line_id", "baseline_prediction")
+    names = ("reference", "prediction", "dataset", "line_id", "baseline_prediction")
     example = make_example(
         make_rows(1)[0], ops=((HOSTILE, ""), ("", HOSTILE)), **dict.fromkeys(names, HOSTILE)
     )
@@ -144,12 +179,12 @@ def test_hostile_texts_are_shown_and_never_run() -> None:
     assert len(page.all("script")) == 1
     assert {name for name, _ in page.tags} == {name for name, _ in Page(full_source()).tags}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
-    for title in ("By font", "Collapse", "Worst lines", "Lines drawn at random", "What was evaluated"):
+    for title in ("By font", "Collapse", "Worst lines", "Random lines", "Configuration and hashes"):
         assert HOSTILE in page.sections[title].replace("U+202E", "\u202e")
     assert page.all("img")[0]["alt"] == HOSTILE
 
 
-def test_nothing_is_fetched_and_no_script_runs_but_the_page_s_own() -> None:
+def test_nothing_is_loaded_and_only_the_script_of_the_page_runs() -> None:
     source = full_source()
     page = Page(source)
     for tag, attributes in page.tags:
@@ -168,14 +203,14 @@ def test_nothing_is_fetched_and_no_script_runs_but_the_page_s_own() -> None:
     assert {link["href"] for link in page.all("link")} == {"data:,"}
 
 
-def test_every_picture_is_inside_the_page_and_has_the_aspect_of_its_line() -> None:
+def test_every_image_is_inside_the_page_and_has_the_aspect_ratio_of_its_line() -> None:
     example = make_example(make_rows(1)[0], width_px=1440, height_px=48)
-    (image,) = Page(draw_image(example)).all("img")
+    (image,) = Page(report_html({}, Examples(worst=[example]))).all("img")
     with Image.open(
         io.BytesIO(base64.b64decode(image["src"].removeprefix("data:image/jpeg;base64,")))
-    ) as found:
-        assert found.size == (720, 24) == (int(image["width"]), int(image["height"]))
-        assert found.mode == "L"
+    ) as decoded:
+        assert decoded.size == (720, 24) == (int(image["width"]), int(image["height"]))
+        assert decoded.mode == "L"
     images = Page(full_source()).all("img")
     assert len(images) > 100
     for image in images:
@@ -184,12 +219,12 @@ def test_every_picture_is_inside_the_page_and_has_the_aspect_of_its_line() -> No
     assert len(full_source()) < 1_500_000
 
 
-def test_confusions_have_their_count_and_at_most_three_pictures() -> None:
+def test_confusions_have_their_count_and_at_most_three_images() -> None:
     lines = [make_example(row) for row in make_rows(5)]
     confusions = [{"truth": "이", "read": "", "count": 1_234}, {"truth": "", "read": " ", "count": 2}]
     page = Page(report_html({"confusions": confusions * 20}, Examples(confusions={("이", ""): lines})))
     assert len(page.all("img")) == 15 * 3
-    assert page.sections["Commonest confusions"].split()[4:8] == ["이", "nothing", "1,234", "nothing"]
+    assert page.sections["Most common confusions"].split()[4:8] == ["이", "nothing", "1,234", "nothing"]
 
 
 def test_no_more_than_thirty_lines_are_shown() -> None:
@@ -197,7 +232,7 @@ def test_no_more_than_thirty_lines_are_shown() -> None:
     assert len(page.all("figure")) == 30
 
 
-def test_each_slice_is_a_row_sorted_by_what_its_cells_mean() -> None:
+def test_each_slice_is_a_row_with_the_values_to_sort_by() -> None:
     family = full_report()[0]["by_length"]
     page = Page(report_html({"by_length": family}))
     keys = [cell["data-sort"] for cell in page.all("td")]
@@ -208,13 +243,16 @@ def test_each_slice_is_a_row_sorted_by_what_its_cells_mean() -> None:
     assert len(page.all("th")) == len(page.all("button")) == 7
 
 
-def test_the_baseline_stands_beside_every_family_and_every_section_of_figures() -> None:
+def test_every_family_and_every_section_of_values_shows_the_baseline() -> None:
     report, examples = full_report()
     page = Page(report_html(report, examples))
     alone = Page(report_html({key: value for key, value in report.items() if key != "baseline"}, examples))
     for title in TITLES:
-        if title not in ("Commonest confusions", "Worst lines", "Lines drawn at random"):
+        if title not in ("Most common confusions", "Worst lines", "Random lines"):
             assert "baseline" in page.sections[title].lower(), title
             assert "baseline" not in alone.sections[title].lower(), title
-    assert "models/before" in page.sections["Headline"]
-    assert "144 both, 0 only here, 0 other truth, 0 only baseline" in page.sections["Headline"]
+    assert "models/before" in page.sections["Overview"]
+    assert "0 only in the baseline" in page.sections["Overview"]
+    assert (
+        "144 in both evaluations, 0 only in this one, 0 with another reference" in page.sections["Overview"]
+    )
