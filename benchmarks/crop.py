@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from ocr_ray.dataset.images import SQUARE_SIZE_PX
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import encode_line, open_page
 from ocr_ray.pages.labels.read import PageLabel, read_label
-from ocr_ray.pages.page_image import encode_line, open_page
 from ocr_ray.pages.synthetic.pages import make_page
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 

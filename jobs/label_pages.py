@@ -1,7 +1,7 @@
 """Read the boxes of pages with a model into label files and Parquet parts, and show what to look at."""
 
 from ocr_ray.cli.run_job import run_job
-from ocr_ray.pages.label_config import LabelConfig
+from ocr_ray.pages.config import LabelConfig
 from ocr_ray.pages.label_job import label_pages
 
 

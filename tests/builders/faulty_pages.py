@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ocr_ray.pages.synthetic.pages import MadePage, Schema, make_page
+from ocr_ray.pages.synthetic.pages import Schema, SyntheticPage, make_page
 from ocr_ray.storage.location import Location, write_bytes
 
 QUESTION = "문항(텍스트)"
@@ -53,7 +53,7 @@ class Expected:
 class Draft:
     """A whole page, until a case damages it."""
 
-    def __init__(self, page: MadePage, schema: Schema) -> None:
+    def __init__(self, page: SyntheticPage, schema: Schema) -> None:
         self.page, self.schema = page, schema
         self.page_id = page.page_id
         self.document: Any = json.loads(page.label_bytes.decode("utf-8-sig"))

@@ -7,8 +7,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import PageCrops
-from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.labels.read import Box, PageLabel
 
 NATIVE = CropStyle(image=ImageConfig(size="native", format="png"))

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocr_ray.pages.layout.words import Pixels, Word, cut_words
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.layout.text_rows import Pixels
+from ocr_ray.pages.layout.words import WordImage, cut_words
 from ocr_ray.pages.synthetic.pages import Schema, make_page
 
 
@@ -42,7 +43,7 @@ def crop_lines(
                 )
 
 
-def cut_made_words(font_bytes: bytes, num_pages: int) -> list[Word]:
+def cut_made_words(font_bytes: bytes, num_pages: int) -> list[WordImage]:
     return [
         word
         for line in crop_lines(font_bytes, num_pages)

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.labels.read import read_label
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.synthetic.pages import MadePage, make_page
+from ocr_ray.pages.synthetic.pages import SyntheticPage, make_page
 from ocr_ray.storage.location import Location, write_bytes
 
 NATIVE = CropStyle(image=ImageConfig(size="native"))
@@ -28,7 +28,7 @@ class PerfectReader:
         return texts, [0.5 if DOUBT in text else 0.99 for text in texts]
 
 
-def learn(pages: Iterable[MadePage], label_column: str = "text") -> PerfectReader:
+def learn(pages: Iterable[SyntheticPage], label_column: str = "text") -> PerfectReader:
     """Return the reader of made pages; it finds their lines as `crop_pages` does, by what the labels say."""
     readings = {}
     for page in pages:
@@ -39,7 +39,7 @@ def learn(pages: Iterable[MadePage], label_column: str = "text") -> PerfectReade
     return PerfectReader(readings)
 
 
-def make_pages(font_bytes: bytes, number: int, *, seed: int = 4) -> list[MadePage]:
+def make_pages(font_bytes: bytes, number: int, *, seed: int = 4) -> list[SyntheticPage]:
     """Return pages of both schemas."""
     return [
         make_page(seed, index, font_bytes=font_bytes, schema=schema)
@@ -61,7 +61,7 @@ def forget_texts(label_bytes: bytes) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode("utf-8-sig")
 
 
-def write_unread(place: Location, pages: Iterable[MadePage]) -> None:
+def write_unread(place: Location, pages: Iterable[SyntheticPage]) -> None:
     """Write pages with labels that forgot their texts."""
     for page in pages:
         write_bytes(place / f"{page.page_id}.png", page.image_bytes)

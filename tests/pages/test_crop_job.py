@@ -1,7 +1,6 @@
 """Crops of labelled pages over one Ray session: every box is a line or a reject, wherever the pages lie."""
 
 import io
-import json
 import shutil
 import unicodedata
 import zipfile
@@ -20,8 +19,8 @@ from ocr_ray.audit.job import audit_lines
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, TextLine, table_to_lines
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.pages.crop_config import CropConfig, CropStyle
-from ocr_ray.pages.crop_job import PROBLEMS, crop_pages, cut_crop_parts, describe_flags, share_lines
+from ocr_ray.pages.config import CropConfig, CropStyle
+from ocr_ray.pages.crop_job import PROBLEMS, crop_pages, cut_crop_parts, describe_flags, divide_lines
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes, read_json, write_bytes
 
@@ -130,12 +129,12 @@ def test_spliced_lines_have_words_of_their_own_split_and_of_different_pages(undi
         assert spliced
         for line in spliced:
             assert line.page_id is None
-            words = [word.rpartition(":") for word in json.loads(line.style)["words"]]
-            origins = [line_id.partition("#")[0] for line_id, _, _ in words]
+            assert line.style is None
+            origins = [origin.line_id.partition("#")[0] for origin in line.spliced_from]
             assert set(origins) <= pages.keys()
             assert all(one != other for one, other in pairwise(origins))
             assert line.text.split(" ") == [
-                texts[line_id].split(" ")[int(rank)] for line_id, _, rank in words
+                texts[origin.line_id].split(" ")[origin.word_index] for origin in line.spliced_from
             ]
             assert 5 <= len(line.text) <= 30
             assert Image.open(io.BytesIO(line.image_bytes)).size == (line.width_px, line.height_px)
@@ -222,13 +221,13 @@ def test_a_negative_number_is_refused(field: str) -> None:
 
 
 def test_spliced_lines_are_shared_out_as_the_pages_are() -> None:
-    assert share_lines(100, {"train": 7, "validation": 2, "test": 1}) == {
+    assert divide_lines(100, {"train": 7, "validation": 2, "test": 1}) == {
         "train": 70,
         "validation": 20,
         "test": 10,
     }
-    assert share_lines(5, {"train": 2, "validation": 1}) == {"train": 4, "validation": 1}
-    assert share_lines(5, {"train": 0, "validation": 2}) == {"train": 0, "validation": 5}
+    assert divide_lines(5, {"train": 2, "validation": 1}) == {"train": 4, "validation": 1}
+    assert divide_lines(5, {"train": 0, "validation": 2}) == {"train": 0, "validation": 5}
 
 
 def test_spliced_lines_follow_in_parts_of_their_own_numbers() -> None:

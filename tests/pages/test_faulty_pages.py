@@ -8,7 +8,7 @@ import pytest
 from builders.faulty_pages import write_faulty_pages
 
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.pages.crop_config import CropConfig, CropStyle
+from ocr_ray.pages.config import CropConfig, CropStyle
 from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import Schema
 from ocr_ray.render.fonts.find import Font

@@ -18,11 +18,11 @@ from ocr_ray.audit.job import audit_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.reader import ReaderChoice, choose_model
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.pages.label_config import LabelConfig
-from ocr_ray.pages.label_job import describe_flags, label_pages, read_pages
+from ocr_ray.pages.config import LabelConfig
+from ocr_ray.pages.label_job import describe_flags, label_pages, label_with
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.survey import find_pages
-from ocr_ray.pages.synthetic.pages import MadePage
+from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.text.markup import to_text
 
@@ -31,7 +31,7 @@ cloudpickle.register_pickle_by_value(perfect_reader)
 
 
 @pytest.fixture(scope="module")
-def pages(fonts) -> list[MadePage]:
+def pages(fonts) -> list[SyntheticPage]:
     return make_pages(fonts[0].content, 6)
 
 
@@ -55,7 +55,7 @@ def make_config(pages_uri: str, out: Path | str, **flags) -> LabelConfig:
     return LabelConfig(model_uri="tiny", pages_uri=pages_uri, out_uri=str(out), pages_per_part=5, **flags)
 
 
-def choose(pages: list[MadePage]) -> ReaderChoice:
+def choose(pages: list[SyntheticPage]) -> ReaderChoice:
     return ReaderChoice(read=learn(pages), label_column="text", identity={"reader": "perfect"})
 
 
@@ -68,7 +68,7 @@ def test_pages_label_themselves_and_a_second_run_makes_nothing(
     ray_session, pages, unread, bucket, tmp_path
 ) -> None:
     config = make_config(unread, f"{bucket}/labelled", review=3)
-    summary = read_pages(config, find_pages(unread), choose(pages))
+    summary = label_with(choose(pages), config, find_pages(unread))
     out = locate(config.out_uri)
     for page in pages:
         truth = read_label(page.label_bytes, page.page_id)
@@ -86,11 +86,11 @@ def test_pages_label_themselves_and_a_second_run_makes_nothing(
     assert re.findall(r"(\d+) flagged", review)[0] != "0"
     assert review.count("<section>") == 3
     before = {name: read_bytes(out / name) for name in list_files(out)}
-    again = read_pages(config, find_pages(unread), choose(pages))
+    again = label_with(choose(pages), config, find_pages(unread))
     assert (again["parts_made"], again["parts_kept"]) == (0, 3)
     assert {name: read_bytes(out / name) for name in list_files(out)} == before
     out.filesystem.delete_file((out / "train/part-00001.parquet").path)
-    third = read_pages(config, find_pages(unread), choose(pages))
+    third = label_with(choose(pages), config, find_pages(unread))
     assert (third["parts_made"], third["digest_by_split"]) == (1, summary["digest_by_split"])
     audited = audit_lines(AuditConfig(lines_uri=config.out_uri))
     assert audited["lines"] == summary["lines"]
@@ -99,7 +99,7 @@ def test_pages_label_themselves_and_a_second_run_makes_nothing(
         audit_lines(AuditConfig(lines_uri=config.out_uri))
 
 
-def text_boxes(page: MadePage) -> list:
+def text_boxes(page: SyntheticPage) -> list:
     """Return the boxes that are part of the problem: in 71859 not those of answer and solution."""
     return [box for box in page.boxes if box.part in ("", "문항(텍스트)")]
 
@@ -115,12 +115,9 @@ def test_a_model_labels_pages_in_pieces(ray_session, pages, tiny, tmp_path) -> N
     assert summary["lines"] > 0
     plan = read_json(locate(config.out_uri) / "plan.json")["config"]
     assert (plan["label_column"], plan["max_aspect"], len(plan["model_sha256"])) == ("text", 12.0, 64)
-    confidences = [json.loads(style)["confidence"] for style in read_styles(tmp_path / "out/train")]
-    assert all(0 < confidence < 1 for confidence in confidences)
-
-
-def read_styles(folder: Path) -> list[str]:
-    return pq.read_table(folder)["style"].to_pylist()
+    table = pq.read_table(tmp_path / "out/train")
+    assert all(0 < confidence < 1 for confidence in table["confidence"].to_pylist())
+    assert table["style"].null_count == table.num_rows
 
 
 def test_a_model_reads_a_line_wherever_the_batch_begins(tiny, pages) -> None:
@@ -162,17 +159,17 @@ def test_other_pages_another_reader_and_other_flags_are_refused(ray_session, pag
     place = locate(str(tmp_path / "pages"))
     write_unread(place, some)
     config = make_config(place.uri, tmp_path / "out")
-    read_pages(config, find_pages(place.uri), choose(some))
+    label_with(choose(some), config, find_pages(place.uri))
     with pytest.raises(InputError, match=r"flag_below: 0\.9 there, 0\.5 now"):
-        read_pages(
-            make_config(place.uri, tmp_path / "out", flag_below=0.5), find_pages(place.uri), choose(some)
+        label_with(
+            choose(some), make_config(place.uri, tmp_path / "out", flag_below=0.5), find_pages(place.uri)
         )
     other = ReaderChoice(read=learn(some), label_column="markup", identity={"reader": "other"})
     with pytest.raises(InputError, match=r"label_column: text there.*reader: perfect there, other now"):
-        read_pages(config, find_pages(place.uri), other)
+        label_with(other, config, find_pages(place.uri))
     write_bytes(place / f"{some[0].page_id}.json", some[0].label_bytes)
     with pytest.raises(InputError, match="pages_sha256: "):
-        read_pages(config, find_pages(place.uri), choose(some))
+        label_with(choose(some), config, find_pages(place.uri))
 
 
 def test_places_without_pages_and_models_are_refused_before_any_work(tmp_path) -> None:

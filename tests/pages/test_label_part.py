@@ -13,26 +13,20 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import Count, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import LabelError
+from ocr_ray.model.long_lines import Reader
 from ocr_ray.pages.crop import crop_page
+from ocr_ray.pages.files.load import PageLoader
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.files.store import PageStore, pair_pages
-from ocr_ray.pages.label_part import (
-    Reader,
-    ReadingInputs,
-    ReadingStyle,
-    confidence_of,
-    find_flags,
-    read_part,
-    write_markup,
-)
+from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part, write_markup
 from ocr_ray.pages.labels.read import read_label
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.synthetic.pages import MadePage
+from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, write_bytes
 from ocr_ray.text.markup import to_text
 
 
 @pytest.fixture(scope="module")
-def pages(fonts) -> list[MadePage]:
+def pages(fonts) -> list[SyntheticPage]:
     return make_pages(fonts[0].content, 10)
 
 
@@ -45,11 +39,8 @@ def prepare(folder: Path, read: Reader, label_column: str = "text") -> tuple[Rea
         for file in files
     ]
     inputs = ReadingInputs(
-        store=store,
+        loader=PageLoader(store=store, box_format="xyxy", rejects=tuple(rejects), out_of_scope={"answer": 2}),
         pages=pa.Table.from_pylist(rows),
-        rejects=tuple(rejects),
-        out_of_scope={"answer": 2},
-        box_format="xyxy",
         style=ReadingStyle(label_column=label_column, image=NATIVE.image),
         labels=locate(f"{folder}-labels"),
         read=read,
@@ -76,7 +67,7 @@ def squeeze(text: str) -> str:
 @pytest.mark.parametrize("label_column", ["text", "markup"])
 def test_labels_in_are_labels_out(pages, label_column: str, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages)
-    rows = list(read_part(*prepare(tmp_path / "pages", learn(pages, label_column), label_column)))
+    rows = list(label_part(*prepare(tmp_path / "pages", learn(pages, label_column), label_column)))
     written = locate(str(tmp_path / "pages-labels"))
     assert list(list_files(written)) == sorted(f"{page.page_id}.json" for page in pages)
     by_page = {page.page_id: page for page in pages}
@@ -112,7 +103,7 @@ def test_labels_that_had_their_texts_come_back_byte_for_byte(pages, tmp_path) ->
     for page in made:
         write_bytes(locate(str(tmp_path / "pages")) / f"{page.page_id}.png", page.image_bytes)
         write_bytes(locate(str(tmp_path / "pages")) / f"{page.page_id}.json", page.label_bytes)
-    for _ in read_part(*prepare(tmp_path / "pages", learn(made, "markup"), "markup")):
+    for _ in label_part(*prepare(tmp_path / "pages", learn(made, "markup"), "markup")):
         pass
     for page in made:
         assert (tmp_path / f"pages-labels/{page.page_id}.json").read_bytes() == page.label_bytes
@@ -120,12 +111,13 @@ def test_labels_that_had_their_texts_come_back_byte_for_byte(pages, tmp_path) ->
 
 def test_doubt_is_flagged_and_kept_with_the_line(pages, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages)
-    rows = list(read_part(*prepare(tmp_path / "pages", learn(pages))))
+    rows = list(label_part(*prepare(tmp_path / "pages", learn(pages))))
     doubtful = [line for line in lines_of(rows) if DOUBT in line.text]
     assert 0 < len(doubtful) < len(lines_of(rows))
     for line in lines_of(rows):
-        assert find_flags(line) == (["low_confidence"] if line in doubtful else [])
-        assert confidence_of(line.style) == (0.5 if line in doubtful else 0.99)
+        assert line.flags == (("low_confidence",) if line in doubtful else ())
+        assert line.confidence == (0.5 if line in doubtful else 0.99)
+        assert line.style is None
     assert count(rows)["flagged"] == {"low_confidence": len(doubtful)}
 
 
@@ -146,7 +138,7 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
     def read(images) -> tuple[list[str], list[float]]:
         return [f"줄 {number}" if number else r"\frac" for number in range(len(images))], [1.0] * len(images)
 
-    rows = list(read_part(*prepare(tmp_path / "pages", read)))
+    rows = list(label_part(*prepare(tmp_path / "pages", read)))
     rejects = sorted((row.page_id, row.reason, row.box) for row in rows if isinstance(row, Reject))
     last = len(boxes) - 1
     assert rejects == sorted(
@@ -177,7 +169,7 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
 def test_nothing_read_is_a_reject(pages, label_column: str, reading: str, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages[:1])
     read = lambda images: ([reading] * len(images), [0.9] * len(images))  # noqa: E731
-    rows = list(read_part(*prepare(tmp_path / "pages", read, label_column)))
+    rows = list(label_part(*prepare(tmp_path / "pages", read, label_column)))
     assert not lines_of(rows)
     assert {row.reason for row in rows if isinstance(row, Reject)} == {"empty_text"}
 
@@ -185,7 +177,7 @@ def test_nothing_read_is_a_reject(pages, label_column: str, reading: str, tmp_pa
 def test_a_reading_becomes_canonical_text_and_markup(pages, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages[:1])
     read = lambda images: (["３ ×  8 = 24 ㎠"] * len(images), [1.0] * len(images))  # noqa: E731
-    rows = list(read_part(*prepare(tmp_path / "pages", read)))
+    rows = list(label_part(*prepare(tmp_path / "pages", read)))
     assert {(line.text, line.markup) for line in lines_of(rows)} == {
         ("3 × 8 = 24 cm²", r"$3 \times 8 = 24$ cm²")
     }
@@ -211,10 +203,10 @@ def test_pages_are_read_in_few_calls_and_the_same_rows_come_of_any_cut(pages, tm
         return reader(images)
 
     inputs, spec = prepare(tmp_path / "pages", read)
-    whole = lines_of(list(read_part(inputs, spec)))
+    whole = lines_of(list(label_part(inputs, spec)))
     assert len(sizes) == int(np.ceil(len(pages) / 16))
     assert sum(sizes) == len(whole)
     parts = [
         PartSpec(split="train", index=k + 1, start=s, stop=min(s + 7, 20)) for k, s in enumerate((0, 7, 14))
     ]
-    assert [line for part in parts for line in lines_of(list(read_part(inputs, part)))] == whole
+    assert [line for part in parts for line in lines_of(list(label_part(inputs, part)))] == whole

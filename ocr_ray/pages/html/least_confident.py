@@ -4,16 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
-from ocr_ray.pages.files.store import MAX_IMAGE_BYTES
+from ocr_ray.pages.files.store import PageFile
 from ocr_ray.pages.html.review import ReadPage
-from ocr_ray.pages.label_part import ReadingInputs, confidence_of
-from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, read_label
+from ocr_ray.pages.label_part import ReadingInputs
 from ocr_ray.storage.location import Location, open_file
 
 
@@ -37,8 +37,8 @@ def find_doubtful(out: Location, specs: Sequence[PartSpec], pages: pa.Table, num
     found: list[Doubt] = []
     for spec in specs:
         lowest: dict[str, float] = {}
-        for page_id, style in _read_columns(out, spec.path, ["page_id", "style"]):
-            lowest[page_id] = min(lowest.get(page_id, 1.0), confidence_of(style))
+        for page_id, confidence in _read_columns(out, spec.path, ["page_id", "confidence"]):
+            lowest[page_id] = min(lowest.get(page_id, 1.0), confidence)
         for page_id, box in _read_columns(out, spec.rejects_path, ["page_id", "box"]):
             if box is not None:
                 lowest[page_id] = -1.0
@@ -69,17 +69,17 @@ def read_doubtful(
             rejects[row["page_id"]].append(Reject(**row))
     for doubt in doubts:
         (row,) = inputs.pages.slice(doubt.index, 1).to_pylist()
-        content = inputs.store.read(row["label_path"], MAX_LABEL_BYTES)
+        page = inputs.loader.load(PageFile(**row))
         yield ReadPage(
             page_id=doubt.page_id,
-            image_bytes=inputs.store.read(row["image_path"], MAX_IMAGE_BYTES),
-            label=read_label(content, doubt.page_id, box_format=inputs.box_format),
+            image_bytes=page.image_bytes,
+            label=page.label,
             lines=lines[doubt.page_id],
             rejects=rejects[doubt.page_id],
         )
 
 
-def _read_columns(out: Location, path: str, names: list[str]) -> Iterator[tuple[str, str]]:
+def _read_columns(out: Location, path: str, names: list[str]) -> Iterator[tuple[str, Any]]:
     place = out / path
     with open_file(place) as file:
         table = pq.read_table(file, columns=names)

@@ -15,8 +15,8 @@ from PIL import Image
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError
 from ocr_ray.pages.crop import PageCrops
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.labels.read import Box, PageLabel
-from ocr_ray.pages.page_image import open_page
 
 SURROUNDINGS_PX = 30
 """Drawn around a page, so that boxes beyond its edges are seen."""

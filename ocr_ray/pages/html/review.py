@@ -14,9 +14,8 @@ from PIL import Image
 
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError
-from ocr_ray.pages.label_part import confidence_of, find_flags
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.labels.read import Box, PageLabel
-from ocr_ray.pages.page_image import open_page
 
 SURROUNDINGS_PX = 30
 """Drawn around a page, so that boxes beyond its edges and their numbers are seen."""
@@ -81,7 +80,7 @@ def _draw_section(page: ReadPage) -> str:
         drawing = _draw_page(open_page(page.image_bytes), page)
     except CropError as error:
         drawing = f"<p>{escape(str(error))}</p>"
-    num_flagged = sum(bool(find_flags(line)) for line in page.lines)
+    num_flagged = sum(bool(line.flags) for line in page.lines)
     found = f"{len(page.lines)} lines, {num_flagged} flagged, {len(page.rejects)} rejects"
     return (
         f"<section><h2>{escape(page.page_id)} ({escape(page.label.schema)}): {found}</h2>"
@@ -106,7 +105,7 @@ def _kind_of(box: Box, page: ReadPage) -> str:
     if any(_box_of(reject.box or "") == str(box.index) for reject in page.rejects):
         return "reject"
     lines = [line for line in page.lines if _box_of(_name_of(line)) == str(box.index)]
-    return "flagged" if any(find_flags(line) for line in lines) else "sure"
+    return "flagged" if any(line.flags for line in lines) else "sure"
 
 
 def _draw_box(box: Box, image: Image.Image) -> str:
@@ -139,7 +138,7 @@ def _draw_rows(page: ReadPage) -> Iterable[str]:
 
 def _draw_line(line: TextLine) -> str:
     """Return a line's picture as wide and high as it was on the page, its text, markup and confidence."""
-    flags = find_flags(line)
+    flags = line.flags or ()
     code = f"<br><code>{escape(_shorten(line.markup))}</code>" if line.markup != line.text else ""
     named = f'<br><span class="flags">{escape(", ".join(flags).replace("_", " "))}</span>' if flags else ""
     # The picture may be a square; the aspect is that of the page.
@@ -147,7 +146,7 @@ def _draw_line(line: TextLine) -> str:
     return (
         f'<tr class="{"flagged" if flags else "sure"}"><td>{escape(_name_of(line))}</td>'
         f'<td><img src="{_to_uri(line.image_bytes)}" style="{shape}" alt="">{escape(_shorten(line.text))}'
-        f"{code}{named}</td><td>{100 * confidence_of(line.style):.1f} %</td></tr>"
+        f"{code}{named}</td><td>{100 * (line.confidence or 0.0):.1f} %</td></tr>"
     )
 
 

@@ -86,9 +86,9 @@ def test_files_that_make_no_page_are_rejects_with_a_reason() -> None:
     pages, rejects, out_of_scope = pair_pages(paths)
     assert pages == [PageFile(page_id="a", image_path="1/a.jpg", label_path="a.json")]
     assert [(reject.page_id, reject.reason, reject.detail) for reject in rejects] == [
-        ("a", "duplicate_page", "2/a.png beside 1/a.jpg"),
+        ("a", "duplicate_page", "2/a.png, already found as 1/a.jpg"),
         ("label", "missing_image", "x.zip!/label.json"),
-        ("label", "duplicate_page", "y.zip!/label.json beside x.zip!/label.json"),
+        ("label", "duplicate_page", "y.zip!/label.json, already found as x.zip!/label.json"),
         ("only", "missing_label", "only.png"),
     ]
     assert out_of_scope == {}
@@ -116,7 +116,9 @@ def test_every_file_is_in_one_page_or_one_reject_or_out_of_scope_in_any_order(pa
     pages, rejects, out_of_scope = result
     used = [path for page in pages for path in (page.image_path, page.label_path)]
     used += [
-        reject.detail.rpartition(" beside ")[0] if reject.reason == "duplicate_page" else reject.detail
+        reject.detail.rpartition(", already found as ")[0]
+        if reject.reason == "duplicate_page"
+        else reject.detail
         for reject in rejects
     ]
     assert sorted(used) == sorted(path for path in paths if kind_of(path) in ("image", "label"))

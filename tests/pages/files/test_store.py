@@ -136,7 +136,7 @@ def test_a_broken_zip_is_a_reject_and_the_rest_goes_on(tmp_path) -> None:
     listing = store.list()
     (reject,) = listing.rejects
     assert reject.reason == "bad_archive"
-    assert reject.detail.startswith("b/cut.zip: it does not end like a zip")
+    assert reject.detail.startswith("b/cut.zip: no end of a zip")
     assert pair_pages(listing.files)[0] == [
         PageFile(page_id="a", image_path="c.zip!/a.png", label_path="a.json")
     ]
@@ -158,7 +158,7 @@ def test_a_path_twice_in_one_zip_is_one_page_and_one_reject(tmp_path) -> None:
     store = put(locate(str(tmp_path)), {"x.zip": make_zip(*members, members[-1])})
     listing = store.list()
     assert [(reject.reason, reject.page_id, reject.detail) for reject in listing.rejects] == [
-        ("duplicate_page", "a", "x.zip!/a.png beside x.zip!/a.png")
+        ("duplicate_page", "a", "x.zip!/a.png, already found as x.zip!/a.png")
     ]
     assert pair_pages(listing.files)[2] == {"answer": 1}
 
@@ -177,9 +177,9 @@ def test_a_file_over_the_limit_has_the_reason_of_its_kind(tmp_path, packing: str
     is_zip = packing == "zip"
     store = put(locate(str(tmp_path)), {"x.zip": zip_of(contents)} if is_zip else contents)
     image, label = ("x.zip!/a.png", "x.zip!/a.json") if is_zip else ("a.png", "a.json")
-    with pytest.raises(CropError, match=r"bad_image: .*a.png: it may have 4 bytes, it has 5"):
+    with pytest.raises(CropError, match=r"bad_image: .*a.png must have at most 4 bytes, got 5"):
         store.read(image, 4)
-    with pytest.raises(LabelError, match=r"bad_json: .*a.json: it may have 4 bytes, it has 5"):
+    with pytest.raises(LabelError, match=r"bad_json: .*a.json must have at most 4 bytes, got 5"):
         store.read(label, 4)
     assert (store.read(image, 5), store.read(label, 5)) == (b"image", b"label")
 
@@ -191,7 +191,7 @@ def test_a_member_that_is_refused_still_makes_one_page_which_reading_rejects(tmp
     assert rejects == []
     with pytest.raises(RowError, match=r"bad_archive: x.zip!/a.png: it is encrypted"):
         store.read(page.image_path, LIMIT)
-    with pytest.raises(RowError, match=r"bad_archive: x.zip!/b.png: there is no such member"):
+    with pytest.raises(RowError, match=r"bad_archive: x.zip!/b.png: no such member"):
         store.read("x.zip!/b.png", LIMIT)
 
 

@@ -64,7 +64,7 @@ def test_a_problem_that_carries_its_answer_is_a_problem() -> None:
         (None, "the label must be an object, got nothing"),
         ({}, "must hold OCR_info or learning_data_info, got 0 other keys"),
         ({"ocr_info": [], "images": []}, "must hold OCR_info or learning_data_info, got 2 other keys"),
-        ({**LABEL_71716, **LABEL_71859, "answer_info": []}, "got both"),
+        ({**LABEL_71716, **LABEL_71859, "answer_info": []}, "got OCR_info and learning_data_info"),
     ],
 )
 def test_what_is_neither_schema_is_unknown(document: Any, found: str) -> None:

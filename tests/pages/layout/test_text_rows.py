@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.layout.text_rows import find_bands, find_ink, pad_bands, trim_columns
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.synthetic.pages import MadePage, make_page
+from ocr_ray.pages.synthetic.pages import SyntheticPage, make_page
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.textgen.corpus import read_corpus
 
@@ -36,7 +36,7 @@ def count_rows(image: Image.Image, num_lines: int = 1) -> int:
 
 
 @pytest.fixture(scope="module")
-def pages(fonts: list[Font]) -> list[tuple[MadePage, Image.Image]]:
+def pages(fonts: list[Font]) -> list[tuple[SyntheticPage, Image.Image]]:
     """Seventy pages in each of the fonts."""
     made = [
         make_page(11, number, font_bytes=font.content, font_index=font.face)
@@ -46,14 +46,14 @@ def pages(fonts: list[Font]) -> list[tuple[MadePage, Image.Image]]:
     return [(page, open_page(page.image_bytes)) for page in made]
 
 
-def test_no_line_of_a_page_is_taken_for_several_rows(pages: list[tuple[MadePage, Image.Image]]) -> None:
+def test_no_line_of_a_page_is_taken_for_several_rows(pages: list[tuple[SyntheticPage, Image.Image]]) -> None:
     for made, page in pages:
         for line in made.lines:
             assert count_rows(page.crop(line.box)) == 1, (made.page_id, line.text)
 
 
 def test_boxes_of_several_lines_are_cut_between_the_lines_and_through_none(
-    pages: list[tuple[MadePage, Image.Image]],
+    pages: list[tuple[SyntheticPage, Image.Image]],
 ) -> None:
     assert sum(len(made.lines) > 1 for made, _ in pages) > 60
     for made, page in pages:

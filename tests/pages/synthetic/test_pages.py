@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.files.store import pair_pages
-from ocr_ray.pages.labels.read import Schema, read_label
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.survey import split_of_problem
 from ocr_ray.pages.synthetic.labels import QUESTION
-from ocr_ray.pages.synthetic.pages import MadePage, make_page, write_pages
+from ocr_ray.pages.synthetic.pages import Schema, SyntheticPage, make_page, write_pages
 from ocr_ray.storage.location import list_files, locate, read_bytes
 from ocr_ray.text.markup import to_text
 
@@ -33,26 +33,26 @@ def font_bytes() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def pages(font_bytes: bytes) -> list[MadePage]:
+def pages(font_bytes: bytes) -> list[SyntheticPage]:
     return [make_page(7, number, font_bytes=font_bytes) for number in range(NUM_PAGES)]
 
 
 @pytest.fixture(scope="module")
-def pages_71859(font_bytes: bytes) -> list[MadePage]:
+def pages_71859(font_bytes: bytes) -> list[SyntheticPage]:
     return [make_page(7, number, font_bytes=font_bytes, schema="71859") for number in range(NUM_PAGES)]
 
 
 @pytest.fixture(scope="module")
-def all_pages(pages: list[MadePage], pages_71859: list[MadePage]) -> list[MadePage]:
+def all_pages(pages: list[SyntheticPage], pages_71859: list[SyntheticPage]) -> list[SyntheticPage]:
     return pages + pages_71859
 
 
-def test_a_page_depends_on_seed_and_number_alone(pages: list[MadePage], font_bytes: bytes) -> None:
+def test_a_page_depends_on_seed_and_number_alone(pages: list[SyntheticPage], font_bytes: bytes) -> None:
     assert make_page(7, 41, font_bytes=font_bytes) == pages[41]
     assert make_page(8, 41, font_bytes=font_bytes) != pages[41]
 
 
-def test_page_ids_are_unique_and_shaped_like_those_of_ai_hub(pages: list[MadePage]) -> None:
+def test_page_ids_are_unique_and_shaped_like_those_of_ai_hub(pages: list[SyntheticPage]) -> None:
     assert len({page.page_id for page in pages}) == NUM_PAGES
     for number, page in enumerate(pages):
         grade, term, unit, topic, last = page.page_id.split("_")
@@ -61,7 +61,7 @@ def test_page_ids_are_unique_and_shaped_like_those_of_ai_hub(pages: list[MadePag
         assert last == f"{number:05}"
 
 
-def test_pages_are_rgba_on_transparent_black(pages: list[MadePage]) -> None:
+def test_pages_are_rgba_on_transparent_black(pages: list[SyntheticPage]) -> None:
     for page in pages:
         image = Image.open(io.BytesIO(page.image_bytes))
         assert (image.format, image.mode, image.width) == ("PNG", "RGBA", 765)
@@ -69,7 +69,7 @@ def test_pages_are_rgba_on_transparent_black(pages: list[MadePage]) -> None:
         assert image.getpixel((0, 0)) == (0, 0, 0, 0)
 
 
-def test_a_label_has_a_byte_order_mark_and_reads_back_as_the_truth(pages: list[MadePage]) -> None:
+def test_a_label_has_a_byte_order_mark_and_reads_back_as_the_truth(pages: list[SyntheticPage]) -> None:
     for page in pages:
         assert page.label_bytes.startswith(b"\xef\xbb\xbf")
         assert json.loads(page.label_bytes)["question_filename"] == f"{page.page_id}.png"
@@ -80,7 +80,7 @@ def test_a_label_has_a_byte_order_mark_and_reads_back_as_the_truth(pages: list[M
         assert label.out_of_scope == ({"image": 1} if page.figure else {})
 
 
-def test_the_lines_of_a_page_are_its_problem_broken_anywhere_but_in_maths(pages: list[MadePage]) -> None:
+def test_the_lines_of_a_page_are_its_problem_broken_anywhere_but_in_maths(pages: list[SyntheticPage]) -> None:
     for page in pages:
         joined = "".join(line.markup for line in page.lines)
         assert joined.replace(" ", "") == page.problem_markup.replace(" ", "")
@@ -92,7 +92,7 @@ def test_the_lines_of_a_page_are_its_problem_broken_anywhere_but_in_maths(pages:
     assert any(rest and not rest.startswith(" ") for rest in rests), "some line ends inside a word"
 
 
-def test_what_is_printed_is_the_text_of_the_markup(all_pages: list[MadePage]) -> None:
+def test_what_is_printed_is_the_text_of_the_markup(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         for line in page.lines:
             assert to_text(line.markup) == line.text
@@ -102,7 +102,7 @@ def test_what_is_printed_is_the_text_of_the_markup(all_pages: list[MadePage]) ->
             )
 
 
-def test_boxes_hold_all_ink_of_the_page_and_none_of_their_neighbours(all_pages: list[MadePage]) -> None:
+def test_boxes_hold_all_ink_of_the_page_and_none_of_their_neighbours(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         ink = 255 - np.asarray(open_page(page.image_bytes)).astype(int)
         owners = np.zeros_like(ink)
@@ -116,7 +116,7 @@ def test_boxes_hold_all_ink_of_the_page_and_none_of_their_neighbours(all_pages: 
             assert min(line.ink[0] - x0, line.ink[1] - y0, x1 - line.ink[2], y1 - line.ink[3]) >= 1
 
 
-def test_words_share_the_ink_of_their_line_in_the_order_of_its_text(all_pages: list[MadePage]) -> None:
+def test_words_share_the_ink_of_their_line_in_the_order_of_its_text(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         ink = 255 - np.asarray(open_page(page.image_bytes)).astype(int)
         for line in page.lines:
@@ -129,7 +129,7 @@ def test_words_share_the_ink_of_their_line_in_the_order_of_its_text(all_pages: l
             assert (min(word[1] for word in line.words), max(word[3] for word in line.words)) == (y0, y1)
 
 
-def test_every_line_of_a_made_problem_becomes_a_crop_with_its_ink(all_pages: list[MadePage]) -> None:
+def test_every_line_of_a_made_problem_becomes_a_crop_with_its_ink(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         image = open_page(page.image_bytes)
         crops = crop_page(read_label(page.label_bytes, page.page_id), image, NATIVE)
@@ -145,7 +145,7 @@ def test_every_line_of_a_made_problem_becomes_a_crop_with_its_ink(all_pages: lis
             assert (line.width_px, line.height_px) == (cropped.shape[1], cropped.shape[0])
 
 
-def test_pages_of_71859_are_rgb_and_of_their_measured_sizes(pages_71859: list[MadePage]) -> None:
+def test_pages_of_71859_are_rgb_and_of_their_measured_sizes(pages_71859: list[SyntheticPage]) -> None:
     sizes = []
     for number, page in enumerate(pages_71859):
         image = Image.open(io.BytesIO(page.image_bytes))
@@ -158,7 +158,7 @@ def test_pages_of_71859_are_rgb_and_of_their_measured_sizes(pages_71859: list[Ma
     assert 225 <= min(heights) <= max(heights) <= 1110
 
 
-def test_a_label_of_71859_reads_back_as_the_truth(pages_71859: list[MadePage]) -> None:
+def test_a_label_of_71859_reads_back_as_the_truth(pages_71859: list[SyntheticPage]) -> None:
     for page in pages_71859:
         label = read_label(page.label_bytes, page.page_id)
         asked = [box for box in page.boxes if box.part == QUESTION]
@@ -171,7 +171,7 @@ def test_a_label_of_71859_reads_back_as_the_truth(pages_71859: list[MadePage]) -
         assert document["source_data_info"]["source_data_name"] == page.page_id
 
 
-def test_pages_of_71859_hold_what_is_odd_about_them(pages_71859: list[MadePage]) -> None:
+def test_pages_of_71859_hold_what_is_odd_about_them(pages_71859: list[SyntheticPage]) -> None:
     boxes = [box for page in pages_71859 for box in page.boxes]
     assert {len(box.lines) for box in boxes} >= {1, 2, 5}
     assert all(box.markup.count("\n") == len(box.lines) - 1 for box in boxes)
@@ -181,7 +181,7 @@ def test_pages_of_71859_hold_what_is_odd_about_them(pages_71859: list[MadePage])
     assert sum(b'"Polygon"' in page.label_bytes for page in pages_71859) == NUM_PAGES
 
 
-def test_pages_hold_figures_choices_and_both_splits(pages: list[MadePage]) -> None:
+def test_pages_hold_figures_choices_and_both_splits(pages: list[SyntheticPage]) -> None:
     assert any(page.figure for page in pages)
     assert any(line.text.startswith("①") for page in pages for line in page.lines)
     splits = [split_of_problem(page.problem_markup, 7, 0.2) for page in pages]

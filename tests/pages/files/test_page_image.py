@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ocr_ray.errors import CropError
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.files.page_image import open_page
 
 PAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
 

@@ -1,5 +1,4 @@
 import io
-import json
 import random
 from dataclasses import replace
 from itertools import pairwise
@@ -11,8 +10,8 @@ from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import Reject, TextLine
-from ocr_ray.pages.layout.words import Word
-from ocr_ray.pages.splice import SpliceConfig, WordPool, splice_line
+from ocr_ray.pages.layout.splice import SpliceConfig, WordPool, splice_line
+from ocr_ray.pages.layout.words import WordImage
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.text.markup import to_text
 
@@ -21,12 +20,12 @@ NUM_LINES = 150
 
 
 @pytest.fixture(scope="module")
-def words(fonts: list[Font]) -> list[Word]:
+def words(fonts: list[Font]) -> list[WordImage]:
     return cut_made_words(fonts[0].content, 60)
 
 
 @pytest.fixture(scope="module")
-def pool(words: list[Word]) -> WordPool:
+def pool(words: list[WordImage]) -> WordPool:
     return WordPool(words)
 
 
@@ -36,16 +35,16 @@ def lines(pool: WordPool) -> list[TextLine]:
     return [line for line in made if isinstance(line, TextLine)]
 
 
-def words_of(line: TextLine, pool: WordPool) -> list[Word]:
-    by_name = {f"{word.line_id}:{word.index}": word for word in pool.words}
-    return [by_name[name] for name in json.loads(line.style or "")["words"]]
+def words_of(line: TextLine, pool: WordPool) -> list[WordImage]:
+    by_origin = {(word.line_id, word.index): word for word in pool.words}
+    return [by_origin[origin] for origin in line.spliced_from or ()]
 
 
-def make_word(text: str, *, page_id: str, height_px: int = 16, paper: int = 255) -> Word:
+def make_word(text: str, *, page_id: str, height_px: int = 16, paper: int = 255) -> WordImage:
     """Return a black block as wide as its text."""
     pixels = np.full((height_px, 8 * len(text)), paper, np.uint8)
     pixels[:, 1:-1] = 20
-    return Word(
+    return WordImage(
         text=text,
         pixels=pixels,
         page_id=page_id,
@@ -113,7 +112,7 @@ def test_gaps_between_words_are_those_of_print(lines: list[TextLine], pool: Word
         assert min(gaps) * (len(words) - 1) + 2 <= paper_px <= (max(gaps) + 1) * (len(words) - 1) + 6
 
 
-def test_a_line_depends_on_seed_number_and_words_alone(words: list[Word], lines: list[TextLine]) -> None:
+def test_a_line_depends_on_seed_number_and_words_alone(words: list[WordImage], lines: list[TextLine]) -> None:
     shuffled = random.Random(1).sample(words, len(words))
     again = WordPool(shuffled)
     for line in lines[:20]:
@@ -137,7 +136,7 @@ def test_a_line_depends_on_seed_number_and_words_alone(words: list[Word], lines:
     ],
     ids=["none", "one", "one page", "one text", "two sizes", "two inks", "too long", "too short"],
 )
-def test_words_that_make_no_line_are_a_reject(words: list[Word]) -> None:
+def test_words_that_make_no_line_are_a_reject(words: list[WordImage]) -> None:
     made = splice_line(WordPool(words), seed=3, number=8, config=NATIVE)
     assert isinstance(made, Reject)
     assert (made.reason, made.number) == ("no_words_fit", 8)
