@@ -56,7 +56,7 @@ class PageLoader:
         )
 
     def load_ahead(self, files: Iterable[PageFile]) -> Iterator[tuple[PageFile, Future[LoadedPage]]]:
-        """Yield each file with its page or the `RowError` of loading it; the next pages load meanwhile."""
+        """Yield each file with its page or the `RowError` of loading it; the next pages load in parallel."""
         ahead: deque[tuple[PageFile, Future[LoadedPage]]] = deque()
         with ThreadPoolExecutor(PAGES_AHEAD) as pool:
             for file in files:

@@ -76,9 +76,7 @@ def test_the_collection_is_that_of_the_innermost_folder_or_zip(path: str, collec
         ("Validation/a.png", "Training/a.json", "validation"),
     ],
 )
-def test_a_page_with_one_file_in_validation_is_not_in_training(
-    image: str, label: str, collection: str
-) -> None:
+def test_a_page_half_in_validation_is_not_in_training(image: str, label: str, collection: str) -> None:
     assert pair_pages([image, label])[0][0].collection == collection
 
 

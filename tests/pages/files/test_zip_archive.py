@@ -289,9 +289,7 @@ def test_an_archive_of_too_many_entries_is_refused(monkeypatch: pytest.MonkeyPat
     st.lists(st.tuples(st.integers(0, len(VALID) - 1), st.integers(0, 255)), min_size=1, max_size=4),
     st.integers(0, len(VALID)),
 )
-def test_a_damaged_zip_gives_the_original_bytes_or_a_row_error(
-    changes: list[tuple[int, int]], cut: int
-) -> None:
+def test_a_damaged_zip_gives_the_original_bytes_or_an_error(changes: list[tuple[int, int]], cut: int) -> None:
     content = bytearray(VALID)
     for at, value in changes:
         content[at] = value

@@ -66,9 +66,7 @@ def test_boxes_of_several_lines_are_cut_between_the_lines(
 
 
 @pytest.mark.parametrize("size_px", [12, 15, 20])
-def test_words_whose_syllables_have_a_gap_at_the_same_height_are_one_row(
-    fonts: list[Font], size_px: int
-) -> None:
+def test_words_whose_syllables_have_gaps_at_one_height_are_one_row(fonts: list[Font], size_px: int) -> None:
     words = [word for word in read_corpus(None).words if len(word) == 2][:300]
     for font in fonts:
         wrong = [

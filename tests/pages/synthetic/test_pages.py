@@ -80,7 +80,7 @@ def test_a_label_has_a_byte_order_mark_and_the_content_of_the_page(pages: list[S
         assert label.out_of_scope == ({"image": 1} if page.figure else {})
 
 
-def test_the_lines_of_a_page_are_the_problem_broken_anywhere_except_in_maths(
+def test_the_lines_of_a_page_are_the_problem_broken_outside_of_maths(
     pages: list[SyntheticPage],
 ) -> None:
     for page in pages:
