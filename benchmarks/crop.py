@@ -1,11 +1,11 @@
-"""How many boxes one core cuts out of drawn pages: `python -m benchmarks.crop`.
+"""Boxes per second that one core cuts from synthetic pages: `python -m benchmarks.crop`.
 
-From the files of pages to the encoded lines of 384x384 px: ours, which opens each page once for all of its
-boxes and checks their print; a plain loop as a user would write it with Pillow, which opens the page for
-each box; and the floor, which only decodes each page and encodes each line, already cut and resized. Seconds
-are those of the process, so that other work on the machine counts little. The last line of the output is
-JSON: `ratio` is ours over plain, `decode_floor_share` ours over the floor, and `decode_share` how much of
-ours is spent on opening the pages.
+Measured from the files of pages to encoded lines of 384x384 px, in three ways: ours, which opens each page
+once for all its boxes and checks their print; a plain loop with Pillow as a user would write it, which opens
+the page for each box; and the floor, which only decodes each page and encodes each line, already cut and
+resized. Times are process times, so that other work on the machine matters little. The last line of the
+output is JSON: `ratio` is the speed of ours over plain, `decode_floor_share` that of ours over the floor, and
+`decode_share` the share of our time spent on opening pages.
 """
 
 import io
@@ -19,10 +19,10 @@ import numpy as np
 from PIL import Image
 
 from ocr_ray.dataset.images import SQUARE_SIZE_PX
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import encode_line, open_page
 from ocr_ray.pages.labels.read import PageLabel, read_label
-from ocr_ray.pages.page_image import encode_line, open_page
 from ocr_ray.pages.synthetic.pages import make_page
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 
@@ -34,24 +34,24 @@ Page = tuple[bytes, PageLabel]
 
 
 def make_pages() -> list[Page]:
-    """Return the files of pages of 71716 in all fonts, each with its label."""
+    """Return the image files of 71716 pages in all fonts, with their labels."""
     fonts = find_available_fonts(DEFAULT_FONTS)
     pages = []
     for number in range(NUM_PAGES):
         font = fonts[number % len(fonts)]
-        made = make_page(SEED, number, font_bytes=font.content, font_index=font.face)
-        pages.append((made.image_bytes, read_label(made.label_bytes, made.page_id)))
+        page = make_page(SEED, number, font_bytes=font.content, font_index=font.face)
+        pages.append((page.image_bytes, read_label(page.label_bytes, page.page_id)))
     return pages
 
 
 def crop_ours(page: Page) -> list[bytes]:
-    """Return the lines of a page's boxes as this package cuts them out."""
+    """Return the lines of a page as this package cuts them."""
     content, label = page
     return [line.image_bytes for line in crop_page(label, open_page(content), STYLE).lines]
 
 
 def crop_plainly(page: Page) -> list[bytes]:
-    """Return the lines of a page's boxes as a loop over the boxes gives them."""
+    """Return the lines of a page as a plain loop over its boxes cuts them."""
     content, label = page
     lines = []
     for box in label.boxes:
@@ -65,7 +65,7 @@ def crop_plainly(page: Page) -> list[bytes]:
 
 
 def measure(work: Callable[[Any], Any], items: list[Any]) -> float:
-    """Return the seconds of this process that `work` takes over the items."""
+    """Return the process time in seconds that `work` takes for all items."""
     started = time.process_time()
     for item in items:
         work(item)
@@ -73,7 +73,7 @@ def measure(work: Callable[[Any], Any], items: list[Any]) -> float:
 
 
 def main() -> None:
-    """Measure all in turns and print the best of each."""
+    """Measure all ways in turn and print the best time of each."""
     pages = make_pages()
     lines = [[Image.open(io.BytesIO(line)) for line in crop_ours(page)] for page in pages]
     num_boxes = sum(map(len, lines))
@@ -82,9 +82,9 @@ def main() -> None:
         assert len(ours) == len(plain) == len(label.boxes)
         for square, content in zip(ours, plain, strict=True):
             difference = np.asarray(square).astype(int) - np.asarray(Image.open(io.BytesIO(content)))
-            assert np.abs(difference).max() <= 2, "both loops must cut out the same"
+            assert np.abs(difference).max() <= 2, "both ways must cut the same lines"
 
-    def touch_floor(page: tuple[bytes, list[Image.Image]]) -> None:
+    def do_floor_work(page: tuple[bytes, list[Image.Image]]) -> None:
         Image.open(io.BytesIO(page[0])).load()
         for square in page[1]:
             encode_line(square, STYLE.image)
@@ -92,19 +92,19 @@ def main() -> None:
     works: dict[str, tuple[Callable[[Any], Any], list[Any]]] = {
         "ours": (crop_ours, pages),
         "plain": (crop_plainly, pages),
-        "floor": (touch_floor, ready),
+        "floor": (do_floor_work, ready),
         "open": (lambda page: open_page(page[0]), pages),
     }
     seconds = {name: min(measure(work, items) for _ in range(TURNS)) for name, (work, items) in works.items()}
-    print(f"{num_boxes} boxes on {len(pages)} pages, the best of {TURNS} turns", file=sys.stderr)
-    figures = {
+    print(f"{num_boxes} boxes on {len(pages)} pages, best of {TURNS} turns", file=sys.stderr)
+    results = {
         "boxes_per_s": round(num_boxes / seconds["ours"], 1),
         "plain_per_s": round(num_boxes / seconds["plain"], 1),
         "ratio": round(seconds["plain"] / seconds["ours"], 2),
         "decode_floor_share": round(seconds["floor"] / seconds["ours"], 2),
         "decode_share": round(seconds["open"] / seconds["ours"], 2),
     }
-    print(json.dumps(figures))
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":

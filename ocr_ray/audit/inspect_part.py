@@ -15,12 +15,12 @@ from ocr_ray.audit.findings import Finding, Notes
 from ocr_ray.dataset.images import SQUARE_SIZE_PX
 from ocr_ray.dataset.lines import (
     FIRST_SPLICED_NUMBER,
-    SCHEMA,
     PartSpec,
     PartStats,
     Reject,
     RowSummary,
     TextLine,
+    is_lines_schema,
     table_to_lines,
 )
 from ocr_ray.dataset.parts import DAMAGE
@@ -140,7 +140,7 @@ def _open_part(
     if footer.spec != spec:
         its = footer.spec
         notes.add("foreign_part", numbers, detail=f"it is {its.path}, items {its.start} to {its.stop - 1}")
-    elif not part.schema_arrow.equals(SCHEMA):
+    elif not is_lines_schema(part.schema_arrow):
         notes.add("foreign_part", numbers, detail=f"its columns are {', '.join(part.schema_arrow.names)}")
     else:
         return part, footer

@@ -50,7 +50,7 @@ JOBS = {
         summary="Check a dataset against its plan and manifest, and render some of its lines again.",
     ),
     "crop_pages": Job(
-        config="ocr_ray.pages.crop_config:CropConfig",
+        config="ocr_ray.pages.config:CropConfig",
         work="ocr_ray.pages.crop_job:crop_pages",
         summary="Crop the text lines of labelled pages into a Parquet dataset.",
     ),
@@ -65,7 +65,7 @@ JOBS = {
         summary="Read a split with a model and report its errors.",
     ),
     "label_pages": Job(
-        config="ocr_ray.pages.label_config:LabelConfig",
+        config="ocr_ray.pages.config:LabelConfig",
         work="ocr_ray.pages.label_job:label_pages",
         summary="Read the text boxes of pages with a model into labels, lines and a review page.",
     ),

@@ -40,7 +40,8 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
         _describe_balance(manifest.balance),
         _describe_left_out(manifest.config.get("left_out", ""), manifest.notes.get("left_out", {})),
         "Columns: `line_id`, `image`, `text` (what is printed), `markup` (with maths in `$…$` LaTeX), "
-        "`source`, `font`, `page_id`, `page_order`, `width_px`, `height_px`, `style`.\n"
+        "`source`, `font`, `page_id`, `page_order`, `width_px`, `height_px`, `style` (how it was drawn), "
+        "`confidence` and `flags` (of the model that read it), `spliced_from` (the origin of each word).\n"
         "`manifest.json` holds the whole configuration, the digests of all parts and the versions.",
     ]
     return "\n\n".join(filter(None, blocks)) + "\n"

@@ -6,7 +6,7 @@ import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
@@ -33,6 +33,9 @@ SCHEMA = pa.schema(
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
         ("style", pa.string()),
+        ("confidence", pa.float32()),
+        ("flags", pa.list_(pa.string())),
+        ("spliced_from", pa.list_(pa.struct([("line_id", pa.string()), ("word_index", pa.int32())]))),
     ],
     # Hugging Face `datasets` decodes the images only if the schema says that they are (datasets#5869).
     metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
@@ -48,9 +51,23 @@ REJECT_SCHEMA = pa.schema(
 )
 
 
+def is_lines_schema(schema: pa.Schema) -> bool:
+    """Return whether a schema is `SCHEMA`, or that of earlier versions, which ended with `style`."""
+    num_columns = 1 + SCHEMA.get_field_index("style")
+    return any(schema.equals(known) for known in (SCHEMA, pa.schema(list(SCHEMA)[:num_columns])))
+
+
 def index_in_split(number: int) -> int:
     """Return how many numbers of its split come before line `number`."""
     return number - max(first for first in FIRST_NUMBERS.values() if first <= number)
+
+
+class WordOrigin(NamedTuple):
+    """The line that a word was cut from."""
+
+    line_id: str
+    word_index: int
+    """Position among the words of that line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +89,13 @@ class TextLine:
     page_id: str | None = None
     page_order: int | None = None
     style: str | None = None
+    """JSON of `render.style.LineStyle`; only of rendered lines."""
+    confidence: float | None = None
+    """Of the model that read the text, from 0 to 1, rounded to 6 digits; only of lines from `label_pages`."""
+    flags: tuple[str, ...] | None = None
+    """Reasons to review the line: `low_confidence`, `no_ink`; only of lines from `label_pages`."""
+    spliced_from: tuple[WordOrigin, ...] | None = None
+    """The origin of each word; only of spliced lines."""
     grades: tuple[int, ...] = ()
     """The school grades of its arithmetic; counted in the balance, neither stored nor in the digest."""
 
@@ -240,10 +264,17 @@ def lines_to_table(lines: Iterable[TextLine]) -> pa.Table:
 
 
 def table_to_lines(table: pa.Table) -> list[TextLine]:
-    """Return the rows of a table of `SCHEMA`; the inverse of `lines_to_table`."""
+    """Return the rows of a table of `SCHEMA`; the inverse of `lines_to_table`.
+
+    Columns after `style` may be missing, as in datasets of earlier versions; they are read as null.
+    """
     rows = []
     for values in table.to_pylist():
         image = values.pop("image")
+        if values.get("flags") is not None:
+            values["flags"] = tuple(values["flags"])
+        if values.get("spliced_from") is not None:
+            values["spliced_from"] = tuple(WordOrigin(**origin) for origin in values["spliced_from"])
         rows.append(TextLine(image_bytes=image["bytes"], **values))
     return rows
 

@@ -57,13 +57,15 @@ def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, TextStatis
 def read_part_footer(
     out: Location, spec: PartSpec, config_sha256: str
 ) -> tuple[PartStats, TextStatistics] | None:
-    """Return what a part's footer says, or None if it is missing, broken, or of another plan or part."""
+    """Return what a part's footer says, or None if it is missing, broken, or of another plan or schema."""
     try:
         with open_file(out / spec.path) as file:
             size_bytes, footer = file.size(), pq.read_metadata(file)
         values = footer.metadata or {}
         if values.get(b"config_sha256") != config_sha256.encode():
             return None
+        if not footer.schema.to_arrow_schema().equals(SCHEMA):
+            return None  # of an earlier version; all parts of a dataset must have the same columns
         stats = PartStats.from_json(values[b"part_stats"].decode())
         balance = TextStatistics.from_json(values[b"balance"].decode())
     except DAMAGE:
@@ -123,10 +125,23 @@ def _open_writer(sink: io.BytesIO) -> pq.ParquetWriter:
     return pq.ParquetWriter(
         sink,
         SCHEMA,
-        compression={name: "zstd" for name in SCHEMA.names if name != "image"} | {"image.bytes": "none"},
+        compression={path: "none" if path == "image.bytes" else "zstd" for path in _leaf_paths(SCHEMA)},
         use_dictionary=["source", "font", "page_id"],
         store_schema=False,
     )
+
+
+def _leaf_paths(fields: Iterable[pa.Field], prefix: str = "") -> Iterator[str]:
+    """Yield the names that Parquet gives to the columns of a schema."""
+    for field in fields:
+        path = f"{prefix}{field.name}"
+        kind = field.type
+        if pa.types.is_list(kind):
+            path, kind = f"{path}.list.element", kind.value_type
+        if pa.types.is_struct(kind):
+            yield from _leaf_paths(kind, f"{path}.")
+        else:
+            yield path
 
 
 def _write_rejects(location: Location, rejects: Sequence[Reject]) -> None:

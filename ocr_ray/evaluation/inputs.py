@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.dataset.lines import LabelColumn, WordOrigin
 from ocr_ray.dataset.plan import MANIFEST, Plan
 from ocr_ray.dataset.texts import iter_texts
 from ocr_ray.errors import InputError
@@ -103,14 +103,27 @@ def gather_knowledge(inputs: EvaluationInputs, split: str) -> Knowledge:
     )
 
 
-def read_spliced_styles(parts: Sequence[LinesPart]) -> dict[tuple[str, str], str]:
-    """Return the column `style` of all spliced lines by dataset and line_id: where their words come from."""
-    styles = {}
+def read_word_origins(parts: Sequence[LinesPart]) -> dict[tuple[str, str], list[WordOrigin]]:
+    """Return the origins of the words of all spliced lines, by dataset and line_id.
+
+    Datasets of earlier versions do not have them; a warning names these.
+    """
+    origins: dict[tuple[str, str], list[WordOrigin]] = {}
+    without = set()
     for part in parts:
         with open_file(part.location) as file:
-            table = pq.ParquetFile(file).read(columns=["line_id", "source", "style"])
-        spliced = table.filter(pc.equal(table["source"], SPLICED)).to_pydict()
-        for line_id, style in zip(spliced["line_id"], spliced["style"], strict=True):
-            if style:
-                styles[part.dataset, line_id] = style
-    return styles
+            table = pq.ParquetFile(file).read(columns=["line_id", "source", "spliced_from"])
+        spliced = table.filter(pc.equal(table["source"], SPLICED))
+        if "spliced_from" not in table.column_names:
+            without |= {part.dataset} if spliced.num_rows else set()
+            continue
+        for row in spliced.to_pylist():
+            words = row["spliced_from"] or []
+            origins[part.dataset, row["line_id"]] = [WordOrigin(**word) for word in words]
+    for dataset in sorted(without):
+        log.warning(
+            "%s has spliced lines without the column spliced_from, an earlier version wrote it: the report "
+            "cannot compare their words with the same words in sentences; make it again with crop_pages",
+            dataset,
+        )
+    return origins

@@ -21,7 +21,7 @@ from ocr_ray.evaluation.inputs import (
     find_learnt,
     find_parts,
     gather_knowledge,
-    read_spliced_styles,
+    read_word_origins,
 )
 from ocr_ray.evaluation.predict import predict_lines
 from ocr_ray.evaluation.predictions import PREDICTIONS, part_path, read_predictions
@@ -160,7 +160,7 @@ def count_predictions(
     out = inputs.out
     known = gather_knowledge(inputs, config.split)
     evaluation = Evaluation(
-        describe_config(config, inputs), known=known, spliced_styles=read_spliced_styles(inputs.parts)
+        describe_config(config, inputs), known=known, word_origins=read_word_origins(inputs.parts)
     )
     paths = [part_path(index) for index in range(len(inputs.parts))]
     for index, table in enumerate(read_predictions(out, paths)):

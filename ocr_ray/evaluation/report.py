@@ -4,13 +4,14 @@ Counts are sums over lines, so that parts may come in any number and order; ever
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from ocr_ray.dataset.lines import WordOrigin
 from ocr_ray.evaluation.alignment import count_confusions
 from ocr_ray.evaluation.analysis.arithmetic import ArithmeticCounts, count_arithmetic
 from ocr_ray.evaluation.analysis.bootstrap import describe_intervals, describe_slices, number_clusters
@@ -50,16 +51,16 @@ class Evaluation:
         self,
         config: ReportConfig,
         known: Knowledge | None = None,
-        spliced_styles: Mapping[tuple[str, str], str] | None = None,
+        word_origins: Mapping[tuple[str, str], Sequence[WordOrigin]] | None = None,
     ) -> None:
-        """`spliced_styles`: the column `style` of spliced lines, by dataset and line_id."""
+        """`word_origins`: of the words of spliced lines, by dataset and line_id."""
         self._config = config
         known = known or Knowledge()
         self._slices = SliceSums(known)
         self._overreads = Overreads()
         self._arithmetic = ArithmeticCounts.zero()
         self._collapse = Collapse()
-        self._context = ContextDependence(spliced_styles)
+        self._context = ContextDependence(word_origins)
         self._problems = JoinedProblems(known.problems)
         self._confusions: Counter[tuple[str, str]] = Counter()
         self._calibration = Calibration()

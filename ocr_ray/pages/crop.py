@@ -1,148 +1,145 @@
-"""Lines cut out of their page: always of the original pixels, never of a resized page."""
+"""Lines cut from the boxes of a page, always from its original pixels.
 
+`cut_boxes` finds the rows of print in every box, whether or not the texts of the boxes are known. `crop_page`
+makes a line of each row whose text is known.
+"""
+
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
-from ocr_ray.pages.crop_config import CropStyle
-from ocr_ray.pages.labels.read import EMPTY_TEXTS, Box, PageLabel
+from ocr_ray.pages.config import CropStyle
+from ocr_ray.pages.files.page_image import encode_line
+from ocr_ray.pages.labels.page_label import EMPTY_TEXTS, Box, PageLabel
 from ocr_ray.pages.layout.text_rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
-from ocr_ray.pages.page_image import Corners, clip_box, crop_line, encode_line, widen
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import count_lone_mieum, split_markup, to_text
 
-cv2.setNumThreads(0)
-
+MIN_SIDE_PX = 4
+"""A lower or narrower box holds no printed character."""
 MAX_QUOTE_LENGTH = 40
+
+Corners = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in page pixels, half-open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextRow:
+    """One row of print on a page."""
+
+    box_index: int
+    name: str
+    """The end of its `line_id`: the box's index; followed by `.` and the row's, if the box has several."""
+    order: int
+    """Position among the rows of the page; a rejected box leaves a gap."""
+    corners: Corners
+    has_ink: bool = True
+    text: str = ""
+    """As printed, canonical, with single spaces; empty if unknown."""
+    markup: str = ""
+    """As in the label, NFC; empty if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageCrops:
-    """What became of the boxes of a page."""
+    """The lines cut from a page, and the boxes that gave none."""
 
     lines: list[TextLine]
     rejects: list[Reject]
     warnings: dict[str, int]
-    """Number of lines by what is odd about them: `text_not_in_problem`, `lone_mieum` (ㅁ in a formula, read
-    as □), `no_ink`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Piece:
-    """A line that can be cut out: where it is and what it says."""
-
-    name: str
-    """Its place in the label, which ends its `line_id`."""
-    corners: Corners
-    markup: str
-    text: str
-    has_ink: bool = True
+    """Number of odd lines by kind: `text_not_in_problem`, `lone_mieum` (ㅁ in a formula, read as □),
+    `no_ink`."""
 
 
 def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrops:
-    """Return the lines of every box of the label, or the reason why there are none; likewise for the page.
+    """Return the lines of a page, or the whole page as one line, as `style.mode` says.
 
-    A line's text is in canonical form with single spaces; its markup is what the label says, in NFC. A box
-    of several lines is cut between its rows of print if its text has as many lines. `page` is greyscale, as
-    `open_page` returns it. `page_order` counts lines in the label's order, those of rejected boxes too, so
-    that these leave a gap.
+    Every box is in the lines or is one reject; so is the page if it has no boxes. `page` is greyscale, as
+    `open_page` returns it.
     """
-    crops = PageCrops(lines=[], rejects=[], warnings={})
-
-    def reject(reason: str, detail: str, box: str | None = None) -> None:
-        crops.rejects.append(Reject(reason=reason, detail=detail, page_id=label.page_id, box=box))
-
+    rows: Sequence[TextRow]
     if style.mode == "page":
-        try:
-            piece = _find_page(label, page)
-            crops.lines.append(_make_line(label, piece, page=page, style=style))
-            crops.warnings.update(_find_odd(piece))
-        except RowError as error:
-            reject(error.reason, error.detail)
-        return crops
-    if not label.boxes:
-        reject("no_line_boxes", f"its label has {label.out_of_scope or 'no boxes'}")
-    pixels, stands_in_problem = np.asarray(page), _read_problem(label)
-    warnings: Counter[str] = Counter()
+        rows, rejects = _take_whole_page(label, page)
+    else:
+        rows, rejects = cut_boxes(label, page, with_texts=True)
+        if not label.boxes:
+            detail = f"its label has {label.out_of_scope or 'no boxes'}"
+            rejects.append(Reject(reason="no_line_boxes", detail=detail, page_id=label.page_id))
+    warnings = Counter(
+        lone_mieum=sum("ㅁ" in row.markup and count_lone_mieum(row.markup) > 0 for row in rows),
+        no_ink=sum(not row.has_ink for row in rows),
+    )
+    if style.mode == "line":
+        is_in_problem = _match_problem(label)
+        warnings["text_not_in_problem"] = sum(not is_in_problem(row) for row in rows)
+    return PageCrops(
+        lines=[_make_line(label, row, page, style) for row in rows],
+        rejects=rejects,
+        warnings=dict(sorted((+warnings).items())),
+    )
+
+
+def cut_boxes(label: PageLabel, page: Image.Image, *, with_texts: bool) -> tuple[list[TextRow], list[Reject]]:
+    """Return the rows of print in the boxes of a label, and a reject for each box that cannot be cut.
+
+    With texts, a box is cut into as many rows as its text has lines, and rejected if its print has another
+    number of rows. Without, the label's texts are ignored, and a box is cut where its rows are clearly apart.
+    """
+    pixels = np.asarray(page)
+    rows: list[TextRow] = []
+    rejects: list[Reject] = []
     order = 0
     for box in label.boxes:
+        markups = ([nfc(markup) for markup in split_markup(box.markup)] or [""]) if with_texts else None
         try:
-            pieces = _cut_box(page, pixels, box)
+            rows_of_box = _cut_box(pixels, box, markups, order)
         except RowError as error:
-            reject(error.reason, error.detail, str(box.index))
+            rejects.append(
+                Reject(reason=error.reason, detail=error.detail, page_id=label.page_id, box=f"{box.index}")
+            )
+            order += len(markups or [""])
         else:
-            for rank, piece in enumerate(pieces):
-                crops.lines.append(_make_line(label, piece, order + rank, page=page, style=style))
-                warnings.update(_find_odd(piece))
-                warnings["text_not_in_problem"] += not stands_in_problem(piece)
-        order += max(1, len(split_markup(box.markup)))
-    crops.warnings.update(sorted((+warnings).items()))
-    return crops
+            rows += rows_of_box
+            order += len(rows_of_box)
+    return rows, rejects
 
 
-def cut_lines(label: PageLabel, page: Image.Image) -> Iterator[tuple[str, str, Pixels]]:
-    """Yield id, text and grey pixels, without margin, of each line that `crop_page` would cut out."""
-    pixels = np.asarray(page)
-    for box in label.boxes:
-        try:
-            pieces = _cut_box(page, pixels, box)
-        except RowError:
-            continue  # a reject where the page is cropped
-        for piece in pieces:
-            x0, y0, x1, y1 = piece.corners
-            yield f"{label.page_id}#{piece.name}", piece.text, pixels[y0:y1, x0:x1]
+def crop_row(page: Image.Image, row: TextRow, margin_px: int) -> Image.Image:
+    """Return the part of a page that shows a row, with a margin as far as the page reaches."""
+    x0, y0, x1, y1 = row.corners
+    return page.crop(
+        (
+            max(x0 - margin_px, 0),
+            max(y0 - margin_px, 0),
+            min(x1 + margin_px, page.width),
+            min(y1 + margin_px, page.height),
+        )
+    )
 
 
-def _find_page(label: PageLabel, page: Image.Image) -> _Piece:
-    """Return the whole page as one line whose text is the problem."""
-    whole = Box(index=0, x0=0, y0=0, x1=page.width, y1=page.height, markup=label.problem_markup)
-    markup = nfc(whole.markup).strip()
-    return _Piece(name="page", text=print_line(markup), corners=clip_box(whole, page), markup=markup)
-
-
-def _cut_box(page: Image.Image, pixels: Pixels, box: Box) -> list[_Piece]:
-    """Return the lines of a box from top to bottom, mostly one.
+def clip_box(box: Box, width_px: int, height_px: int) -> Corners:
+    """Return the corners of a box on a page, rounded outwards to whole pixels and clipped to the page.
 
     Raises:
-        RowError: the reason why the box gives no line.
+        CropError: `empty_box`, `box_outside_page` or `box_too_small`.
     """
-    markups = [nfc(markup) for markup in split_markup(box.markup)] or [""]
-    texts = [print_line(markup) for markup in markups]
-    x0, y0, x1, y1 = corners = clip_box(box, page)
-    ink = find_ink(pixels[y0:y1, x0:x1])
-    bands = find_bands(ink, len(texts))
-    if len(texts) == 1 and (len(bands) < 2 or _is_syllable(texts[0], ink, bands)):
-        name = f"{box.index}"
-        return [_Piece(name=name, corners=corners, markup=markups[0], text=texts[0], has_ink=bool(bands))]
-    if len(bands) != len(texts):
-        found = f"rows of print: {len(bands)}, lines in the text: {len(texts)}"
-        raise CropError("multi_line_box", found)
-    pieces = []
-    for rank, (top, bottom) in enumerate(pad_bands(bands, y1 - y0)):
-        left, right = trim_columns(ink[top:bottom])
-        pieces.append(
-            _Piece(
-                name=f"{box.index}.{rank}",
-                corners=(x0 + left, y0 + top, x0 + right, y0 + bottom),
-                markup=markups[rank],
-                text=texts[rank],
-            )
-        )
-    return pieces
-
-
-def _is_syllable(text: str, ink: Ink, bands: list[tuple[int, int]]) -> bool:
-    """Return whether the bands are only the parts of one character, such as `승`, far apart."""
-    left, right = trim_columns(ink)
-    height = bands[-1][1] - bands[0][0]
-    return len(text) == 1 and height <= right - left <= 1.5 * height
+    corners = f"[{box.x0:g}, {box.y0:g}, {box.x1:g}, {box.y1:g}]"
+    if not (box.x0 < box.x1 and box.y0 < box.y1):  # holds for NaN as well
+        raise CropError("empty_box", f"{corners} must have left < right and top < bottom")
+    if box.x1 <= 0 or box.y1 <= 0 or box.x0 >= width_px or box.y0 >= height_px:
+        raise CropError("box_outside_page", f"{corners} on a page of {width_px}x{height_px} px")
+    x0, y0 = math.floor(max(box.x0, 0)), math.floor(max(box.y0, 0))
+    x1, y1 = math.ceil(min(box.x1, width_px)), math.ceil(min(box.y1, height_px))
+    if min(x1 - x0, y1 - y0) < MIN_SIDE_PX:
+        raise CropError("box_too_small", f"{corners} leaves {x1 - x0}x{y1 - y0} px, {MIN_SIDE_PX} are needed")
+    return x0, y0, x1, y1
 
 
 def print_line(markup: str) -> str:
@@ -157,92 +154,89 @@ def print_line(markup: str) -> str:
     return text
 
 
-def _read_problem(label: PageLabel) -> Callable[[_Piece], bool]:
-    """Return the test of whether a line is part of the label's problem, in print or else in markup."""
+def _cut_box(pixels: Pixels, box: Box, markups: Sequence[str] | None, order: int) -> list[TextRow]:
+    """Return the rows of a box from top to bottom, at least one; `markups` are its lines, None if unknown.
+
+    Raises:
+        RowError: the reason why the box gives no rows.
+    """
+    texts = None if markups is None else [print_line(markup) for markup in markups]
+    height_px, width_px = pixels.shape
+    x0, y0, x1, y1 = clip_box(box, width_px, height_px)
+    ink = find_ink(pixels[y0:y1, x0:x1])
+    bands = find_bands(ink, len(texts or [""]))
+    corners_by_name: dict[str, Corners] = {}
+    if _is_one_row(ink, bands, texts):
+        corners_by_name[f"{box.index}"] = x0, y0, x1, y1
+    elif texts is not None and len(bands) != len(texts):
+        raise CropError("multi_line_box", f"rows of print: {len(bands)}, lines in the text: {len(texts)}")
+    else:
+        for rank, (top, bottom) in enumerate(pad_bands(bands, y1 - y0)):
+            left, right = trim_columns(ink[top:bottom])
+            corners_by_name[f"{box.index}.{rank}"] = x0 + left, y0 + top, x0 + right, y0 + bottom
+    return [
+        TextRow(
+            box_index=box.index,
+            name=name,
+            order=order + rank,
+            corners=corners,
+            has_ink=bool(bands),
+            text=texts[rank] if texts else "",
+            markup=markups[rank] if markups else "",
+        )
+        for rank, (name, corners) in enumerate(corners_by_name.items())
+    ]
+
+
+def _is_one_row(ink: Ink, bands: Sequence[tuple[int, int]], texts: Sequence[str] | None) -> bool:
+    """Return whether a box shows a single row; its bands may be parts of one syllable, such as `승`."""
+    if texts is not None and len(texts) > 1:
+        return False
+    if len(bands) < 2:
+        return True
+    if texts is not None and len(texts[0]) > 1:
+        return False
+    left, right = trim_columns(ink)
+    height_px = bands[-1][1] - bands[0][0]
+    return height_px <= right - left <= 1.5 * height_px
+
+
+def _take_whole_page(label: PageLabel, page: Image.Image) -> tuple[list[TextRow], list[Reject]]:
+    """Return the page as one row whose text is the problem, or why it cannot be one."""
+    whole = Box(index=0, x0=0, y0=0, x1=page.width, y1=page.height, markup=label.problem_markup)
+    markup = nfc(whole.markup).strip()
     try:
-        problem = _squeeze(canonical(to_text(nfc(label.problem_markup))))
+        text = print_line(markup)
+        corners = clip_box(whole, page.width, page.height)
+    except RowError as error:
+        return [], [Reject(reason=error.reason, detail=error.detail, page_id=label.page_id)]
+    return [TextRow(box_index=0, name="page", order=0, corners=corners, text=text, markup=markup)], []
+
+
+def _match_problem(label: PageLabel) -> Callable[[TextRow], bool]:
+    """Return the test of whether a row is part of the label's problem: as printed, or else in markup."""
+    try:
+        problem = _remove_spaces(canonical(to_text(nfc(label.problem_markup))))
     except LabelError:
-        problem = _squeeze(nfc(label.problem_markup)).replace("$", "")
-        return lambda piece: _squeeze(piece.markup).replace("$", "") in problem
-    return lambda piece: _squeeze(piece.text) in problem
+        problem = _remove_spaces(nfc(label.problem_markup)).replace("$", "")
+        return lambda row: _remove_spaces(row.markup).replace("$", "") in problem
+    return lambda row: _remove_spaces(row.text) in problem
 
 
-def _squeeze(text: str) -> str:
+def _remove_spaces(text: str) -> str:
     return "".join(text.split())
 
 
-def _find_odd(piece: _Piece) -> Counter[str]:
-    """Return what is odd about a line by itself, each at most once."""
-    has_lone_mieum = "ㅁ" in piece.markup and count_lone_mieum(piece.markup) > 0
-    return +Counter(lone_mieum=int(has_lone_mieum), no_ink=int(not piece.has_ink))
-
-
-def _make_line(
-    label: PageLabel, piece: _Piece, order: int = 0, *, page: Image.Image, style: CropStyle
-) -> TextLine:
-    image = page.crop(widen(piece.corners, page, style.margin_px))
+def _make_line(label: PageLabel, row: TextRow, page: Image.Image, style: CropStyle) -> TextLine:
+    image = crop_row(page, row, style.margin_px)
     return TextLine(
-        line_id=f"{label.page_id}#{piece.name}",
+        line_id=f"{label.page_id}#{row.name}",
         image_bytes=encode_line(image, style.image),
-        text=piece.text,
-        markup=piece.markup,
+        text=row.text,
+        markup=row.markup,
         source="page",
         width_px=image.width,
         height_px=image.height,
         page_id=label.page_id,
-        page_order=order,
+        page_order=row.order,
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Strip:
-    """One row of print that is to be read."""
-
-    box_index: int
-    name: str
-    """Ends its `line_id`: the box, and behind a dot the row if it has several."""
-    order: int
-    """Its place among the rows of the page; one that could not be cut leaves a gap."""
-    image: Image.Image
-    """Greyscale (`L`), the page's own pixels."""
-    has_ink: bool
-
-
-def cut_strips(page: Image.Image, box: Box, *, order: int, margin_px: int) -> list[Strip]:
-    """Return the rows of print in a box from top to bottom, at least one; `order` is that of the first.
-
-    Rows that stand clearly apart are several. `page` is greyscale, as `open_page` returns it. What the label
-    says of the box's text is not asked; where it says it, these are the lines that `crop_page` cuts out.
-
-    Raises:
-        CropError: `empty_box`, `box_outside_page` or `box_too_small`.
-    """
-    inside = crop_line(page, box)
-    ink = find_ink(np.asarray(inside))
-    bands = find_bands(ink, 1)
-    if len(bands) < 2 or _may_be_syllable(ink, bands):
-        image = crop_line(page, box, margin_px)
-        name = f"{box.index}"
-        return [Strip(box_index=box.index, name=name, order=order, image=image, has_ink=bool(bands))]
-    x0, y0 = max(int(box.x0), 0), max(int(box.y0), 0)
-    strips = []
-    for rank, (top, bottom) in enumerate(pad_bands(bands, inside.height)):
-        left, right = trim_columns(ink[top:bottom])
-        row = replace(box, x0=x0 + left, y0=y0 + top, x1=x0 + right, y1=y0 + bottom)
-        strips.append(
-            Strip(
-                box_index=box.index,
-                name=f"{box.index}.{rank}",
-                order=order + rank,
-                image=crop_line(page, row, margin_px),
-                has_ink=True,
-            )
-        )
-    return strips
-
-
-def _may_be_syllable(ink: Ink, bands: list[tuple[int, int]]) -> bool:
-    """Return whether the print is no wider than one character, such as `승`, whose parts stand far apart."""
-    left, right = trim_columns(ink)
-    height = bands[-1][1] - bands[0][0]
-    return height <= right - left <= 1.5 * height

@@ -1,18 +1,14 @@
-"""Labelled pages cut into lines: flags and labels into a plan, the plan into a dataset."""
+"""The job crop_pages: surveys labelled pages, plans the dataset, and produces its parts."""
 
 import hashlib
-import io
 import logging
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.produce import produce
@@ -21,14 +17,12 @@ from ocr_ray.dataset.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, P
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import RowError
+from ocr_ray.pages.config import CropConfig, produce_options
 from ocr_ray.pages.crop import PageCrops, crop_page
-from ocr_ray.pages.crop_config import CropConfig
-from ocr_ray.pages.crop_part import CropInputs, make_part, read_pages
-from ocr_ray.pages.files.store import Listing
+from ocr_ray.pages.crop_part import CropInputs, crop_part
 from ocr_ray.pages.html.preview import preview_html
-from ocr_ray.pages.labels.read import PageLabel
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.survey import PROBLEM_SCHEMA, find_pages, survey, survey_pages
+from ocr_ray.pages.labels.page_label import PageLabel
+from ocr_ray.pages.survey import PageSet, Survey, find_pages, survey_pages
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import check_writable, exists, locate, write_bytes
 
@@ -41,92 +35,60 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
     """Make a dataset of the labelled lines of pages; return its summary.
 
     Raises:
-        InputError: there are no pages, or the output place is wrong; found before any page is cropped.
+        InputError: there are no pages, or the dataset cannot be written; raised before any page is cropped.
     """
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
-    found = find_pages(config.pages_uri)
-    with ray_session(num_cpus=config.num_cpus, reads=[found.place], writes=[out]):
-        read = _Survey(found.listing)
-        look = partial(
-            survey_pages,
+    pages = find_pages(config.pages_uri)
+    with ray_session(num_cpus=config.num_cpus, reads=[pages.location], writes=[out]):
+        survey = survey_pages(
+            pages,
             box_format=config.box_format,
             seed=config.seed,
             validation_share=config.validation_share,
+            num_cpus=config.num_cpus,
         )
-        for table in survey(found, look, num_cpus=config.num_cpus):
-            read.add(table)
         inputs = CropInputs(
-            store=found.store,
-            pages=read.pages_by_split(),
-            rejects=found.rejects,
-            out_of_scope=dict(sorted((Counter(found.others) + read.kinds).items())),
-            box_format=config.box_format,
+            loader=survey.to_loader(pages, config.box_format),
+            pages=_group_by_split(survey.pages),
             style=config.crop,
             seed=config.seed,
         )
-        plan = _make_plan(config, inputs, read.sha256(inputs))
+        plan = _make_plan(config, inputs, _hash_pages(pages, survey))
         check_reserved(out, plan.config)
         if not (holds_plan(out, plan) and exists(out / PROBLEMS)):
             write_plan(out, plan)
-            write_bytes(out / PROBLEMS, read.problems())
+            write_bytes(out / PROBLEMS, survey.problems)
         if config.preview:
             write_bytes(out / PREVIEW, preview_html(_choose_pages(inputs, config.preview)).encode())
             log.info("%d pages with their boxes: %s", config.preview, out / PREVIEW)
-        return produce(out, plan, make_part, inputs, config.engine())
+        return produce(out, plan, crop_part, inputs, produce_options(config))
 
 
-class _Survey:
-    """What the labels of all pages say: kept as Arrow tables, the problems' texts as a Parquet file."""
+def _group_by_split(pages: pa.Table) -> dict[str, pa.Table]:
+    """Return the pages of each split; no test split if it is empty."""
+    tables = {split: pages.filter(pc.equal(pages["split"], split)) for split in SPLITS}
+    return {
+        split: table.select(["page_id", "image_path", "label_path"]).combine_chunks()
+        for split, table in tables.items()
+        if table.num_rows or split != "test"
+    }
 
-    def __init__(self, listing: Listing) -> None:
-        self.kinds: Counter[str] = Counter()
-        self._listing = listing
-        self._sha256 = hashlib.sha256()
-        self._pages: list[pa.Table] = []
-        self._sink = io.BytesIO()
-        self._writer = pq.ParquetWriter(self._sink, PROBLEM_SCHEMA, compression="zstd")
 
-    def add(self, table: pa.Table) -> None:
-        """Take the next pages."""
-        self.kinds.update(table["kind"].drop_null().to_pylist())
-        pages = table.filter(table["kind"].is_null())
-        self._writer.write_table(pages.filter(pages["markup"].is_valid()).select(PROBLEM_SCHEMA.names))
-        pages = pages.select(["page_id", "image_path", "label_path", "split", "label_sha256"])
-        for page_id, image_path, _, split, sha256 in zip(*pages.to_pydict().values(), strict=True):
-            num_bytes = self._listing.files[image_path][0]
-            self._sha256.update(f"{page_id}\n{split}\n{sha256}\n{num_bytes}\n".encode())
-        self._pages.append(pages.drop_columns("label_sha256"))
-
-    def sha256(self, inputs: CropInputs) -> str:
-        """Return the hash of ids, splits, labels and sizes of images, and of what is no page; no paths."""
-        sha256 = self._sha256.copy()
-        others = (
-            [(reject.reason, reject.page_id) for reject in inputs.rejects],
-            sorted(inputs.out_of_scope.items()),
-        )
-        sha256.update(repr(others).encode())
-        return sha256.hexdigest()
-
-    def pages_by_split(self) -> dict[str, pa.Table]:
-        """Return the pages of each split; test is there if it has any."""
-        pages = pa.concat_tables(self._pages)
-        tables = {split: pages.filter(pc.equal(pages["split"], split)) for split in SPLITS}
-        return {
-            split: table.drop_columns("split").combine_chunks()
-            for split, table in tables.items()
-            if table.num_rows or split != "test"
-        }
-
-    def problems(self) -> memoryview:
-        """Return the Parquet file of all problems, once all pages were added."""
-        self._writer.close()
-        return self._sink.getbuffer()
+def _hash_pages(pages: PageSet, survey: Survey) -> str:
+    """Return a hash of ids, splits, labels, image sizes, rejects and files out of scope; not of paths."""
+    sha256 = hashlib.sha256()
+    for page_id, split, image_path, _, label_sha256 in survey.iter_rows():
+        image_bytes = pages.listing.files[image_path][0]
+        sha256.update(f"{page_id}\n{split}\n{label_sha256}\n{image_bytes}\n".encode())
+    rejects = [(reject.reason, reject.page_id) for reject in pages.rejects]
+    sha256.update(repr((rejects, sorted(survey.out_of_scope.items()))).encode())
+    return sha256.hexdigest()
 
 
 def _make_plan(config: CropConfig, inputs: CropInputs, pages_sha256: str) -> Plan:
     num_pages = {split: table.num_rows for split, table in inputs.pages.items()}
-    num_spliced = share_lines(config.splice, num_pages)
+    num_spliced = divide_lines(config.splice, num_pages)
     return Plan(
         config={
             "job": "crop_pages",
@@ -147,23 +109,25 @@ def _make_plan(config: CropConfig, inputs: CropInputs, pages_sha256: str) -> Pla
 
 
 def describe_flags(config: CropConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, places in full, by their names."""
+    """Return the flags of the job that differ from their defaults, by name; URIs are made absolute."""
     flags = changed_flags(config, CropConfig(pages_uri="", out_uri=""), {"crop": ""})
     return {name: locate(value).uri if name.endswith("-uri") else value for name, value in flags.items()}
 
 
-def share_lines(number: int, num_pages: Mapping[str, int]) -> dict[str, int]:
-    """Return how many of the spliced lines each split has: its share of the pages, the largest the rest."""
+def divide_lines(num_lines: int, num_pages: Mapping[str, int]) -> dict[str, int]:
+    """Return how many spliced lines each split gets: in proportion to its pages, rounded down; the largest
+    split gets the remainder.
+    """
     total = max(1, sum(num_pages.values()))
-    shares = {split: number * pages // total for split, pages in num_pages.items()}
-    largest = max(shares, key=lambda split: num_pages[split])
-    return shares | {largest: shares[largest] + number - sum(shares.values())}
+    lines = {split: num_lines * pages // total for split, pages in num_pages.items()}
+    largest = max(lines, key=lambda split: num_pages[split])
+    return lines | {largest: lines[largest] + num_lines - sum(lines.values())}
 
 
 def cut_crop_parts(
     num_pages: Mapping[str, int], num_spliced: Mapping[str, int], items_per_part: int
 ) -> Iterator[PartSpec]:
-    """Yield the parts of a dataset of crops: in each split those of pages, then those of spliced lines."""
+    """Yield the parts of a dataset of crops: for each split those of pages, then those of spliced lines."""
     for split, number in num_pages.items():
         parts = cut_parts(split, 0, number, items_per_part)
         yield from parts
@@ -173,16 +137,16 @@ def cut_crop_parts(
 
 
 def _choose_pages(inputs: CropInputs, number: int) -> Iterator[tuple[str, bytes, PageLabel, PageCrops]]:
-    """Yield random pages whose labels can be read, with what is cut out of them."""
+    """Yield id, image file, label and crops of random pages; those that cannot be read are left out."""
     ends = np.cumsum([table.num_rows for table in inputs.pages.values()])
     random = keyed_generator(inputs.seed, "preview", 0)
     chosen = np.sort(random.choice(int(ends[-1]), min(number, int(ends[-1])), replace=False))
     for split, first, end in zip(inputs.pages, [0, *ends], ends, strict=False):
         indices = chosen[(chosen >= first) & (chosen < end)] - first
-        for file, read in read_pages(inputs, inputs.files_of(split, indices.tolist())):
+        for file, loading in inputs.loader.load_ahead(inputs.list_files(split, indices.tolist())):
             try:
-                label, content = read.result()
-                crops = crop_page(label, open_page(content), inputs.style)
+                page = loading.result()
+                crops = crop_page(page.label, page.open(), inputs.style)
             except RowError:
                 continue
-            yield file.page_id, content, label, crops
+            yield file.page_id, page.image_bytes, page.label, crops

@@ -1,8 +1,6 @@
-"""The rows of a part of crops: the lines of its pages, or lines spliced from words of many."""
+"""The rows of one part of crops: lines of its pages, or lines spliced from words of many pages."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,101 +9,66 @@ import pyarrow as pa
 
 from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, Count, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import RowError
-from ocr_ray.pages.crop import PageCrops, crop_page, cut_lines
-from ocr_ray.pages.crop_config import CropStyle
-from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
-from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, BoxFormat, PageLabel, read_label
-from ocr_ray.pages.layout.words import Word, cut_words
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.splice import SpliceConfig, WordPool, splice_line
+from ocr_ray.pages.config import CropStyle
+from ocr_ray.pages.crop import PageCrops, crop_page, cut_boxes
+from ocr_ray.pages.files.load import PageLoader, count_boxes
+from ocr_ray.pages.files.store import PageFile
+from ocr_ray.pages.labels.page_label import PageLabel
+from ocr_ray.pages.layout.splice import SpliceConfig, WordPool, splice_line
+from ocr_ray.pages.layout.words import WordImage, cut_words
 from ocr_ray.randomness import keyed_generator
 
-PAGES_AHEAD = 8
-"""Pages that are read while others are cropped: a request to S3 takes longer than a page."""
 LINES_PER_POOL, PAGES_PER_POOL = 256, 64
-"""Spliced lines whose numbers follow each other draw from the words of the same pages."""
+"""Consecutive spliced lines that draw from the words of the same pages, and the number of these pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropInputs:
-    """What every part of a dataset of crops needs."""
+    """Everything that the parts of a dataset of crops are made from."""
 
-    store: PageStore
+    loader: PageLoader
     pages: Mapping[str, pa.Table]
-    """By split `page_id`, `image_path`, `label_path`; as tables, since workers share their memory."""
-    rejects: tuple[Reject, ...]
-    """Files that make no page; they are accounted for in the first part."""
-    out_of_scope: Mapping[str, int]
-    """Number of pages that are no problem, by kind; likewise."""
-    box_format: BoxFormat
+    """By split: `page_id`, `image_path`, `label_path`. Tables, because workers share their memory."""
     style: CropStyle
     seed: int
 
-    def files_of(self, split: str, indices: Iterable[int]) -> Iterator[PageFile]:
-        """Give pages of a split by their places in its order."""
+    def list_files(self, split: str, indices: Iterable[int]) -> Iterator[PageFile]:
+        """Yield pages of a split by their index."""
         for index in indices:
             (row,) = self.pages[split].slice(index, 1).to_pylist()
             yield PageFile(**row)
 
 
-def make_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
-    """Yield the lines and rejects of a part, and what was counted."""
+def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
+    """Yield the lines, rejects and counts of a part."""
     if spec.start >= FIRST_SPLICED_NUMBER:
         yield from _splice_part(inputs, spec)
         return
     if (spec.split, spec.index) == ("train", 0):
-        for reject in inputs.rejects:
-            yield reject
-            yield Count(topic="pages", name="rejected")
-        for kind, number in inputs.out_of_scope.items():
-            yield Count(topic="pages_out_of_scope", name=kind, number=number)
-        yield Count(topic="pages", name="read", number=0)
-    for file, read in read_pages(inputs, inputs.files_of(spec.split, range(spec.start, spec.stop))):
+        yield from inputs.loader.account_for_other_files()
+    for file, loading in inputs.loader.load_ahead(
+        inputs.list_files(spec.split, range(spec.start, spec.stop))
+    ):
         try:
-            label, content = read.result()
-            page = open_page(content)
+            page = loading.result()
+            image = page.open()
         except RowError as error:
             yield Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
             yield Count(topic="pages", name="rejected")
             continue
-        crops = crop_page(label, page, inputs.style)
+        crops = crop_page(page.label, image, inputs.style)
         yield from crops.lines
         yield from crops.rejects
-        yield from _count_page(label, crops, inputs.style)
-
-
-def read_pages(
-    inputs: CropInputs, files: Iterable[PageFile]
-) -> Iterator[tuple[PageFile, Future[tuple[PageLabel, bytes]]]]:
-    """Give each page with its label and image, or the `RowError` of reading them; some are read ahead."""
-    ahead: deque[tuple[PageFile, Future[tuple[PageLabel, bytes]]]] = deque()
-    with ThreadPoolExecutor(PAGES_AHEAD) as pool:
-        for file in files:
-            ahead.append((file, pool.submit(_read_page, inputs, file)))
-            if len(ahead) > PAGES_AHEAD:
-                yield ahead.popleft()
-        yield from ahead
-
-
-def _read_page(inputs: CropInputs, file: PageFile) -> tuple[PageLabel, bytes]:
-    content = inputs.store.read(file.label_path, MAX_LABEL_BYTES)
-    label = read_label(content, file.page_id, box_format=inputs.box_format)
-    return label, inputs.store.read(file.image_path, MAX_IMAGE_BYTES)
+        yield from _count_page(page.label, crops, inputs.style)
 
 
 def _count_page(label: PageLabel, crops: PageCrops, style: CropStyle) -> Iterator[Count]:
-    """Yield the counts of a page; each of its boxes was cut, was rejected, or is out of scope."""
     is_rejected = any(reject.box is None for reject in crops.rejects)
     yield Count(topic="pages", name="rejected" if is_rejected else "read")
     for name, number in crops.warnings.items():
         yield Count(topic="warnings", name=name, number=number)
-    if style.mode == "page":
-        return
-    num_rejected = sum(reject.box is not None for reject in crops.rejects)
-    yield Count(topic="boxes", name="cut", number=len(label.boxes) - num_rejected)
-    yield Count(topic="boxes", name="rejected", number=num_rejected)
-    for kind, number in label.out_of_scope.items():
-        yield Count(topic="boxes_out_of_scope", name=kind, number=number)
+    if style.mode == "line":
+        yield from count_boxes(label, sum(reject.box is not None for reject in crops.rejects))
 
 
 def _splice_part(inputs: CropInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:
@@ -116,16 +79,20 @@ def _splice_part(inputs: CropInputs, spec: PartSpec) -> Iterator[TextLine | Reje
             yield splice_line(pool, seed=inputs.seed, number=number, config=config)
 
 
-def _read_words(inputs: CropInputs, split: str, block: int) -> Iterator[Word]:
-    """Yield the words of some pages of a split, chosen by the number of the block."""
+def _read_words(inputs: CropInputs, split: str, block: int) -> Iterator[WordImage]:
+    """Yield the words of random pages of a split, chosen by the number of the block."""
     num_pages = inputs.pages[split].num_rows
     random = keyed_generator(inputs.seed, "pages of spliced lines", block)
     chosen = np.sort(random.choice(num_pages, min(num_pages, PAGES_PER_POOL), replace=False))
-    for file, read in read_pages(inputs, inputs.files_of(split, chosen.tolist())):
+    for file, loading in inputs.loader.load_ahead(inputs.list_files(split, chosen.tolist())):
         try:
-            label, content = read.result()
-            page = open_page(content)
+            page = loading.result()
+            image = page.open()
         except RowError:
-            continue  # a counted reject of the part that has the page
-        for line_id, text, pixels in cut_lines(label, page):
-            yield from cut_words(pixels, text, page_id=file.page_id, line_id=line_id)
+            continue  # counted as a reject by the part of this page
+        pixels = np.asarray(image)
+        rows, _ = cut_boxes(page.label, image, with_texts=True)
+        for row in rows:
+            x0, y0, x1, y1 = row.corners
+            line_id = f"{page.label.page_id}#{row.name}"
+            yield from cut_words(pixels[y0:y1, x0:x1], row.text, page_id=file.page_id, line_id=line_id)

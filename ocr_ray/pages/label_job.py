@@ -1,13 +1,9 @@
-"""Pages that label themselves: boxes read by a model into label files, Parquet parts and a review page."""
+"""The job label_pages: a model reads boxes into label files, Parquet parts and a review page."""
 
 import hashlib
 import logging
-from collections import Counter
 from dataclasses import asdict, replace
-from functools import partial
 from typing import Any
-
-import pyarrow as pa
 
 from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.capacity import count_workers
@@ -16,11 +12,11 @@ from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.model.reader import ReaderChoice, choose_model
+from ocr_ray.pages.config import LabelConfig, produce_options
 from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
 from ocr_ray.pages.html.review import review_html
-from ocr_ray.pages.label_config import LabelConfig
-from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, read_part
-from ocr_ray.pages.survey import FoundPages, find_pages, survey, survey_pages
+from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part
+from ocr_ray.pages.survey import PageSet, Survey, find_pages, survey_pages
 from ocr_ray.storage.location import check_writable, locate, locate_model, write_bytes
 
 log = logging.getLogger(__name__)
@@ -32,36 +28,34 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     """Read the boxes of all pages with a model; return the summary of the dataset.
 
     Raises:
-        InputError: pages, model or output place are wrong; found before any page is read.
+        InputError: pages or model cannot be read, or the dataset cannot be written; raised before any page
+            is read.
     """
     check_writable(locate(config.out_uri), "--out-uri")
-    found = find_pages(config.pages_uri)
+    pages = find_pages(config.pages_uri)
     reader = choose_model(
         config.model_uri,
         batch_size=config.batch_size,
         max_aspect=config.max_aspect,
         use_gpu=config.use_gpu,
     )
-    return read_pages(config, found, reader)
+    return label_with(reader, config, pages)
 
 
-def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> dict[str, Any]:
-    """Read the boxes of pages: label files, parts, the review page, the manifest; return the summary.
+def label_with(reader: ReaderChoice, config: LabelConfig, pages: PageSet) -> dict[str, Any]:
+    """Write label files, parts, review page and manifest of pages; return the summary.
 
     Raises:
-        InputError: the output place is wrong, or there is no GPU and can be none.
+        InputError: the dataset cannot be written, or there is no GPU and none can start.
         ProductionError: too many boxes and pages gave no line.
     """
     out = locate(config.out_uri)
-    with ray_session(num_cpus=config.num_cpus, reads=[found.place, *reader.files], writes=[out]):
+    with ray_session(num_cpus=config.num_cpus, reads=[pages.location, *reader.files], writes=[out]):
         num_gpus = count_workers(None, use_gpu=True) if config.use_gpu else 0
-        pages, kinds, pages_sha256 = _survey(found, config)
+        survey = survey_pages(pages, box_format=config.box_format, num_cpus=config.num_cpus)
         inputs = ReadingInputs(
-            store=found.store,
-            pages=pages,
-            rejects=found.rejects,
-            out_of_scope=dict(sorted((Counter(found.others) + kinds).items())),
-            box_format=config.box_format,
+            loader=survey.to_loader(pages, config.box_format),
+            pages=survey.pages.select(["page_id", "image_path", "label_path"]).combine_chunks(),
             style=ReadingStyle(
                 label_column=reader.label_column,
                 flag_below=config.flag_below,
@@ -71,41 +65,25 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
             labels=out / LABELS,
             read=reader.read,
         )
-        plan = _make_plan(config, inputs, {"pages_sha256": pages_sha256, **reader.identity})
+        plan = _make_plan(config, inputs, {"pages_sha256": _hash_pages(pages, survey), **reader.identity})
         check_reserved(out, plan.config)
         if not holds_plan(out, plan):
             write_plan(out, plan)
-        summary = produce(out, plan, read_part, inputs, replace(config.engine(), num_gpus=num_gpus))
-    chosen = find_least_confident(out, plan.parts, pages, config.review)
+        summary = produce(out, plan, label_part, inputs, replace(produce_options(config), num_gpus=num_gpus))
+    chosen = find_least_confident(out, plan.parts, inputs.pages, config.review)
     write_bytes(out / REVIEW, review_html(read_labelled_pages(out, plan.parts, inputs, chosen)).encode())
     flagged = summary.get("flagged", {})
-    log.info("%s: %d lines, flagged: %s; look at %s", out, summary["lines"], flagged, out / REVIEW)
+    log.info("%s: %d lines, flagged: %s; review them in %s", out, summary["lines"], flagged, out / REVIEW)
     return {**summary, "labels": (out / LABELS).uri, "review": (out / REVIEW).uri}
 
 
-def describe_flags(config: LabelConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, places in full, by their names."""
-    flags = changed_flags(config, LabelConfig(model_uri="", pages_uri="", out_uri=""), {})
-    in_full = {name: locate(str(flags[name])).uri for name in ("pages-uri", "out-uri")}
-    model = locate_model(config.model_uri)
-    return {**flags, **in_full, "model-uri": model if isinstance(model, str) else model.uri}
-
-
-def _survey(found: FoundPages, config: LabelConfig) -> tuple[pa.Table, Counter[str], str]:
-    """Return the pages that are problems, the number of the others by kind, and the hash of all content."""
-    look = partial(survey_pages, box_format=config.box_format, seed=0, validation_share=0.0)
-    kinds: Counter[str] = Counter()
-    sha256 = hashlib.sha256(repr([(reject.reason, reject.page_id) for reject in found.rejects]).encode())
-    tables = []
-    for table in survey(found, look, num_cpus=config.num_cpus):
-        kinds.update(table["kind"].drop_null().to_pylist())
-        pages = table.filter(table["kind"].is_null())
-        pages = pages.select(["page_id", "image_path", "label_path", "label_sha256"])
-        for page_id, image_path, _, label_sha256 in zip(*pages.to_pydict().values(), strict=True):
-            size_and_crc = found.listing.files[image_path]
-            sha256.update(f"{page_id}\n{label_sha256}\n{size_and_crc[0]}\n".encode())
-        tables.append(pages.drop_columns("label_sha256"))
-    return pa.concat_tables(tables).combine_chunks(), kinds, sha256.hexdigest()
+def _hash_pages(pages: PageSet, survey: Survey) -> str:
+    """Return a hash of ids, labels, image sizes and rejected files, but not of paths."""
+    sha256 = hashlib.sha256(repr([(reject.reason, reject.page_id) for reject in pages.rejects]).encode())
+    for page_id, _, image_path, _, label_sha256 in survey.iter_rows():
+        image_bytes = pages.listing.files[image_path][0]
+        sha256.update(f"{page_id}\n{label_sha256}\n{image_bytes}\n".encode())
+    return sha256.hexdigest()
 
 
 def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, Any]) -> Plan:
@@ -124,3 +102,11 @@ def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, A
         flags=describe_flags(config),
         extras=(REVIEW, *(f"{LABELS}/{page_id}.json" for page_id in page_ids)),
     )
+
+
+def describe_flags(config: LabelConfig) -> dict[str, Any]:
+    """Return the flags of the job that differ from their defaults, by name; URIs are made absolute."""
+    flags = changed_flags(config, LabelConfig(model_uri="", pages_uri="", out_uri=""), {})
+    absolute = {name: locate(str(flags[name])).uri for name in ("pages-uri", "out-uri")}
+    model = locate_model(config.model_uri)
+    return {**flags, **absolute, "model-uri": model if isinstance(model, str) else model.uri}

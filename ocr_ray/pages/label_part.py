@@ -1,8 +1,7 @@
-"""The rows of a part of pages that are read: a line for each row of print, and a label file for each page."""
+"""The rows of one part of pages that a model labels, and the label files of these pages."""
 
-import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,36 +11,34 @@ from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import Count, LabelColumn, PartSpec, Reject, Row, TextLine
-from ocr_ray.errors import CropError, LabelError, RowError
-from ocr_ray.pages.crop import Strip, cut_strips, print_line
-from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
+from ocr_ray.errors import LabelError, RowError
+from ocr_ray.model.long_lines import Reader
+from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
+from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes
+from ocr_ray.pages.files.page_image import encode_line
+from ocr_ray.pages.files.store import PageFile
 from ocr_ray.pages.labels.page_label import is_empty
-from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, BoxFormat, PageLabel, read_label
 from ocr_ray.pages.labels.write import write_label
-from ocr_ray.pages.page_image import encode_line, open_page
 from ocr_ray.storage.location import Location, write_bytes
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import UNSUPPORTED, to_markup
 
-Reader = Callable[[Sequence[bytes]], tuple[list[str], list[float]]]
-"""Encoded images of lines -> what each says, and the confidence in it, from 0 to 1."""
-
 PAGES_AT_ONCE, THREADS = 16, 8
-"""Pages whose rows are read in one call, while the next ones are fetched."""
+"""Pages whose rows are read in one call while the next ones load, and the threads that load them."""
 LOW_CONFIDENCE, NO_INK = "low_confidence", "no_ink"
-"""Why a line is flagged for a person."""
+"""Why a line is flagged for review."""
 NATIVE_PNG = ImageConfig(size="native", format="png")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingStyle:
-    """How boxes are cut and what becomes of a reading."""
+    """How boxes are cut, and how readings are stored."""
 
     label_column: LabelColumn = "text"
-    """What the reader gives: `text` as printed, or `markup`."""
+    """What the model gives: `text` as printed, or `markup`."""
     flag_below: float = 0.9
-    """Lines of less confidence are flagged."""
+    """Lines of lower confidence are flagged."""
     margin_px: int = 0
     """Added to each side of a box, as far as the page reaches."""
     image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
@@ -49,122 +46,83 @@ class ReadingStyle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadingInputs:
-    """What every part of a dataset of read pages needs."""
+    """Everything that the parts of a dataset of labelled pages are made from."""
 
-    store: PageStore
+    loader: PageLoader
     pages: pa.Table
     """`page_id`, `image_path`, `label_path` of each page."""
-    rejects: tuple[Reject, ...]
-    """Files that make no page; they are accounted for in the first part."""
-    out_of_scope: dict[str, int]
-    """Number of pages that are no problem, by kind; likewise."""
-    box_format: BoxFormat
     style: ReadingStyle
     labels: Location
-    """The folder that the label files go to."""
+    """The folder of the label files."""
     read: Reader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Page:
-    """A page whose boxes are cut."""
+class _CutPage:
+    """A page whose boxes are cut into rows of print."""
 
     file: PageFile
-    content: bytes
-    """Of its label."""
-    label: PageLabel
-    strips: list[Strip]
+    loaded: LoadedPage
+    rows: list[TextRow]
+    images: list[Image.Image]
+    """Of the rows."""
     rejects: list[Reject]
     """Boxes that could not be cut."""
 
 
-def read_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[Row]:
+def label_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[Row]:
     """Yield the lines, rejects and counts of a part, and write the label files of its pages.
 
-    All label files are there once the last row was taken, so before the part is. A page that cannot be
-    opened or has no box gets none. Lines are in reading order, page by page.
+    All label files are written before the last row is taken, so before the part is. A page that cannot be
+    opened or has no boxes gets none. Lines are in reading order, page by page.
     """
     if spec.index == 0:
-        yield from _account_for_others(inputs)
+        yield from inputs.loader.account_for_other_files()
     files = (PageFile(**row) for row in inputs.pages.slice(spec.start, spec.stop - spec.start).to_pylist())
-    ahead: deque[list[Future[_Page | Reject]]] = deque()
+    ahead: deque[list[Future[_CutPage | Reject]]] = deque()
     with ThreadPoolExecutor(THREADS) as pool:
-        while some := list(islice(files, PAGES_AT_ONCE)):
-            ahead.append([pool.submit(_open, inputs, file) for file in some])
+        while group := list(islice(files, PAGES_AT_ONCE)):
+            ahead.append([pool.submit(_load_and_cut, inputs, file) for file in group])
             if len(ahead) > 1:
-                yield from _finish(inputs, ahead.popleft(), pool)
-        for last in ahead:
-            yield from _finish(inputs, last, pool)
-
-
-def find_flags(line: TextLine) -> list[str]:
-    """Return why a person should look at a line that was read; mostly nothing."""
-    return list(json.loads(line.style or "{}").get("flags", []))
-
-
-def confidence_of(style: str | None) -> float:
-    """Return the confidence in a line that was read, after its `style`."""
-    return float(json.loads(style or "{}").get("confidence", 0.0))
+                yield from _read_group(inputs, ahead.popleft(), pool)
+        for futures in ahead:
+            yield from _read_group(inputs, futures, pool)
 
 
 def write_markup(text: str) -> str:
-    """Return the markup of a printed text, a printed dollar behind a backslash.
+    """Return the markup of a printed text, with a backslash before each printed dollar.
 
     Raises:
-        LabelError: `unsupported_markup`: a backslash cannot be written.
+        LabelError: `unsupported_markup`: a backslash has no markup.
     """
     if "\\" in text:
         raise LabelError(UNSUPPORTED, "\\")
     return r"\$".join(map(to_markup, text.split("$")))
 
 
-def _account_for_others(inputs: ReadingInputs) -> Iterator[Row]:
-    for reject in inputs.rejects:
-        yield reject
-        yield Count(topic="pages", name="rejected")
-    for kind, number in inputs.out_of_scope.items():
-        yield Count(topic="pages_out_of_scope", name=kind, number=number)
-    yield Count(topic="pages", name="read", number=0)
-
-
-def _open(inputs: ReadingInputs, file: PageFile) -> _Page | Reject:
-    """Return a page with its boxes cut, or why there is nothing to read."""
+def _load_and_cut(inputs: ReadingInputs, file: PageFile) -> _CutPage | Reject:
+    """Return a page with its boxes cut, or the reason why there is nothing to read."""
     try:
-        content = inputs.store.read(file.label_path, MAX_LABEL_BYTES)
-        label = read_label(content, file.page_id, box_format=inputs.box_format)
-        page = open_page(inputs.store.read(file.image_path, MAX_IMAGE_BYTES))
-        if not label.boxes:
-            raise LabelError("no_line_boxes", f"its label has {label.out_of_scope or 'no boxes'}")
+        loaded = inputs.loader.load(file)
+        page = loaded.open()
+        if not loaded.label.boxes:
+            detail = f"its label has {loaded.label.out_of_scope or 'no boxes'}"
+            raise LabelError("no_line_boxes", detail)
     except RowError as error:
         return Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
-    strips, rejects = _cut(page, label, inputs.style.margin_px)
-    return _Page(file=file, content=content, label=label, strips=strips, rejects=rejects)
+    rows, rejects = cut_boxes(loaded.label, page, with_texts=False)
+    images = [crop_row(page, row, inputs.style.margin_px) for row in rows]
+    return _CutPage(file=file, loaded=loaded, rows=rows, images=images, rejects=rejects)
 
 
-def _cut(page: Image.Image, label: PageLabel, margin_px: int) -> tuple[list[Strip], list[Reject]]:
-    strips: list[Strip] = []
-    rejects: list[Reject] = []
-    order = 0
-    for box in label.boxes:
-        try:
-            rows = cut_strips(page, box, order=order, margin_px=margin_px)
-        except CropError as error:
-            rejects.append(_reject(label.page_id, f"{box.index}", error))
-            order += 1
-        else:
-            strips += rows
-            order += len(rows)
-    return strips, rejects
-
-
-def _finish(
-    inputs: ReadingInputs, opened: Sequence[Future[_Page | Reject]], pool: ThreadPoolExecutor
+def _read_group(
+    inputs: ReadingInputs, group: Sequence[Future[_CutPage | Reject]], pool: ThreadPoolExecutor
 ) -> Iterator[Row]:
-    """Yield the rows of some pages, all read at once; their label files are written when it ends."""
-    pages = [future.result() for future in opened]
-    strips = [strip for page in pages if isinstance(page, _Page) for strip in page.strips]
+    """Yield the rows of a group of pages, all read in one call; label files are written when it ends."""
+    pages = [future.result() for future in group]
+    images = [image for page in pages if isinstance(page, _CutPage) for image in page.images]
     texts, confidences = (
-        inputs.read([encode_image(strip.image, NATIVE_PNG) for strip in strips]) if strips else ([], [])
+        inputs.read([encode_image(image, NATIVE_PNG) for image in images]) if images else ([], [])
     )
     readings = zip(texts, confidences, strict=True)
     writes = []
@@ -173,54 +131,50 @@ def _finish(
             yield page
             yield Count(topic="pages", name="rejected")
             continue
-        its = list(islice(readings, len(page.strips)))
+        page_readings = list(islice(readings, len(page.rows)))
         yield from page.rejects
-        yield from _make_rows(page, its, inputs.style)
-        yield from _count_page(page)
-        label = _write_label(page, [text for text, _ in its], inputs.style.label_column)
+        yield from _make_lines(page, page_readings, inputs.style)
+        yield Count(topic="pages", name="read")
+        yield from count_boxes(page.loaded.label, len(page.rejects))
+        label = _write_label(page, [text for text, _ in page_readings], inputs.style.label_column)
         writes.append(pool.submit(write_bytes, inputs.labels / f"{page.file.page_id}.json", label))
     for write in writes:
         write.result()
 
 
-def _make_rows(page: _Page, readings: Sequence[tuple[str, float]], style: ReadingStyle) -> Iterator[Row]:
-    for strip, (reading, confidence) in zip(page.strips, readings, strict=True):
+def _make_lines(page: _CutPage, readings: Sequence[tuple[str, float]], style: ReadingStyle) -> Iterator[Row]:
+    """Yield a line for each reading, or a reject: nothing was read, or it cannot be printed."""
+    page_id = page.file.page_id
+    for row, image, (reading, confidence) in zip(page.rows, page.images, readings, strict=True):
         try:
-            line = _make_line(page.file.page_id, strip, reading, confidence, style=style)
+            text, markup = _interpret(reading, style.label_column)
         except LabelError as error:
-            yield _reject(page.file.page_id, strip.name, error)
+            yield Reject(reason=error.reason, detail=error.detail, page_id=page_id, box=row.name)
             continue
-        yield line
-        for flag in find_flags(line):
+        flags = [LOW_CONFIDENCE] * (confidence < style.flag_below) + [NO_INK] * (not row.has_ink)
+        yield TextLine(
+            line_id=f"{page_id}#{row.name}",
+            image_bytes=encode_line(image, style.image),
+            text=text,
+            markup=markup,
+            source="page",
+            width_px=image.width,
+            height_px=image.height,
+            page_id=page_id,
+            page_order=row.order,
+            confidence=round(confidence, 6),
+            flags=tuple(flags),
+        )
+        for flag in flags:
             yield Count(topic="flagged", name=flag)
 
 
-def _make_line(
-    page_id: str, strip: Strip, reading: str, confidence: float, *, style: ReadingStyle
-) -> TextLine:
-    """Return the line of a reading.
+def _interpret(reading: str, label_column: LabelColumn) -> tuple[str, str]:
+    """Return text and markup of a reading.
 
     Raises:
-        LabelError: `empty_text`: nothing was read; `unsupported_markup`: what was read cannot be printed.
+        LabelError: `empty_text`: nothing was read; `unsupported_markup`: the reading cannot be printed.
     """
-    text, markup = _interpret(reading, style.label_column)
-    flags = [LOW_CONFIDENCE] * (confidence < style.flag_below) + [NO_INK] * (not strip.has_ink)
-    return TextLine(
-        line_id=f"{page_id}#{strip.name}",
-        image_bytes=encode_line(strip.image, style.image),
-        text=text,
-        markup=markup,
-        source="page",
-        width_px=strip.image.width,
-        height_px=strip.image.height,
-        page_id=page_id,
-        page_order=strip.order,
-        style=json.dumps({"confidence": round(confidence, 6), "flags": flags}),
-    )
-
-
-def _interpret(reading: str, label_column: LabelColumn) -> tuple[str, str]:
-    """Return text and markup of what was read; raises as `_make_line` does."""
     if label_column == "markup":
         markup = nfc(reading).strip()
         return print_line(markup), markup
@@ -230,29 +184,17 @@ def _interpret(reading: str, label_column: LabelColumn) -> tuple[str, str]:
     return text, write_markup(text)
 
 
-def _write_label(page: _Page, readings: Sequence[str], label_column: LabelColumn) -> bytes:
-    """Return the label file of a page; what was read and cannot be printed stands in it as it was read."""
-    rows: dict[int, list[str]] = {strip.box_index: [] for strip in page.strips}
-    for strip, reading in zip(page.strips, readings, strict=True):
+def _write_label(page: _CutPage, readings: Sequence[str], label_column: LabelColumn) -> bytes:
+    """Return the label file of a page; a reading that cannot be printed is kept as it is."""
+    markups: dict[int, list[str]] = {row.box_index: [] for row in page.rows}
+    for row, reading in zip(page.rows, readings, strict=True):
         try:
-            rows[strip.box_index].append(_interpret(reading, label_column)[1])
+            markups[row.box_index].append(_interpret(reading, label_column)[1])
         except LabelError:
-            rows[strip.box_index].append(" ".join(nfc(reading).split()))
+            markups[row.box_index].append(" ".join(nfc(reading).split()))
     return write_label(
-        page.content,
-        page.label,
-        markups={index: "\n".join(filter(None, markups)) for index, markups in rows.items()},
+        page.loaded.label_bytes,
+        page.loaded.label,
+        markups={index: "\n".join(filter(None, lines)) for index, lines in markups.items()},
         image_name=page.file.image_path.rpartition("/")[2],
     )
-
-
-def _count_page(page: _Page) -> Iterator[Count]:
-    yield Count(topic="pages", name="read")
-    yield Count(topic="boxes", name="cut", number=len(page.label.boxes) - len(page.rejects))
-    yield Count(topic="boxes", name="rejected", number=len(page.rejects))
-    for kind, number in page.label.out_of_scope.items():
-        yield Count(topic="boxes_out_of_scope", name=kind, number=number)
-
-
-def _reject(page_id: str, box: str, error: RowError) -> Reject:
-    return Reject(reason=error.reason, detail=error.detail, page_id=page_id, box=box)

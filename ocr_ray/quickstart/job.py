@@ -9,7 +9,7 @@ from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.job import evaluate_lines
-from ocr_ray.pages.crop_config import CropConfig
+from ocr_ray.pages.config import CropConfig
 from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.quickstart.config import QuickstartConfig, plan_lines, plan_training

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders.stub_lines import FONTS, make_line, make_rows
-from harness.damage import rewrite_rows
+from harness.damage import drop_new_columns, rewrite_rows
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -185,6 +185,13 @@ def test_other_columns_are_foreign(place, claim) -> None:
     (*_, finding) = inspect_part(place, claim, RULES).findings
     assert (finding.reason, finding.numbers) == ("foreign_part", "560-1159")
     assert finding.detail == "its columns are line_id"
+
+
+def test_a_part_without_the_newest_columns_can_be_audited(place, claim) -> None:
+    drop_new_columns(place / SPEC.path)
+    report = inspect_part(place, claim, RULES)
+    assert set(reasons_of(report)) <= {"wrong_bytes"}
+    assert (report.stats.rows_sha256, report.footer_agrees) == (claim.rows_sha256, True)
 
 
 def test_lost_or_other_rejects_are_found(place, claim) -> None:

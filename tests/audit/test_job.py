@@ -18,7 +18,7 @@ from ocr_ray.audit.job import audit_lines
 from ocr_ray.dataset.lines import PartSpec, table_to_lines
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.pages.crop_config import CropConfig
+from ocr_ray.pages.config import CropConfig
 from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.render.config import RenderConfig, SourceConfig

@@ -1,4 +1,4 @@
-"""Pages of both schemas with a fault for every reason to refuse a page or box, and what must come of them."""
+"""Pages with a fault for every reject reason of pages and boxes, and the expected result."""
 
 import io
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from ocr_ray.pages.synthetic.pages import MadePage, Schema, make_page
+from ocr_ray.pages.synthetic.pages import Schema, SyntheticPage, make_page
 from ocr_ray.storage.location import Location, write_bytes
 
 QUESTION = "문항(텍스트)"
@@ -19,17 +19,17 @@ Corners = tuple[float, float, float, float]
 
 @dataclass(kw_only=True)
 class Expected:
-    """What must become of the pages that were written; every box gives one line unless it says otherwise."""
+    """The expected result of the written pages; every box gives one line unless stated otherwise."""
 
     page_rejects: Counter[str] = field(default_factory=Counter)
     box_rejects: Counter[str] = field(default_factory=Counter)
     pages_out_of_scope: Counter[str] = field(default_factory=Counter)
-    """Model answers and handwriting: files that are no problem."""
+    """Model answers and handwriting."""
     boxes_out_of_scope: Counter[str] = field(default_factory=Counter)
-    """Images and tables, in 71859 also answers and solutions; of the pages that are read."""
+    """Images and tables, in 71859 also answers and solutions, on pages that are read."""
     warnings: Counter[str] = field(default_factory=Counter)
     num_boxes: int = 0
-    """Boxes of text on the pages that are read."""
+    """Text boxes on pages that are read."""
     texts: dict[str, list[str]] = field(default_factory=dict)
     """The lines of each page that is read, by its id."""
 
@@ -51,9 +51,9 @@ class Expected:
 
 
 class Draft:
-    """A whole page, until a case damages it."""
+    """A page that a case can damage."""
 
-    def __init__(self, page: MadePage, schema: Schema) -> None:
+    def __init__(self, page: SyntheticPage, schema: Schema) -> None:
         self.page, self.schema = page, schema
         self.page_id = page.page_id
         self.document: Any = json.loads(page.label_bytes.decode("utf-8-sig"))
@@ -75,13 +75,13 @@ class Draft:
     def label_path(self) -> str:
         return f"labels/{self.page_id}.json"
 
-    def lose(self, reason: str) -> None:
-        """Expect the page to be refused, and nothing else of it."""
+    def reject(self, reason: str) -> None:
+        """Expect the page to be rejected, and nothing else."""
         self._forget()
         self.expected.page_rejects[reason] += 1
 
     def leave_out(self, kind: str) -> None:
-        """Expect the page to be out of scope, and nothing else of it."""
+        """Expect the page to be out of scope, and nothing else."""
         self._forget()
         self.expected.pages_out_of_scope[kind] += 1
 
@@ -89,7 +89,7 @@ class Draft:
         self.texts, self.expected = None, Expected()
 
     def add_box(self, markup: object, corners: Corners | None = None, reason: str | None = None) -> None:
-        """Add a box of text, as a rule around the first line, that must be refused for a reason."""
+        """Add a text box, by default around the first line; with a reason, expect it to be rejected."""
         values = list(corners or self.corners[0])
         if self.schema == "71716":
             entries = self.document["OCR_info"][0]["question_bbox"]
@@ -102,7 +102,7 @@ class Draft:
             self.expected.box_rejects[reason] += 1
 
     def encode(self) -> dict[str, bytes]:
-        """Return the page's files by their paths."""
+        """Return the files of the page by path."""
         if self.document is None:
             return self.files
         label = json.dumps(self.document, ensure_ascii=False).encode("utf-8-sig")
@@ -113,9 +113,9 @@ Case = Callable[[Draft], None]
 
 
 def write_faulty_pages(
-    place: Location, *, schema: Schema, seed: int, font_bytes: bytes, num_pages: int = 200
+    folder: Location, *, schema: Schema, seed: int, font_bytes: bytes, num_pages: int = 200
 ) -> Expected:
-    """Write pages, of which the first have one fault each; return what must come of all."""
+    """Write pages, the first ones with one fault each; return the expected result of all."""
     pending, total = list(CASES), Expected()
     for number in range(num_pages):
         draft = Draft(make_page(seed, number, font_bytes=font_bytes, schema=schema), schema)
@@ -124,7 +124,7 @@ def write_faulty_pages(
             pending.remove(case)
             case(draft)
         for path, content in draft.encode().items():
-            write_bytes(place / path, content)
+            write_bytes(folder / path, content)
         for name in ("page_rejects", "box_rejects", "pages_out_of_scope", "boxes_out_of_scope", "warnings"):
             getattr(total, name).update(getattr(draft.expected, name))
         total.num_boxes += draft.expected.num_boxes
@@ -140,14 +140,14 @@ def _encode(image: Image.Image, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def _lose_image(draft: Draft) -> None:
+def _remove_image(draft: Draft) -> None:
     del draft.files[draft.image_path]
-    draft.lose("missing_image")
+    draft.reject("missing_image")
 
 
-def _lose_label(draft: Draft) -> None:
+def _remove_label(draft: Draft) -> None:
     draft.document = None
-    draft.lose("missing_label")
+    draft.reject("missing_label")
 
 
 def _repeat_image(draft: Draft) -> None:
@@ -155,19 +155,19 @@ def _repeat_image(draft: Draft) -> None:
     draft.expected.page_rejects["duplicate_page"] += 1
 
 
-def _spoil_label(reason: str, spoil: Callable[[bytes], bytes]) -> Case:
+def _damage_label(reason: str, damage: Callable[[bytes], bytes]) -> Case:
     def case(draft: Draft) -> None:
-        draft.files[draft.label_path] = spoil(draft.page.label_bytes)
+        draft.files[draft.label_path] = damage(draft.page.label_bytes)
         draft.document = None
-        draft.lose(reason)
+        draft.reject(reason)
 
     return case
 
 
-def _spoil_image(spoil: Callable[[bytes], bytes]) -> Case:
+def _damage_image(damage: Callable[[bytes], bytes]) -> Case:
     def case(draft: Draft) -> None:
-        draft.files[draft.image_path] = spoil(draft.page.image_bytes)
-        draft.lose("bad_image")
+        draft.files[draft.image_path] = damage(draft.page.image_bytes)
+        draft.reject("bad_image")
 
     return case
 
@@ -177,14 +177,14 @@ def _add_box(reason: str, markup: object = "다음", corners: Corners | None = N
 
 
 def _join_lines(draft: Draft, markup: str) -> None:
-    """Add a box around the first two lines, whose text does not say where one ends."""
+    """Add a box around the first two lines, whose text has another number of lines."""
     (left, top, right, _), (other_left, _, other_right, bottom) = draft.corners[:2]
     draft.add_box(
         markup, (min(left, other_left), top, max(right, other_right), bottom), reason="multi_line_box"
     )
 
 
-def _forget_break(draft: Draft) -> None:
+def _omit_break(draft: Draft) -> None:
     _join_lines(draft, "첫째 줄과 둘째 줄")
 
 
@@ -192,12 +192,12 @@ def _add_breaks(draft: Draft) -> None:
     _join_lines(draft, "첫째 줄\n둘째 줄\n셋째 줄")
 
 
-def _put_answer_beside(draft: Draft) -> None:
+def _add_answer_file(draft: Draft) -> None:
     draft.files[f"labels/{draft.page_id}_A.json"] = json.dumps({"answer_info": []}).encode()
     draft.expected.pages_out_of_scope["answer"] += 1
 
 
-def _put_handwriting_beside(draft: Draft) -> None:
+def _add_handwriting_files(draft: Draft) -> None:
     for ending, content in (("jpeg", b"\xff\xd8"), ("json", b"{}")):
         draft.files[f"handwriting/{draft.page_id}_1_O.{ending}"] = content
     draft.expected.pages_out_of_scope["handwriting"] += 1
@@ -224,12 +224,12 @@ def _add_text_of_another_problem(draft: Draft) -> None:
     draft.add_box("없는 문제")
     assert draft.texts is not None
     draft.texts.append("없는 문제")
-    if draft.schema == "71716":  # 71859 does not say the whole problem beside its boxes
+    if draft.schema == "71716":  # 71859 does not give the whole problem
         draft.expected.warnings["text_not_in_problem"] += 1
 
 
 def _store_as_jpeg(draft: Draft) -> None:
-    """A greyscale JPEG, a label without byte order mark, names as macOS writes them: all as good as any."""
+    """A greyscale JPEG, a label without byte order mark, names in NFD as on macOS: all are valid."""
     page = Image.open(io.BytesIO(draft.files.pop(draft.image_path))).convert("RGBA")
     paper = Image.new("RGBA", page.size, "white")
     paper.alpha_composite(page)
@@ -239,29 +239,29 @@ def _store_as_jpeg(draft: Draft) -> None:
     draft.document = None
 
 
-def _put_other_files_beside(draft: Draft) -> None:
-    """What computers leave behind: neither pages nor rejects."""
+def _add_other_files(draft: Draft) -> None:
+    """Files of operating systems, which are neither pages nor rejects."""
     for path in (f"images/._{draft.page_id}.png", "images/Thumbs.db", ".DS_Store", "readme.txt"):
         draft.files[path] = b"\0"
 
 
 CASES: tuple[Case, ...] = (
-    _lose_image,
-    _lose_label,
+    _remove_image,
+    _remove_label,
     _repeat_image,
-    _spoil_label("bad_json", lambda label: label[:-20]),
-    _spoil_label("bad_json", lambda label: b"[NaN]"),
-    _spoil_label("bad_json", lambda label: label.decode("utf-8-sig").encode("cp949", errors="ignore")),
-    _spoil_label("bad_json", lambda label: b"[" * 10_000 + b"]" * 10_000),
-    _spoil_label("unknown_schema", lambda label: b"[]"),
-    _spoil_label("unknown_schema", lambda label: b'{"pages": [{"lines": []}]}'),
-    _spoil_label(
+    _damage_label("bad_json", lambda label: label[:-20]),
+    _damage_label("bad_json", lambda label: b"[NaN]"),
+    _damage_label("bad_json", lambda label: label.decode("utf-8-sig").encode("cp949", errors="ignore")),
+    _damage_label("bad_json", lambda label: b"[" * 10_000 + b"]" * 10_000),
+    _damage_label("unknown_schema", lambda label: b"[]"),
+    _damage_label("unknown_schema", lambda label: b'{"pages": [{"lines": []}]}'),
+    _damage_label(
         "unknown_schema", lambda label: label.replace(b"question_bbox", b"x").replace(b"Type", b"x")
     ),
-    _spoil_image(lambda image: image[: len(image) // 2]),
-    _spoil_image(lambda image: _encode(Image.open(io.BytesIO(image)).convert("RGB"), "GIF")),
-    _spoil_image(lambda image: _encode(Image.new("1", (10_000, 5_001)), "PNG")),
-    _spoil_image(lambda image: b""),
+    _damage_image(lambda image: image[: len(image) // 2]),
+    _damage_image(lambda image: _encode(Image.open(io.BytesIO(image)).convert("RGB"), "GIF")),
+    _damage_image(lambda image: _encode(Image.new("1", (10_000, 5_001)), "PNG")),
+    _damage_image(lambda image: b""),
     _add_box("box_outside_page", corners=(5_000, 10, 5_100, 30)),
     _add_box("box_outside_page", corners=(10, -60.5, 90, -40.5)),
     _add_box("box_outside_page", corners=(1e300, 1e300, 1.5e300, 1.5e300)),
@@ -277,15 +277,15 @@ CASES: tuple[Case, ...] = (
     _add_box("unsupported_markup", markup=r"$\sqrt{2}$의 값"),
     _add_box("unsupported_markup", markup="값은 $3"),
     _add_box("unsupported_markup", markup="<table><tr><td>1</td></tr></table>"),
-    _forget_break,
+    _omit_break,
     _add_breaks,
-    _put_answer_beside,
-    _put_handwriting_beside,
+    _add_answer_file,
+    _add_handwriting_files,
     _make_answer,
     _add_table,
     _add_text_of_another_problem,
     _store_as_jpeg,
-    _put_other_files_beside,
+    _add_other_files,
 )
-OF_TWO_LINES = (_forget_break, _add_breaks)
-"""Cases that need a page of two lines."""
+OF_TWO_LINES = (_omit_break, _add_breaks)
+"""Cases that need a page with two lines."""

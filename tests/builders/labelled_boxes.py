@@ -1,4 +1,4 @@
-"""Boxes with labels, and pages to cut them out of."""
+"""Labels with boxes, and pages to cut them from."""
 
 import io
 
@@ -7,8 +7,8 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import PageCrops
-from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.labels.read import Box, PageLabel
 
 NATIVE = CropStyle(image=ImageConfig(size="native", format="png"))
@@ -29,7 +29,7 @@ def make_label(*boxes: Box) -> PageLabel:
 
 
 def draw_rows(num_rows: int) -> Image.Image:
-    """Rows of 10 px, 20 px apart, each 5 px further to the right."""
+    """Return a page with rows of 10 px, 20 px apart, each 5 px further to the right."""
     page = Image.new("L", (200, 100), 255)
     for row in range(num_rows):
         ImageDraw.Draw(page).rectangle((10 + 5 * row, 10 + 20 * row, 99, 19 + 20 * row), fill=0)

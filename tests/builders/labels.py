@@ -1,4 +1,4 @@
-"""One label of each AI Hub schema, constructed: every value is made up."""
+"""One label of each AI Hub schema, with invented values."""
 
 import json
 from typing import Any

@@ -1,12 +1,13 @@
-"""Lines of made pages as they are cropped, and the words cut out of them."""
+"""Cropped lines of synthetic pages, and the words cut from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from ocr_ray.pages.layout.words import Pixels, Word, cut_words
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.layout.text_rows import Pixels
+from ocr_ray.pages.layout.words import WordImage, cut_words
 from ocr_ray.pages.synthetic.pages import Schema, make_page
 
 
@@ -17,15 +18,15 @@ class CroppedLine:
     text: str
     pixels: Pixels
     words: list[tuple[int, int]]
-    """Left and right of each word's ink, half-open, in pixels of the line."""
+    """Left and right of each word's ink, half-open, in line pixels."""
     tops: list[int]
-    """Where the ink of each word begins, in pixels of the page."""
+    """Top of each word's ink, in page pixels."""
 
 
 def crop_lines(
     font_bytes: bytes, num_pages: int, *, seed: int = 11, schema: Schema = "71716"
 ) -> Iterator[CroppedLine]:
-    """Yield the lines of several words."""
+    """Yield the lines with several words."""
     for number in range(num_pages):
         page = make_page(seed, number, font_bytes=font_bytes, schema=schema)
         pixels = np.asarray(open_page(page.image_bytes))
@@ -42,7 +43,7 @@ def crop_lines(
                 )
 
 
-def cut_made_words(font_bytes: bytes, num_pages: int) -> list[Word]:
+def cut_synthetic_words(font_bytes: bytes, num_pages: int) -> list[WordImage]:
     return [
         word
         for line in crop_lines(font_bytes, num_pages)

@@ -1,4 +1,4 @@
-"""Zips written byte by byte, to hold what no zip program writes: wrong sizes, odd names, shared offsets."""
+"""Zips that no zip program writes: wrong sizes, odd names, shared offsets."""
 
 import struct
 import zlib
@@ -8,8 +8,8 @@ UTF8 = 1 << 11
 
 
 @dataclass(frozen=True, kw_only=True)
-class MadeMember:
-    """One member as it is written; None: as it is true."""
+class ZipMember:
+    """One member as it is written; None stands for the true value."""
 
     name: bytes
     content: bytes = b""
@@ -34,8 +34,8 @@ class MadeMember:
         return packer.compress(self.content) + packer.flush()
 
 
-def make_zip(*members: MadeMember, prefix: bytes = b"", count: int | None = None) -> bytes:
-    """Return a zip of the members in this order; `count` is the number of entries that it claims."""
+def make_zip(*members: ZipMember, prefix: bytes = b"", count: int | None = None) -> bytes:
+    """Return a zip of the members in this order; `count` is the number of entries that it declares."""
     body, directory = bytearray(), bytearray()
     for member in members:
         packed = member.packed_content()

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
-from ocr_ray.pages.page_image import MAX_PAGE_SIDE_PX
+from ocr_ray.pages.files.page_image import MAX_PAGE_SIDE_PX
 
 PAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
 

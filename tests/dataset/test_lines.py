@@ -16,6 +16,8 @@ from ocr_ray.dataset.lines import (
     Reject,
     RowSummary,
     TextLine,
+    WordOrigin,
+    is_lines_schema,
     lines_to_table,
     table_to_lines,
 )
@@ -35,6 +37,10 @@ text_lines = st.builds(
     page_id=st.none() | texts,
     page_order=st.none() | st.integers(0, 2**31 - 1),
     style=st.none() | texts,
+    confidence=st.none() | st.floats(0, 1, width=32),
+    flags=st.none() | st.lists(texts).map(tuple),
+    spliced_from=st.none()
+    | st.lists(st.builds(WordOrigin, line_id=texts, word_index=st.integers(0, 2**31 - 1))).map(tuple),
 )
 
 
@@ -87,6 +93,22 @@ def test_rows_and_rejects_are_counted_apart_and_hashed_in_order(lines: list[Text
     assert sum(stats.by_font.values()) == sum(line.font is not None for line in lines)
 
 
+@given(st.lists(text_lines))
+def test_lines_of_earlier_versions_are_read_without_the_columns_after_style(lines: list[TextLine]) -> None:
+    added = ["confidence", "flags", "spliced_from"]
+    earlier = lines_to_table(lines).drop_columns(added)
+    assert earlier.schema.names[-1] == "style"
+    assert is_lines_schema(earlier.schema)
+    assert not is_lines_schema(earlier.drop_columns(["style"]).schema)
+    assert table_to_lines(earlier) == [replace(line, **dict.fromkeys(added)) for line in lines]
+
+
+@given(text_lines)
+def test_confidence_flags_and_origins_are_not_in_the_digest(line: TextLine) -> None:
+    bare = replace(line, confidence=None, flags=None, spliced_from=None)
+    assert line.digest() == bare.digest()
+
+
 def test_part_stats_survive_json() -> None:
     stats = summarize([Reject(reason="no_image", number=12)])
     assert PartStats.from_json(stats.to_json()) == stats
@@ -102,8 +124,14 @@ def test_hugging_face_datasets_decodes_the_images(tmp_path) -> None:
         source="page",
         width_px=20,
         height_px=10,
+        confidence=0.5,
+        flags=("low_confidence",),
+        spliced_from=(WordOrigin("p#0", 2),),
     )
     pq.write_table(lines_to_table([line]), tmp_path / "part-00000.parquet")
     files = str(tmp_path / "*.parquet")
     rows = datasets.load_dataset("parquet", data_files=files, cache_dir=tmp_path / "cache")
-    assert rows["train"][0]["image"].tobytes() == image.tobytes()
+    row = rows["train"][0]
+    assert row["image"].tobytes() == image.tobytes()
+    assert (row["confidence"], row["flags"]) == (0.5, ["low_confidence"])
+    assert row["spliced_from"] == [{"line_id": "p#0", "word_index": 2}]

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders.stub_lines import make_line, make_rows, plan_numbers
+from harness.damage import drop_new_columns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,14 @@ def test_other_programs_read_a_part_and_what_its_footer_says(stop: int, out, tmp
     files = str(tmp_path / "lines/train/*.parquet")
     rows = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))["train"]
     assert (rows.num_rows, rows[0]["image"].getpixel((0, 0))) == (stats.rows + 8, 1)
+
+
+def test_a_part_without_the_newest_columns_is_made_again_and_can_be_read(out) -> None:
+    stats, _ = write(out)
+    drop_new_columns(out / SPEC.path)
+    assert read_part_footer(out, SPEC, "abc") is None
+    lines = read_random_lines(out, [stats], key="0" * 15, number=9)
+    assert [(line.confidence, line.flags, line.spliced_from) for line in lines] == [(None, None, None)] * 9
 
 
 def test_a_part_is_made_holding_little_more_than_what_it_encodes(out) -> None:

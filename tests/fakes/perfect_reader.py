@@ -1,25 +1,25 @@
-"""Made pages whose labels lost their texts, and a reader that knows every line of them by its pixels."""
+"""Synthetic pages whose labels have lost their texts, and a reader that knows each line by its pixels."""
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.labels.read import read_label
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.synthetic.pages import MadePage, make_page
+from ocr_ray.pages.synthetic.pages import SyntheticPage, make_page
 from ocr_ray.storage.location import Location, write_bytes
 
 NATIVE = CropStyle(image=ImageConfig(size="native"))
 DOUBT = "구"
-"""Lines that hold it are read right, but without confidence."""
+"""Lines with it are read correctly, but with low confidence."""
 
 
 @dataclass(frozen=True)
 class PerfectReader:
-    """Reads what the labels said of each line; fails on a picture that is none of their lines."""
+    """Returns the labelled text of each line; fails on any other image."""
 
     readings: dict[bytes, str]
 
@@ -28,8 +28,8 @@ class PerfectReader:
         return texts, [0.5 if DOUBT in text else 0.99 for text in texts]
 
 
-def learn(pages: Iterable[MadePage], label_column: str = "text") -> PerfectReader:
-    """Return the reader of made pages; it finds their lines as `crop_pages` does, by what the labels say."""
+def learn(pages: Iterable[SyntheticPage], label_column: str = "text") -> PerfectReader:
+    """Return the reader of synthetic pages, taught with the crops of their original labels."""
     readings = {}
     for page in pages:
         label = read_label(page.label_bytes, page.page_id)
@@ -39,7 +39,7 @@ def learn(pages: Iterable[MadePage], label_column: str = "text") -> PerfectReade
     return PerfectReader(readings)
 
 
-def make_pages(font_bytes: bytes, number: int, *, seed: int = 4) -> list[MadePage]:
+def make_pages(font_bytes: bytes, number: int, *, seed: int = 4) -> list[SyntheticPage]:
     """Return pages of both schemas."""
     return [
         make_page(seed, index, font_bytes=font_bytes, schema=schema)
@@ -49,7 +49,7 @@ def make_pages(font_bytes: bytes, number: int, *, seed: int = 4) -> list[MadePag
 
 
 def forget_texts(label_bytes: bytes) -> bytes:
-    """Return a label whose lines, and the problem as a whole, have no text."""
+    """Return a label without the texts of its lines and of the problem."""
     document = json.loads(label_bytes.decode("utf-8-sig"))
     for info in document.get("OCR_info", []):
         info["question_text"] = ""
@@ -61,8 +61,8 @@ def forget_texts(label_bytes: bytes) -> bytes:
     return json.dumps(document, ensure_ascii=False).encode("utf-8-sig")
 
 
-def write_unread(place: Location, pages: Iterable[MadePage]) -> None:
-    """Write pages with labels that forgot their texts."""
+def write_unread(folder: Location, pages: Iterable[SyntheticPage]) -> None:
+    """Write pages with labels without texts."""
     for page in pages:
-        write_bytes(place / f"{page.page_id}.png", page.image_bytes)
-        write_bytes(place / f"{page.page_id}.json", forget_texts(page.label_bytes))
+        write_bytes(folder / f"{page.page_id}.png", page.image_bytes)
+        write_bytes(folder / f"{page.page_id}.json", forget_texts(page.label_bytes))

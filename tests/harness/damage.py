@@ -12,3 +12,9 @@ def rewrite_rows(part: Location, rows: pa.Table) -> None:
     with pq.ParquetWriter(part.path, rows.schema, store_schema=False) as writer:
         writer.write_table(rows)
         writer.add_key_value_metadata(footer)
+
+
+def drop_new_columns(part: Location) -> None:
+    """Rewrite a part as versions before the columns after `style` would have written it."""
+    table = pq.read_table(part.path)
+    rewrite_rows(part, table.select(table.schema.names[: table.schema.get_field_index("style") + 1]))

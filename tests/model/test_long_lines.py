@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from ocr_ray.model.long_lines import Piece, cut_pieces, join_pieces, read_in_pieces
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.synthetic.pages import make_page
 
 HEIGHT = 20

@@ -7,16 +7,17 @@ from typing import Literal
 import numpy as np
 import pytest
 from builders.labelled_boxes import NATIVE, draw_rows, make_box, make_label, noise, pixels_of, reasons_of
+from fakes.perfect_reader import forget_texts, make_pages
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.errors import CropError
-from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.config import CropStyle
+from ocr_ray.pages.crop import clip_box, crop_page, crop_row, cut_boxes
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.labels.read import Box, read_label
-from ocr_ray.pages.page_image import crop_line, open_page
 from ocr_ray.pages.synthetic.pages import make_page
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.text.canonical import canonical
@@ -24,16 +25,20 @@ from ocr_ray.text.canonical import canonical
 PAGE = noise(60, 40)
 
 
+def crop_box(page: Image.Image, box: Box) -> Image.Image:
+    return page.crop(clip_box(box, page.width, page.height))
+
+
 def test_a_crop_has_the_pixels_of_pillows_own_crop() -> None:
-    assert crop_line(PAGE, make_box(5, 6, 25, 16)).tobytes() == PAGE.crop((5, 6, 25, 16)).tobytes()
+    assert crop_box(PAGE, make_box(5, 6, 25, 16)).tobytes() == PAGE.crop((5, 6, 25, 16)).tobytes()
 
 
 def test_a_crop_is_rounded_outwards() -> None:
-    assert crop_line(PAGE, make_box(5.9, 6.9, 24.1, 15.1)).tobytes() == PAGE.crop((5, 6, 25, 16)).tobytes()
+    assert crop_box(PAGE, make_box(5.9, 6.9, 24.1, 15.1)).tobytes() == PAGE.crop((5, 6, 25, 16)).tobytes()
 
 
 def test_a_crop_is_clipped_to_the_page() -> None:
-    assert crop_line(PAGE, make_box(-7.5, 30, 10, 1e9)).tobytes() == PAGE.crop((0, 30, 10, 40)).tobytes()
+    assert crop_box(PAGE, make_box(-7.5, 30, 10, 1e9)).tobytes() == PAGE.crop((0, 30, 10, 40)).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -49,9 +54,9 @@ def test_a_crop_is_clipped_to_the_page() -> None:
         (make_box(57, 10, 90, 30), "box_too_small"),
     ],
 )
-def test_a_box_that_holds_no_line_is_refused_with_its_reason(box: Box, reason: str) -> None:
+def test_a_box_that_cannot_hold_a_line_is_refused_with_its_reason(box: Box, reason: str) -> None:
     with pytest.raises(CropError, match=reason):
-        crop_line(PAGE, box)
+        crop_box(PAGE, box)
 
 
 COORDINATES = st.floats() | st.floats(-10, 70) | st.integers(-10, 70)
@@ -61,7 +66,7 @@ COORDINATES = st.floats() | st.floats(-10, 70) | st.integers(-10, 70)
 @given(COORDINATES, COORDINATES, COORDINATES, COORDINATES)
 def test_a_clipped_box_lies_in_the_page(x0: float, y0: float, x1: float, y1: float) -> None:
     try:
-        line = crop_line(PAGE, make_box(x0, y0, x1, y1))
+        line = crop_box(PAGE, make_box(x0, y0, x1, y1))
     except CropError:
         return
     assert 4 <= line.width <= PAGE.width
@@ -70,7 +75,7 @@ def test_a_clipped_box_lies_in_the_page(x0: float, y0: float, x1: float, y1: flo
     assert line.tobytes() == PAGE.crop((left, top, left + line.width, top + line.height)).tobytes()
 
 
-def test_a_line_carries_its_label_its_pixels_and_its_place() -> None:
+def test_a_line_has_the_text_pixels_and_position_of_its_box() -> None:
     label = make_label(
         make_box(0, 0, 20, 10, "None", index=0),
         make_box(2, 3, 32, 13, r" $3 \times 8$ ", index=2),
@@ -133,8 +138,8 @@ def test_markup_that_cannot_be_printed_is_a_reject() -> None:
 def test_odd_lines_are_counted(problem: str, markup: str, warnings: dict[str, int]) -> None:
     label = replace(make_label(make_box(0, 0, 50, 20, markup)), problem_markup=problem)
     assert crop_page(label, PAGE, NATIVE).warnings == warnings
-    of_page = crop_page(replace(label, problem_markup=markup), PAGE, CropStyle(mode="page")).warnings
-    assert of_page == {name: count for name, count in warnings.items() if name == "lone_mieum"}
+    page_warnings = crop_page(replace(label, problem_markup=markup), PAGE, CropStyle(mode="page")).warnings
+    assert page_warnings == {name: count for name, count in warnings.items() if name == "lone_mieum"}
 
 
 def test_a_line_without_ink_is_counted() -> None:
@@ -161,13 +166,13 @@ def test_a_whole_page_is_one_line_with_the_problem_as_its_text() -> None:
         ("가", noise(60, 3), "box_too_small"),
     ],
 )
-def test_a_whole_page_that_gives_no_line_is_a_reject(problem: str, page: Image.Image, reason: str) -> None:
+def test_a_whole_page_without_a_line_is_a_reject(problem: str, page: Image.Image, reason: str) -> None:
     label = replace(make_label(), problem_markup=problem)
     crops = crop_page(label, page, CropStyle(mode="page"))
     assert (crops.lines, [(reject.reason, reject.box) for reject in crops.rejects]) == ([], [(reason, None)])
 
 
-def test_a_style_refuses_what_it_does_not_know() -> None:
+def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(ValueError, match="margin_px must be at least 0"):
         CropStyle(margin_px=-1)
     with pytest.raises(ValueError, match="mode must be line or page"):
@@ -219,15 +224,15 @@ def test_lines_of_drawn_pages_have_their_text_and_the_pixels_that_pillow_crops(
         assert crops.rejects == []
         drawn = Image.open(io.BytesIO(made.image_bytes)).convert("RGBA")
         on_white = Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn).convert("L")
-        truths = {box.corners: box.lines for box in made.boxes}
+        lines_by_box = {box.corners: box.lines for box in made.boxes}
         lines = iter(crops.lines)
         for box in label.boxes:
-            truth = truths[box.x0, box.y0, box.x1, box.y1]
-            for made_line in truth:
+            made_lines = lines_by_box[box.x0, box.y0, box.x1, box.y1]
+            for made_line in made_lines:
                 line = next(lines)
                 pixels = pixels_of(line.image_bytes).astype(int)
                 assert line.text == canonical(made_line.text)
-                if len(truth) == 1:
+                if len(made_lines) == 1:
                     corners = math.floor(box.x0), math.floor(box.y0), math.ceil(box.x1), math.ceil(box.y1)
                     expected = np.asarray(on_white.crop(corners))
                     assert np.abs(pixels - expected).max() <= 1
@@ -240,7 +245,7 @@ def test_lines_of_drawn_pages_have_their_text_and_the_pixels_that_pillow_crops(
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
 @pytest.mark.parametrize("size", ["384", "native"])
-def test_a_line_is_stored_with_the_pixels_that_every_image_is_stored_with(
+def test_a_line_is_stored_with_the_same_pixels_as_by_encode_image(
     size: Literal["384", "native"], image_format: Literal["png", "jpeg"]
 ) -> None:
     config = ImageConfig(size=size, format=image_format)
@@ -248,3 +253,138 @@ def test_a_line_is_stored_with_the_pixels_that_every_image_is_stored_with(
     expected = encode_image(PAGE.crop((3, 4, 50, 31)), config)
     assert Image.open(io.BytesIO(line.image_bytes)).format == image_format.upper()
     assert pixels_of(line.image_bytes).tobytes() == pixels_of(expected).tobytes()
+
+
+@pytest.mark.parametrize("markup", ["$1$ 가\n나\n다", "$1$ 가<br>나<br/>다", " $1$ 가 \r\n\n나\r\n다\n"])
+def test_a_box_of_several_lines_is_cut_into_them(markup: str) -> None:
+    label = make_label(
+        make_box(0, 0, 50, 9, "$1$ 가", index=3),
+        make_box(0, 0, 190, 75, markup, index=4),
+        make_box(0, 0, 50, 9, "나", index=5),
+    )
+    page = draw_rows(3)
+    crops = crop_page(label, page, NATIVE)
+    assert [(line.line_id, line.page_order, line.text, line.markup) for line in crops.lines] == [
+        ("P3_1#3", 0, "1 가", "$1$ 가"),
+        ("P3_1#4.0", 1, "1 가", "$1$ 가"),
+        ("P3_1#4.1", 2, "나", "나"),
+        ("P3_1#4.2", 3, "다", "다"),
+        ("P3_1#5", 4, "나", "나"),
+    ]
+    for row, line in enumerate(crops.lines[1:4]):
+        expected = page.crop((8 + 5 * row, 8 + 20 * row, 102, 22 + 20 * row))
+        assert pixels_of(line.image_bytes).tobytes() == expected.tobytes()
+        assert (line.width_px, line.height_px) == expected.size
+
+
+@pytest.mark.parametrize(
+    ("num_rows", "markup", "detail"),
+    [
+        (3, "가나 다라", "rows of print: 3, lines in the text: 1"),
+        (3, "가\n나", "rows of print: 3, lines in the text: 2"),
+        (1, "가\n나", "rows of print: 1, lines in the text: 2"),
+        (0, "가\n나", "rows of print: 0, lines in the text: 2"),
+    ],
+)
+def test_a_box_whose_text_has_another_number_of_lines_than_its_print_is_a_reject(
+    num_rows: int, markup: str, detail: str
+) -> None:
+    label = make_label(make_box(0, 0, 190, 90, markup), make_box(0, 0, 190, 9, "다"))
+    crops = crop_page(label, draw_rows(num_rows), NATIVE)
+    assert [(reject.reason, reject.detail) for reject in crops.rejects] == [("multi_line_box", detail)]
+    assert crops.lines[0].page_order == len(markup.split("\n")), "a rejected box leaves a gap"
+
+
+def test_a_single_syllable_is_one_line_even_if_its_parts_are_far_apart(fonts: list[Font]) -> None:
+    for font in fonts:
+        face = ImageFont.truetype(io.BytesIO(font.content), 20, font.face)
+        for syllable in "귿는솜숟승큰슷두극":
+            page = Image.new("L", (60, 80), 255)
+            ImageDraw.Draw(page).text((20, 10), syllable, 0, font=face)
+            label = make_label(make_box(15, 5, 45, 40, syllable))
+            assert crop_page(label, page, NATIVE).rejects == []
+            ImageDraw.Draw(page).text((20, 45), syllable, 0, font=face)
+            label = make_label(make_box(15, 5, 45, 75, syllable))
+            assert reasons_of(crop_page(label, page, NATIVE)) == ["multi_line_box"]
+
+
+def test_a_box_gives_all_of_its_lines_or_none() -> None:
+    crops = crop_page(make_label(make_box(0, 0, 190, 75, "가\n\\x\n다")), draw_rows(3), NATIVE)
+    assert (crops.lines, reasons_of(crops)) == ([], ["unsupported_markup"])
+
+
+def test_a_margin_is_added_to_boxes_and_cut_lines_within_the_page() -> None:
+    style = CropStyle(image=NATIVE.image, margin_px=6)
+    page = draw_rows(2)
+    crops = crop_page(make_label(make_box(3, 9, 150, 20), make_box(3, 5, 197, 60, "가\n나")), page, style)
+    corners = [(0, 3, 156, 26), (2, 2, 108, 28), (7, 22, 108, 48)]
+    assert [pixels_of(line.image_bytes).tobytes() for line in crops.lines] == [
+        page.crop(corner).tobytes() for corner in corners
+    ]
+
+
+def test_a_margin_neither_saves_a_box_nor_joins_lines() -> None:
+    style = CropStyle(image=NATIVE.image, margin_px=30)
+    label = make_label(make_box(5, 5, 8, 8), make_box(-20, 5, -1, 30), make_box(5, 28, 100, 42, "가나"))
+    crops = crop_page(label, draw_rows(3), style)
+    assert reasons_of(crops) == ["box_too_small", "box_outside_page"]
+    assert [line.text for line in crops.lines] == ["가나"]
+
+
+@pytest.mark.parametrize("margin_px", [0, 2])
+def test_boxes_without_texts_are_cut_into_the_same_rows_as_with_texts(
+    fonts: list[Font], margin_px: int
+) -> None:
+    num_rows_of_several = 0
+    for page in (page for font in fonts for page in make_pages(font.content, 8)):
+        image = open_page(page.image_bytes)
+        unread = read_label(forget_texts(page.label_bytes), page.page_id)
+        rows, rejects = cut_boxes(unread, image, with_texts=False)
+        assert rejects == []
+        style = CropStyle(image=NATIVE.image, margin_px=margin_px)
+        lines = crop_page(read_label(page.label_bytes, page.page_id), image, style).lines
+        assert [(f"{page.page_id}#{row.name}", row.order) for row in rows] == [
+            (line.line_id, line.page_order) for line in lines
+        ]
+        for row, line in zip(rows, lines, strict=True):
+            assert np.array_equal(crop_row(image, row, margin_px), pixels_of(line.image_bytes))
+            assert (row.has_ink, row.text, row.markup) == (True, "", "")
+        num_rows_of_several += sum("." in row.name for row in rows)
+    assert num_rows_of_several > 20
+
+
+def test_two_rows_without_texts_are_cut_in_order_and_blank_paper_is_a_row_without_ink() -> None:
+    page = Image.new("L", (100, 60), 255)
+    ImageDraw.Draw(page).rectangle((10, 10, 89, 19), fill=0)
+    ImageDraw.Draw(page).rectangle((20, 35, 59, 44), fill=0)
+    label = make_label(make_box(5.5, 5.5, 95, 50, "", index=3), make_box(0, 46, 100, 60, "", index=5))
+    (*rows, blank), rejects = cut_boxes(label, page, with_texts=False)
+    assert rejects == []
+    assert [(row.name, row.order, row.box_index) for row in rows] == [("3.0", 0, 3), ("3.1", 1, 3)]
+    # The ink and 2 px around it.
+    assert [row.corners for row in rows] == [(8, 8, 92, 22), (18, 33, 62, 47)]
+    assert (blank.name, blank.order, blank.has_ink, blank.corners) == ("5", 2, False, (0, 46, 100, 60))
+
+
+def test_a_syllable_without_text_whose_parts_are_far_apart_is_one_row(fonts: list[Font]) -> None:
+    font = ImageFont.truetype(io.BytesIO(fonts[0].content), 40, index=fonts[0].face)
+    page = Image.new("L", (60, 60), 255)
+    ImageDraw.Draw(page).text((8, 4), "승", fill=0, font=font)
+    (row,), _ = cut_boxes(make_label(make_box(0, 0, 60, 60)), page, with_texts=False)
+    assert row.corners == (0, 0, 60, 60)
+
+
+@pytest.mark.parametrize(
+    ("corners", "reason"),
+    [
+        ((10, 10, 10, 20), "empty_box"),
+        ((200, 0, 220, 20), "box_outside_page"),
+        ((10, 10, 12, 20), "box_too_small"),
+    ],
+)
+def test_a_box_without_text_that_cannot_be_cut_is_a_reject_and_leaves_a_gap(
+    corners: tuple[float, float, float, float], reason: str
+) -> None:
+    label = make_label(make_box(*corners), make_box(0, 0, 50, 20, index=1))
+    (row,), (reject,) = cut_boxes(label, Image.new("L", (100, 60), 255), with_texts=False)
+    assert (reject.reason, reject.box, row.order) == (reason, "0", 1)

@@ -1,7 +1,6 @@
-"""Crops of labelled pages over one Ray session: every box is a line or a reject, wherever the pages lie."""
+"""The job crop_pages: every box is a line or a reject, for every layout and storage of pages."""
 
 import io
-import json
 import shutil
 import unicodedata
 import zipfile
@@ -20,8 +19,8 @@ from ocr_ray.audit.job import audit_lines
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, TextLine, table_to_lines
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.pages.crop_config import CropConfig, CropStyle
-from ocr_ray.pages.crop_job import PROBLEMS, crop_pages, cut_crop_parts, describe_flags, share_lines
+from ocr_ray.pages.config import CropConfig, CropStyle
+from ocr_ray.pages.crop_job import PROBLEMS, crop_pages, cut_crop_parts, describe_flags, divide_lines
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes, read_json, write_bytes
 
@@ -37,20 +36,20 @@ def read_lines(out_uri: str, split: str) -> list[TextLine]:
 
 @pytest.fixture(scope="module")
 def pages(fonts, tmp_path_factory) -> Location:
-    """Pages of both schemas as AI Hub delivers them, unpacked: Training and Validation."""
-    place = locate(str(tmp_path_factory.mktemp("aihub")))
+    """Pages of both schemas in the folders of AI Hub: Training and Validation."""
+    folder = locate(str(tmp_path_factory.mktemp("aihub")))
     for schema, number in (("71716", 24), ("71859", 24)):
-        write_pages(place / schema, num_pages=number, seed=2, font_bytes=fonts[0].content, schema=schema)
-    for path in list_files(place):
-        half = "Validation" if path.rpartition(".")[0].endswith(("3", "7")) else "Training"
+        write_pages(folder / schema, num_pages=number, seed=2, font_bytes=fonts[0].content, schema=schema)
+    for path in list_files(folder):
+        part = "Validation" if path.rpartition(".")[0].endswith(("3", "7")) else "Training"
         kind = "원천데이터" if path.endswith(".png") else "라벨링데이터"
-        write_bytes(place / "data" / half / kind / path.rpartition("/")[2], read_bytes(place / path))
-    return place / "data"
+        write_bytes(folder / "data" / part / kind / path.rpartition("/")[2], read_bytes(folder / path))
+    return folder / "data"
 
 
 @pytest.fixture(scope="module")
 def undisturbed(ray_session, pages, tmp_path_factory) -> tuple[CropConfig, dict]:
-    """A dataset made at once, from a folder, with its summary."""
+    """A dataset made from a folder in one run, with its summary."""
     config = CropConfig(
         pages_uri=pages.uri,
         out_uri=str(tmp_path_factory.mktemp("undisturbed") / "crops"),
@@ -64,11 +63,11 @@ def undisturbed(ray_session, pages, tmp_path_factory) -> tuple[CropConfig, dict]
 
 
 def pack(pages: Location, target: Location, layout: str) -> str:
-    """Pack pages as a zip of all, as AI Hub's pairs of zips, or as they are; return what --pages-uri is."""
+    """Write pages as one zip, as AI Hub's pairs of zips, or as a folder; return the value of --pages-uri."""
     packed: dict[str, dict[str, bytes]] = defaultdict(dict)
     for path in list_files(pages):
-        half, kind, name = path.split("/")
-        pair = f"{half}/{kind}/{half[0]}{'S' if kind == '원천데이터' else 'L'}_초등.zip"
+        part, kind, name = path.split("/")
+        pair = f"{part}/{kind}/{part[0]}{'S' if kind == '원천데이터' else 'L'}_초등.zip"
         archive = {"zip": "all.zip", "pairs": pair, "folder": ""}[layout]
         inside = unicodedata.normalize("NFD", name) if layout == "pairs" else path
         packed[archive][inside] = read_bytes(pages / path)
@@ -89,16 +88,16 @@ def pack(pages: Location, target: Location, layout: str) -> str:
 @pytest.mark.parametrize(
     ("layout", "on_s3"), [("zip", False), ("pairs", False), ("folder", True), ("pairs", True)]
 )
-def test_the_same_rows_come_of_a_folder_a_zip_pairs_of_zips_and_s3(
+def test_a_folder_a_zip_pairs_of_zips_and_s3_give_the_same_rows(
     layout: str, on_s3: bool, undisturbed, pages, bucket, tmp_path
 ) -> None:
     config, expected = undisturbed
-    place = f"{bucket}/{layout}" if on_s3 else str(tmp_path / layout)
-    uri = pack(pages, locate(f"{place}/pages"), layout)
-    summary = crop_pages(replace(config, pages_uri=uri, out_uri=f"{place}/crops", preview=0))
+    root = f"{bucket}/{layout}" if on_s3 else str(tmp_path / layout)
+    uri = pack(pages, locate(f"{root}/pages"), layout)
+    summary = crop_pages(replace(config, pages_uri=uri, out_uri=f"{root}/crops", preview=0))
     assert {name: summary[name] for name in COUNTED} == {name: expected[name] for name in COUNTED}
-    assert read_bytes(locate(f"{place}/crops") / PROBLEMS) == read_bytes(locate(config.out_uri) / PROBLEMS)
-    plans = [read_json(locate(uri) / "plan.json") for uri in (f"{place}/crops", config.out_uri)]
+    assert read_bytes(locate(f"{root}/crops") / PROBLEMS) == read_bytes(locate(config.out_uri) / PROBLEMS)
+    plans = [read_json(locate(uri) / "plan.json") for uri in (f"{root}/crops", config.out_uri)]
     assert plans[0]["config_sha256"] == plans[1]["config_sha256"]
 
 
@@ -109,10 +108,10 @@ def test_a_killed_job_is_completed_to_the_same_dataset(undisturbed, tmp_path) ->
     job = start_job("crop_pages", describe_flags(config), log_path)
     wait_for(lambda: bool(list_parts(config.out_uri)), job, log_path)
     kill_tree(job.pid)
-    left = list_parts(config.out_uri)
+    finished = list_parts(config.out_uri)
     assert not (tmp_path / "crops/manifest.json").exists()
     summary = crop_pages(config)
-    assert summary["parts_kept"] == len(left) > 0 < summary["parts_made"]
+    assert summary["parts_kept"] == len(finished) > 0 < summary["parts_made"]
     assert_same_dataset(config.out_uri, undisturbed[0].out_uri)
     assert summary["digest_by_split"] == undisturbed[1]["digest_by_split"]
     assert crop_pages(config)["parts_made"] == 0
@@ -130,19 +129,19 @@ def test_spliced_lines_have_words_of_their_own_split_and_of_different_pages(undi
         assert spliced
         for line in spliced:
             assert line.page_id is None
-            words = [word.rpartition(":") for word in json.loads(line.style)["words"]]
-            origins = [line_id.partition("#")[0] for line_id, _, _ in words]
+            assert line.style is None
+            origins = [origin.line_id.partition("#")[0] for origin in line.spliced_from]
             assert set(origins) <= pages.keys()
             assert all(one != other for one, other in pairwise(origins))
             assert line.text.split(" ") == [
-                texts[line_id].split(" ")[int(rank)] for line_id, _, rank in words
+                texts[origin.line_id].split(" ")[origin.word_index] for origin in line.spliced_from
             ]
             assert 5 <= len(line.text) <= 30
             assert Image.open(io.BytesIO(line.image_bytes)).size == (line.width_px, line.height_px)
 
 
 @pytest.mark.slow
-def test_each_problem_stands_whole_beside_its_split(undisturbed) -> None:
+def test_pages_parquet_has_each_problem_with_its_split(undisturbed) -> None:
     config, _ = undisturbed
     out = Path(config.out_uri)
     problems = {row["page_id"]: row for row in pq.read_table(out / PROBLEMS).to_pylist()}
@@ -155,14 +154,14 @@ def test_each_problem_stands_whole_beside_its_split(undisturbed) -> None:
         assert {
             problem["page_id"] for problem in problems.values() if problem["split"] == split
         } == lines.keys()
-        for page_id, its_lines in lines.items():
-            joined = "".join(line.text for line in sorted(its_lines, key=lambda line: line.page_order))
+        for page_id, page_lines in lines.items():
+            joined = "".join(line.text for line in sorted(page_lines, key=lambda line: line.page_order))
             assert problems[page_id]["text"].replace(" ", "") == joined.replace(" ", "")
     assert {problem["schema"] for problem in problems.values()} == {"71716", "71859"}
 
 
 @pytest.mark.slow
-def test_the_dataset_owns_its_problems_and_preview_and_is_found_whole(undisturbed) -> None:
+def test_a_dataset_has_problems_and_preview_and_passes_its_audit(undisturbed) -> None:
     config, summary = undisturbed
     assert summary["unlisted_files"] == 0
     preview = (Path(config.out_uri) / "preview.html").read_text(encoding="utf-8")
@@ -172,11 +171,11 @@ def test_the_dataset_owns_its_problems_and_preview_and_is_found_whole(undisturbe
 
 
 @pytest.mark.slow
-def test_pages_become_lines_and_rejects_and_nothing_else(ray_session, pages, tmp_path) -> None:
+def test_damaged_pages_become_rejects_and_changed_pages_are_refused(ray_session, pages, tmp_path) -> None:
     copy = locate(str(tmp_path / "pages"))
     shutil.copytree(pages.path, copy.path)
     names = [name for name in list_files(copy) if name.endswith(".png")]
-    write_bytes(copy / names[0], b"not a picture")
+    write_bytes(copy / names[0], b"not an image")
     copy.filesystem.delete_file((copy / names[1]).path)
     config = CropConfig(
         pages_uri=copy.uri, out_uri=str(tmp_path / "crops"), crop=NATIVE, max_reject_fraction=0.5
@@ -184,7 +183,7 @@ def test_pages_become_lines_and_rejects_and_nothing_else(ray_session, pages, tmp
     summary = crop_pages(config)
     assert summary["rejects"] == {"bad_image": 1, "missing_image": 1}
     assert summary["pages"] == {"read": 46, "rejected": 2}
-    write_bytes(copy / names[0], b"not a picture either")
+    write_bytes(copy / names[0], b"not an image either")
     with pytest.raises(InputError, match="pages_sha256: "):
         crop_pages(config)
     with pytest.raises(ProductionError, match="rejects must be at most"):
@@ -193,7 +192,7 @@ def test_pages_become_lines_and_rejects_and_nothing_else(ray_session, pages, tmp
 
 
 @pytest.mark.slow
-def test_a_page_without_lines_is_a_reject_and_a_dataset_without_lines_a_failure(
+def test_a_page_without_lines_is_a_reject_and_a_dataset_without_lines_fails(
     ray_session, fonts, tmp_path
 ) -> None:
     pages = locate(str(tmp_path / "pages"))
@@ -210,7 +209,7 @@ def test_a_folder_without_pages_is_refused(tmp_path) -> None:
         crop_pages(CropConfig(pages_uri=str(tmp_path), out_uri=str(tmp_path / "out")))
 
 
-def test_a_place_without_pages_is_refused_by_the_flag_that_names_it(tmp_path) -> None:
+def test_a_location_that_does_not_exist_is_refused_with_its_flag(tmp_path) -> None:
     with pytest.raises(InputError, match=r"--pages-uri: pages must be in a folder or a .zip"):
         crop_pages(CropConfig(pages_uri=str(tmp_path / "none"), out_uri=str(tmp_path / "out")))
 
@@ -221,17 +220,17 @@ def test_a_negative_number_is_refused(field: str) -> None:
         CropConfig(pages_uri="x", out_uri="y", **{field: -1})
 
 
-def test_spliced_lines_are_shared_out_as_the_pages_are() -> None:
-    assert share_lines(100, {"train": 7, "validation": 2, "test": 1}) == {
+def test_spliced_lines_are_divided_like_the_pages() -> None:
+    assert divide_lines(100, {"train": 7, "validation": 2, "test": 1}) == {
         "train": 70,
         "validation": 20,
         "test": 10,
     }
-    assert share_lines(5, {"train": 2, "validation": 1}) == {"train": 4, "validation": 1}
-    assert share_lines(5, {"train": 0, "validation": 2}) == {"train": 0, "validation": 5}
+    assert divide_lines(5, {"train": 2, "validation": 1}) == {"train": 4, "validation": 1}
+    assert divide_lines(5, {"train": 0, "validation": 2}) == {"train": 0, "validation": 5}
 
 
-def test_spliced_lines_follow_in_parts_of_their_own_numbers() -> None:
+def test_spliced_lines_have_their_own_parts_and_numbers() -> None:
     parts = list(cut_crop_parts({"train": 5, "validation": 0}, {"train": 3, "validation": 0}, 4))
     assert [(part.path, part.start, part.stop) for part in parts] == [
         ("train/part-00000.parquet", 0, 4),

@@ -1,4 +1,4 @@
-"""Two hundred pages of each schema with a fault for every reason, through the whole job."""
+"""crop_pages on 200 pages of each schema with a fault for every reject reason."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from builders.faulty_pages import write_faulty_pages
 
 from ocr_ray.dataset.images import ImageConfig
-from ocr_ray.pages.crop_config import CropConfig, CropStyle
+from ocr_ray.pages.config import CropConfig, CropStyle
 from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import Schema
 from ocr_ray.render.fonts.find import Font
@@ -43,17 +43,17 @@ def read_columns(path: Path, columns: list[str]) -> list[dict]:
 
 
 @pytest.mark.parametrize("schema", ["71716", "71859"])
-def test_of_200_pages_with_every_fault_each_page_and_box_is_accounted_for(
+def test_every_page_and_box_of_faulty_pages_is_accounted_for(
     schema: Schema, tmp_path: Path, fonts: list[Font]
 ) -> None:
-    place = locate(str(tmp_path / "pages"))
-    expected = write_faulty_pages(place, schema=schema, seed=5, font_bytes=fonts[0].content)
+    pages = locate(str(tmp_path / "pages"))
+    expected = write_faulty_pages(pages, schema=schema, seed=5, font_bytes=fonts[0].content)
     assert set(expected.page_rejects) == PAGE_REASONS
     assert set(expected.box_rejects) == BOX_REASONS
     out = tmp_path / "crops"
     summary = crop_pages(
         CropConfig(
-            pages_uri=place.uri,
+            pages_uri=pages.uri,
             out_uri=str(out),
             crop=CropStyle(image=ImageConfig(size="native")),
             pages_per_part=64,

@@ -1,4 +1,4 @@
-"""The job: pages with boxes in, label files, lines and a review page out; whatever is there is kept."""
+"""The job label_pages: pages with boxes become label files, lines and a review page."""
 
 import json
 import re
@@ -18,28 +18,28 @@ from ocr_ray.audit.job import audit_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.reader import ReaderChoice, choose_model
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.pages.label_config import LabelConfig
-from ocr_ray.pages.label_job import describe_flags, label_pages, read_pages
+from ocr_ray.pages.config import LabelConfig
+from ocr_ray.pages.label_job import describe_flags, label_pages, label_with
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.survey import find_pages
-from ocr_ray.pages.synthetic.pages import MadePage
+from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.text.markup import to_text
 
-# Workers cannot import the tests.
+# Workers cannot import tests.
 cloudpickle.register_pickle_by_value(perfect_reader)
 
 
 @pytest.fixture(scope="module")
-def pages(fonts) -> list[MadePage]:
+def pages(fonts) -> list[SyntheticPage]:
     return make_pages(fonts[0].content, 6)
 
 
 @pytest.fixture(scope="module")
 def unread(pages, tmp_path_factory) -> str:
-    place = locate(str(tmp_path_factory.mktemp("unread")))
-    write_unread(place, pages)
-    return place.uri
+    folder = locate(str(tmp_path_factory.mktemp("unread")))
+    write_unread(folder, pages)
+    return folder.uri
 
 
 @pytest.fixture(scope="module")
@@ -55,26 +55,26 @@ def make_config(pages_uri: str, out: Path | str, **flags) -> LabelConfig:
     return LabelConfig(model_uri="tiny", pages_uri=pages_uri, out_uri=str(out), pages_per_part=5, **flags)
 
 
-def choose(pages: list[MadePage]) -> ReaderChoice:
+def choose(pages: list[SyntheticPage]) -> ReaderChoice:
     return ReaderChoice(read=learn(pages), label_column="text", identity={"reader": "perfect"})
 
 
-def squeeze(text: str) -> str:
+def remove_spaces(text: str) -> str:
     return "".join(text.split())
 
 
 @pytest.mark.slow
-def test_pages_label_themselves_and_a_second_run_makes_nothing(
+def test_pages_are_labelled_and_a_second_run_makes_nothing(
     ray_session, pages, unread, bucket, tmp_path
 ) -> None:
     config = make_config(unread, f"{bucket}/labelled", review=3)
-    summary = read_pages(config, find_pages(unread), choose(pages))
+    summary = label_with(choose(pages), config, find_pages(unread))
     out = locate(config.out_uri)
     for page in pages:
-        truth = read_label(page.label_bytes, page.page_id)
+        expected = read_label(page.label_bytes, page.page_id)
         label = read_label(read_bytes(out / "labels" / f"{page.page_id}.json"), page.page_id)
-        assert [squeeze(to_text(box.markup)) for box in label.boxes] == [
-            squeeze(to_text(box.markup)) for box in truth.boxes
+        assert [remove_spaces(to_text(box.markup)) for box in label.boxes] == [
+            remove_spaces(to_text(box.markup)) for box in expected.boxes
         ]
     table = pq.read_table((out / "train").path, filesystem=out.filesystem)
     assert table.num_rows == summary["lines"] == sum(len(box.lines) for p in pages for box in text_boxes(p))
@@ -86,11 +86,11 @@ def test_pages_label_themselves_and_a_second_run_makes_nothing(
     assert re.findall(r"(\d+) flagged", review)[0] != "0"
     assert review.count("<section>") == 3
     before = {name: read_bytes(out / name) for name in list_files(out)}
-    again = read_pages(config, find_pages(unread), choose(pages))
+    again = label_with(choose(pages), config, find_pages(unread))
     assert (again["parts_made"], again["parts_kept"]) == (0, 3)
     assert {name: read_bytes(out / name) for name in list_files(out)} == before
     out.filesystem.delete_file((out / "train/part-00001.parquet").path)
-    third = read_pages(config, find_pages(unread), choose(pages))
+    third = label_with(choose(pages), config, find_pages(unread))
     assert (third["parts_made"], third["digest_by_split"]) == (1, summary["digest_by_split"])
     audited = audit_lines(AuditConfig(lines_uri=config.out_uri))
     assert audited["lines"] == summary["lines"]
@@ -99,31 +99,28 @@ def test_pages_label_themselves_and_a_second_run_makes_nothing(
         audit_lines(AuditConfig(lines_uri=config.out_uri))
 
 
-def text_boxes(page: MadePage) -> list:
-    """Return the boxes that are part of the problem: in 71859 not those of answer and solution."""
+def text_boxes(page: SyntheticPage) -> list:
+    """Return the boxes of the problem, in 71859 without those of answer and solution."""
     return [box for box in page.boxes if box.part in ("", "문항(텍스트)")]
 
 
 @pytest.mark.slow
 def test_a_model_labels_pages_in_pieces(ray_session, pages, tiny, tmp_path) -> None:
-    place = locate(str(tmp_path / "pages"))
-    write_unread(place, pages[:2])
-    config = replace(make_config(place.uri, tmp_path / "out", max_aspect=12.0), model_uri=tiny)
+    folder = locate(str(tmp_path / "pages"))
+    write_unread(folder, pages[:2])
+    config = replace(make_config(folder.uri, tmp_path / "out", max_aspect=12.0), model_uri=tiny)
     summary = label_pages(replace(config, max_reject_fraction=1.0))
     num_rows = sum(len(text_boxes(page)) for page in pages[:2])
     assert summary["lines"] + sum(summary["rejects"].values()) == num_rows
     assert summary["lines"] > 0
     plan = read_json(locate(config.out_uri) / "plan.json")["config"]
     assert (plan["label_column"], plan["max_aspect"], len(plan["model_sha256"])) == ("text", 12.0, 64)
-    confidences = [json.loads(style)["confidence"] for style in read_styles(tmp_path / "out/train")]
-    assert all(0 < confidence < 1 for confidence in confidences)
+    table = pq.read_table(tmp_path / "out/train")
+    assert all(0 < confidence < 1 for confidence in table["confidence"].to_pylist())
+    assert table["style"].null_count == table.num_rows
 
 
-def read_styles(folder: Path) -> list[str]:
-    return pq.read_table(folder)["style"].to_pylist()
-
-
-def test_a_model_reads_a_line_wherever_the_batch_begins(tiny, pages) -> None:
+def test_readings_do_not_depend_on_the_batch_size(tiny, pages) -> None:
     images = list(learn(pages).readings)[:5]
     one, many = (choose_model(tiny, batch_size=size, max_aspect=None).read(images) for size in (1, 4))
     assert one[0] == many[0]
@@ -134,7 +131,7 @@ def test_a_model_reads_a_line_wherever_the_batch_begins(tiny, pages) -> None:
     assert not np.allclose(pieces[1], one[1])
 
 
-def test_a_model_reads_on_a_gpu_if_asked_to_and_only_then(tiny, pages) -> None:
+def test_a_model_reads_on_a_gpu_only_if_asked(tiny, pages) -> None:
     images = list(learn(pages).readings)[:1]
     on_cpu, on_gpu = (
         choose_model(tiny, batch_size=1, max_aspect=None, use_gpu=use_gpu).read for use_gpu in (False, True)
@@ -149,7 +146,7 @@ def test_a_model_reads_on_a_gpu_if_asked_to_and_only_then(tiny, pages) -> None:
 
 
 @pytest.mark.slow
-def test_a_gpu_that_can_never_be_had_is_refused_before_any_work(ray_session, unread, tiny, tmp_path) -> None:
+def test_a_missing_gpu_is_refused_before_any_work(ray_session, unread, tiny, tmp_path) -> None:
     config = replace(make_config(unread, tmp_path / "out", use_gpu=True), model_uri=tiny)
     with pytest.raises(InputError, match=r"1 workers need a GPU each, there are 0 .* leave --use-gpu out"):
         label_pages(config)
@@ -157,25 +154,25 @@ def test_a_gpu_that_can_never_be_had_is_refused_before_any_work(ray_session, unr
 
 
 @pytest.mark.slow
-def test_other_pages_another_reader_and_other_flags_are_refused(ray_session, pages, unread, tmp_path) -> None:
-    some = [page for page in pages if page.page_id.startswith("P")][:2]
-    place = locate(str(tmp_path / "pages"))
-    write_unread(place, some)
-    config = make_config(place.uri, tmp_path / "out")
-    read_pages(config, find_pages(place.uri), choose(some))
+def test_other_pages_another_model_and_other_flags_are_refused(ray_session, pages, unread, tmp_path) -> None:
+    chosen = [page for page in pages if page.page_id.startswith("P")][:2]
+    folder = locate(str(tmp_path / "pages"))
+    write_unread(folder, chosen)
+    config = make_config(folder.uri, tmp_path / "out")
+    label_with(choose(chosen), config, find_pages(folder.uri))
     with pytest.raises(InputError, match=r"flag_below: 0\.9 there, 0\.5 now"):
-        read_pages(
-            make_config(place.uri, tmp_path / "out", flag_below=0.5), find_pages(place.uri), choose(some)
+        label_with(
+            choose(chosen), make_config(folder.uri, tmp_path / "out", flag_below=0.5), find_pages(folder.uri)
         )
-    other = ReaderChoice(read=learn(some), label_column="markup", identity={"reader": "other"})
+    other = ReaderChoice(read=learn(chosen), label_column="markup", identity={"reader": "other"})
     with pytest.raises(InputError, match=r"label_column: text there.*reader: perfect there, other now"):
-        read_pages(config, find_pages(place.uri), other)
-    write_bytes(place / f"{some[0].page_id}.json", some[0].label_bytes)
+        label_with(other, config, find_pages(folder.uri))
+    write_bytes(folder / f"{chosen[0].page_id}.json", chosen[0].label_bytes)
     with pytest.raises(InputError, match="pages_sha256: "):
-        read_pages(config, find_pages(place.uri), choose(some))
+        label_with(choose(chosen), config, find_pages(folder.uri))
 
 
-def test_places_without_pages_and_models_are_refused_before_any_work(tmp_path) -> None:
+def test_missing_pages_and_models_are_refused_before_any_work(tmp_path) -> None:
     with pytest.raises(InputError, match=r"--pages-uri must hold images .* found no pair"):
         label_pages(make_config(str(tmp_path), tmp_path / "out"))
     with pytest.raises(InputError, match=r"--pages-uri: pages must be in a folder or a .zip"):
@@ -202,7 +199,7 @@ def test_a_flag_out_of_range_says_what_must_hold(flags: dict, message: str) -> N
         make_config("x", "y", **flags)
 
 
-def test_the_flags_of_a_run_are_those_that_were_given(tmp_path, tiny) -> None:
+def test_the_described_flags_are_those_that_were_given(tmp_path, tiny) -> None:
     config = LabelConfig(model_uri=tiny, pages_uri="s3://b/pages", out_uri=str(tmp_path), max_aspect=12.0)
     assert describe_flags(config) == {
         "model-uri": tiny,

@@ -1,4 +1,4 @@
-"""Pages read by a perfect reader come back as they were; what cannot be read is accounted for."""
+"""Parts of labelled pages: a perfect reader restores the labels; everything else is accounted for."""
 
 import json
 from collections import Counter
@@ -13,31 +13,25 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import Count, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import LabelError
+from ocr_ray.model.long_lines import Reader
 from ocr_ray.pages.crop import crop_page
+from ocr_ray.pages.files.load import PageLoader
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.files.store import PageStore, pair_pages
-from ocr_ray.pages.label_part import (
-    Reader,
-    ReadingInputs,
-    ReadingStyle,
-    confidence_of,
-    find_flags,
-    read_part,
-    write_markup,
-)
+from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part, write_markup
 from ocr_ray.pages.labels.read import read_label
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.synthetic.pages import MadePage
+from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, write_bytes
 from ocr_ray.text.markup import to_text
 
 
 @pytest.fixture(scope="module")
-def pages(fonts) -> list[MadePage]:
+def pages(fonts) -> list[SyntheticPage]:
     return make_pages(fonts[0].content, 10)
 
 
 def prepare(folder: Path, read: Reader, label_column: str = "text") -> tuple[ReadingInputs, PartSpec]:
-    """Return what reads the pages in a folder as one part; labels go to `labels` beside it."""
+    """Return inputs and spec to label the pages in a folder as one part; labels go to `<folder>-labels`."""
     store = PageStore(locate(str(folder)))
     files, rejects, _ = pair_pages(store.list().files)
     rows = [
@@ -45,11 +39,8 @@ def prepare(folder: Path, read: Reader, label_column: str = "text") -> tuple[Rea
         for file in files
     ]
     inputs = ReadingInputs(
-        store=store,
+        loader=PageLoader(store=store, box_format="xyxy", rejects=tuple(rejects), out_of_scope={"answer": 2}),
         pages=pa.Table.from_pylist(rows),
-        rejects=tuple(rejects),
-        out_of_scope={"answer": 2},
-        box_format="xyxy",
         style=ReadingStyle(label_column=label_column, image=NATIVE.image),
         labels=locate(f"{folder}-labels"),
         read=read,
@@ -69,115 +60,118 @@ def count(rows: list[Row]) -> dict[str, Counter[str]]:
     return counts
 
 
-def squeeze(text: str) -> str:
+def remove_spaces(text: str) -> str:
     return "".join(text.split())
 
 
 @pytest.mark.parametrize("label_column", ["text", "markup"])
-def test_labels_in_are_labels_out(pages, label_column: str, tmp_path) -> None:
+def test_a_perfect_reader_restores_the_labels(pages, label_column: str, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages)
-    rows = list(read_part(*prepare(tmp_path / "pages", learn(pages, label_column), label_column)))
+    rows = list(label_part(*prepare(tmp_path / "pages", learn(pages, label_column), label_column)))
     written = locate(str(tmp_path / "pages-labels"))
     assert list(list_files(written)) == sorted(f"{page.page_id}.json" for page in pages)
     by_page = {page.page_id: page for page in pages}
     for page_id, page in by_page.items():
-        truth = read_label(page.label_bytes, page_id)
+        expected = read_label(page.label_bytes, page_id)
         content = read_bytes(written / f"{page_id}.json")
         label = read_label(content, page_id)
         assert label.schema == "71716"
         assert [(b.x0, b.y0, b.x1, b.y1) for b in label.boxes] == [
-            (b.x0, b.y0, b.x1, b.y1) for b in truth.boxes
+            (b.x0, b.y0, b.x1, b.y1) for b in expected.boxes
         ]
-        for box, true_box in zip(label.boxes, truth.boxes, strict=True):
-            assert squeeze(to_text(box.markup)) == squeeze(to_text(true_box.markup))
-            assert box.markup.count("\n") == true_box.markup.count("\n")
+        for box, expected_box in zip(label.boxes, expected.boxes, strict=True):
+            assert remove_spaces(to_text(box.markup)) == remove_spaces(to_text(expected_box.markup))
+            assert box.markup.count("\n") == expected_box.markup.count("\n")
             if label_column == "markup":
-                assert box.markup == true_box.markup
-        assert squeeze(to_text(label.problem_markup)) == squeeze(to_text(truth.problem_markup))
-        # What is cropped by the written label is what is cropped by the true one.
+                assert box.markup == expected_box.markup
+        assert remove_spaces(to_text(label.problem_markup)) == remove_spaces(to_text(expected.problem_markup))
+        # The written label gives the same crops as the original label.
         image = open_page(page.image_bytes)
-        crops, true_crops = (crop_page(found, image, NATIVE) for found in (label, truth))
+        crops, expected_crops = (crop_page(source, image, NATIVE) for source in (label, expected))
         assert [(line.image_bytes, line.text, line.page_order) for line in crops.lines] == [
-            (line.image_bytes, line.text, line.page_order) for line in true_crops.lines
+            (line.image_bytes, line.text, line.page_order) for line in expected_crops.lines
         ]
-        own = [line for line in lines_of(rows) if line.page_id == page_id]
-        assert [(line.line_id, line.image_bytes, line.text, line.page_order) for line in own] == [
-            (line.line_id, line.image_bytes, line.text, line.page_order) for line in true_crops.lines
+        page_lines = [line for line in lines_of(rows) if line.page_id == page_id]
+        assert [(line.line_id, line.image_bytes, line.text, line.page_order) for line in page_lines] == [
+            (line.line_id, line.image_bytes, line.text, line.page_order) for line in expected_crops.lines
         ]
     assert not [row for row in rows if isinstance(row, Reject)]
 
 
-def test_labels_that_had_their_texts_come_back_byte_for_byte(pages, tmp_path) -> None:
-    made = [page for page in pages if page.page_id.startswith("P")]
-    for page in made:
+def test_labels_with_texts_are_written_back_byte_for_byte(pages, tmp_path) -> None:
+    chosen = [page for page in pages if page.page_id.startswith("P")]
+    for page in chosen:
         write_bytes(locate(str(tmp_path / "pages")) / f"{page.page_id}.png", page.image_bytes)
         write_bytes(locate(str(tmp_path / "pages")) / f"{page.page_id}.json", page.label_bytes)
-    for _ in read_part(*prepare(tmp_path / "pages", learn(made, "markup"), "markup")):
+    for _ in label_part(*prepare(tmp_path / "pages", learn(chosen, "markup"), "markup")):
         pass
-    for page in made:
+    for page in chosen:
         assert (tmp_path / f"pages-labels/{page.page_id}.json").read_bytes() == page.label_bytes
 
 
-def test_doubt_is_flagged_and_kept_with_the_line(pages, tmp_path) -> None:
+def test_lines_of_low_confidence_are_flagged(pages, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages)
-    rows = list(read_part(*prepare(tmp_path / "pages", learn(pages))))
-    doubtful = [line for line in lines_of(rows) if DOUBT in line.text]
-    assert 0 < len(doubtful) < len(lines_of(rows))
+    rows = list(label_part(*prepare(tmp_path / "pages", learn(pages))))
+    unsure = [line for line in lines_of(rows) if DOUBT in line.text]
+    assert 0 < len(unsure) < len(lines_of(rows))
     for line in lines_of(rows):
-        assert find_flags(line) == (["low_confidence"] if line in doubtful else [])
-        assert confidence_of(line.style) == (0.5 if line in doubtful else 0.99)
-    assert count(rows)["flagged"] == {"low_confidence": len(doubtful)}
+        assert line.flags == (("low_confidence",) if line in unsure else ())
+        assert line.confidence == (0.5 if line in unsure else 0.99)
+        assert line.style is None
+    assert count(rows)["flagged"] == {"low_confidence": len(unsure)}
 
 
 def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -> None:
-    place = locate(str(tmp_path / "pages"))
-    some = sorted(pages, key=lambda page: page.page_id)[:5]  # in the order in which they are read
-    write_unread(place, some)
-    document = json.loads(forget_texts(some[0].label_bytes)[3:])
+    folder = locate(str(tmp_path / "pages"))
+    chosen = sorted(pages, key=lambda page: page.page_id)[:5]  # in the order in which they are read
+    write_unread(folder, chosen)
+    document = json.loads(forget_texts(chosen[0].label_bytes)[3:])
     boxes = document["OCR_info"][0]["question_bbox"]
     boxes.append({"type": "line", "bbox": [5000, 0, 5100, 20], "text": "옛 글"})
     boxes.append({"type": "line", "bbox": [0, 0, 700, 7], "text": ""})  # the upper margin
-    write_bytes(place / f"{some[0].page_id}.json", json.dumps(document).encode())
-    write_bytes(place / f"{some[1].page_id}.png", b"no picture")
-    write_bytes(place / f"{some[2].page_id}.json", b"{}")
-    write_bytes(place / f"{some[3].page_id}.json", b'{"OCR_info":[{"question_text":"","question_bbox":[]}]}')
-    write_bytes(place / "alone.png", b"")
+    write_bytes(folder / f"{chosen[0].page_id}.json", json.dumps(document).encode())
+    write_bytes(folder / f"{chosen[1].page_id}.png", b"no image")
+    write_bytes(folder / f"{chosen[2].page_id}.json", b"{}")
+    write_bytes(
+        folder / f"{chosen[3].page_id}.json", b'{"OCR_info":[{"question_text":"","question_bbox":[]}]}'
+    )
+    write_bytes(folder / "alone.png", b"")
 
     def read(images) -> tuple[list[str], list[float]]:
         return [f"줄 {number}" if number else r"\frac" for number in range(len(images))], [1.0] * len(images)
 
-    rows = list(read_part(*prepare(tmp_path / "pages", read)))
+    rows = list(label_part(*prepare(tmp_path / "pages", read)))
     rejects = sorted((row.page_id, row.reason, row.box) for row in rows if isinstance(row, Reject))
     last = len(boxes) - 1
     assert rejects == sorted(
         [
-            (some[0].page_id, "box_outside_page", str(last - 1)),
-            (some[0].page_id, "unsupported_markup", "0"),
-            (some[1].page_id, "bad_image", None),
-            (some[2].page_id, "unknown_schema", None),
-            (some[3].page_id, "no_line_boxes", None),
+            (chosen[0].page_id, "box_outside_page", str(last - 1)),
+            (chosen[0].page_id, "unsupported_markup", "0"),
+            (chosen[1].page_id, "bad_image", None),
+            (chosen[2].page_id, "unknown_schema", None),
+            (chosen[3].page_id, "no_line_boxes", None),
             ("alone", "missing_label", None),
         ]
     )
     counted = count(rows)
     assert counted["pages"] == {"read": 2, "rejected": 4}
     assert counted["pages_out_of_scope"] == {"answer": 2}
-    num_boxes = sum(box["type"] == "line" for box in boxes) + len(some[4].boxes)
+    num_boxes = sum(box["type"] == "line" for box in boxes) + len(chosen[4].boxes)
     assert counted["boxes"] == {"cut": num_boxes - 1, "rejected": 1}
     assert len(lines_of(rows)) == num_boxes - 2
     assert counted["flagged"] == {"no_ink": 1}
     labels = sorted(path.name for path in (tmp_path / "pages-labels").iterdir())
-    assert labels == sorted(f"{page.page_id}.json" for page in (some[0], some[4]))
-    kept = json.loads((tmp_path / f"pages-labels/{some[0].page_id}.json").read_bytes()[3:])
+    assert labels == sorted(f"{page.page_id}.json" for page in (chosen[0], chosen[4]))
+    kept = json.loads((tmp_path / f"pages-labels/{chosen[0].page_id}.json").read_bytes()[3:])
     texts = [box["text"] for box in kept["OCR_info"][0]["question_bbox"]]
     assert (texts[0], texts[last - 1]) == (r"\frac", "옛 글")
 
 
 @pytest.mark.parametrize(("label_column", "reading"), [("text", " "), ("text", "None"), ("markup", "$ $")])
-def test_nothing_read_is_a_reject(pages, label_column: str, reading: str, tmp_path) -> None:
+def test_an_empty_reading_is_a_reject(pages, label_column: str, reading: str, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages[:1])
     read = lambda images: ([reading] * len(images), [0.9] * len(images))  # noqa: E731
-    rows = list(read_part(*prepare(tmp_path / "pages", read, label_column)))
+    rows = list(label_part(*prepare(tmp_path / "pages", read, label_column)))
     assert not lines_of(rows)
     assert {row.reason for row in rows if isinstance(row, Reject)} == {"empty_text"}
 
@@ -185,14 +179,14 @@ def test_nothing_read_is_a_reject(pages, label_column: str, reading: str, tmp_pa
 def test_a_reading_becomes_canonical_text_and_markup(pages, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages[:1])
     read = lambda images: (["３ ×  8 = 24 ㎠"] * len(images), [1.0] * len(images))  # noqa: E731
-    rows = list(read_part(*prepare(tmp_path / "pages", read)))
+    rows = list(label_part(*prepare(tmp_path / "pages", read)))
     assert {(line.text, line.markup) for line in lines_of(rows)} == {
         ("3 × 8 = 24 cm²", r"$3 \times 8 = 24$ cm²")
     }
 
 
 @given(st.text(st.sampled_from("가나 3×÷=$%{}<b>()□.²")))
-def test_markup_of_any_reading_prints_as_it_was_read(text: str) -> None:
+def test_the_markup_of_any_reading_prints_as_the_reading(text: str) -> None:
     text = " ".join(text.split())
     assert to_text(write_markup(text)) == text
 
@@ -202,7 +196,7 @@ def test_a_backslash_has_no_markup() -> None:
         write_markup("가\\나")
 
 
-def test_pages_are_read_in_few_calls_and_the_same_rows_come_of_any_cut(pages, tmp_path) -> None:
+def test_pages_are_read_in_few_calls_and_any_division_into_parts_gives_the_same_rows(pages, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages)
     reader, sizes = learn(pages), []
 
@@ -211,10 +205,10 @@ def test_pages_are_read_in_few_calls_and_the_same_rows_come_of_any_cut(pages, tm
         return reader(images)
 
     inputs, spec = prepare(tmp_path / "pages", read)
-    whole = lines_of(list(read_part(inputs, spec)))
+    whole = lines_of(list(label_part(inputs, spec)))
     assert len(sizes) == int(np.ceil(len(pages) / 16))
     assert sum(sizes) == len(whole)
     parts = [
         PartSpec(split="train", index=k + 1, start=s, stop=min(s + 7, 20)) for k, s in enumerate((0, 7, 14))
     ]
-    assert [line for part in parts for line in lines_of(list(read_part(inputs, part)))] == whole
+    assert [line for part in parts for line in lines_of(list(label_part(inputs, part)))] == whole

@@ -17,7 +17,7 @@ def test_problems_that_differ_only_in_numbers_share_a_split(first: int, second: 
     assert len(splits) == 1
 
 
-def test_the_split_does_not_see_spaces_or_the_form_of_hangul() -> None:
+def test_the_split_ignores_spaces_and_unicode_normalisation() -> None:
     problem = "사과가 $7$개"
     for seed in range(20):
         assert split_of_problem(problem, seed, 0.5) == split_of_problem("사과가$12$ 개", seed, 0.5)
@@ -29,7 +29,7 @@ def syllables(number: int) -> str:
     return "".join(chr(0xAC00 + int(digit)) for digit in str(number))
 
 
-def test_the_share_of_validation_is_kept_and_grows_from_within() -> None:
+def test_validation_has_its_share_and_only_grows_with_it() -> None:
     problems = [f"문제 {syllables(number)}" for number in range(4000)]
     small, large = (
         {problem for problem in problems if split_of_problem(problem, 7, share) == "validation"}
@@ -45,7 +45,7 @@ def test_the_split_of_a_problem_never_changes_between_versions() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_a_share_of_nothing_or_all_is_exact(share: float) -> None:
+def test_a_share_of_0_or_1_is_exact(share: float) -> None:
     expected = "validation" if share else "train"
     assert {split_of_problem(syllables(n), 7, share) for n in range(200)} == {expected}
 

@@ -20,7 +20,7 @@ from ocr_ray.errors import InputError
 from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.job import evaluate_lines
 from ocr_ray.evaluation.predictions import read_predictions
-from ocr_ray.pages.crop_config import CropConfig
+from ocr_ray.pages.config import CropConfig
 from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.render.config import RenderConfig

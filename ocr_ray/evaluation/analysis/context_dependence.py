@@ -5,13 +5,13 @@ worse on words in a shuffled order than on the same words in their own. Both are
 for a reader that takes no notice of context; the number is their geometric mean.
 """
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 from typing import Any, NamedTuple
 
+from ocr_ray.dataset.lines import WordOrigin
 from ocr_ray.evaluation.alignment import third_of
 from ocr_ray.evaluation.readings import Reading
 from ocr_ray.metrics import Sums
@@ -30,7 +30,7 @@ class ContextCounts(Sums):
     spliced_errors: int
     spliced_characters: int
     """Of words of spliced lines that are also known where they come from."""
-    unwrap_worker_errors: int
+    own_errors: int
     """Of the same words in the lines that they come from, once for each spliced line that has them."""
     own_characters: int
     words_unmatched: int
@@ -51,37 +51,36 @@ class ContextCounts(Sums):
             (self.last_errors, self.last_characters), (self.first_errors, self.first_characters)
         )
         orders = divide_rates(
-            (self.spliced_errors, self.spliced_characters), (self.unwrap_worker_errors, self.own_characters)
+            (self.spliced_errors, self.spliced_characters), (self.own_errors, self.own_characters)
         )
         return {
             "context_dependence": None if thirds is None or orders is None else sqrt(thirds * orders),
             "last_over_first": thirds,
             "last_over_first_at_least": thirds is not None and not self.first_errors,
             "spliced_over_own": orders,
-            "spliced_over_own_at_least": orders is not None and not self.unwrap_worker_errors,
+            "spliced_over_own_at_least": orders is not None and not self.own_errors,
             "counts": asdict(self),
         }
 
 
 class _Word(NamedTuple):
-    """A word by where it stands in its own line."""
+    """A word of a line that was not spliced."""
 
     dataset: str
-    line_id: str
-    place: int
+    origin: WordOrigin
 
 
 class ContextDependence:
-    """Counts thirds and words; needs of spliced lines what their `style` says of their words' origin.
+    """Counts thirds and words; needs the origins of the words of spliced lines.
 
     Kept are two numbers a word, of the words of page lines only if any spliced lines are known.
     """
 
-    def __init__(self, spliced_styles: Mapping[tuple[str, str], str] | None = None) -> None:
-        """`spliced_styles`: the column `style` of spliced lines, by dataset and line_id."""
-        self._styles = spliced_styles or {}
+    def __init__(self, word_origins: Mapping[tuple[str, str], Sequence[WordOrigin]] | None = None) -> None:
+        """`word_origins`: of the words of spliced lines, by dataset and line_id."""
+        self._origins = word_origins or {}
         self._wanted = {
-            word for (dataset, _), style in self._styles.items() for word in _read_words(dataset, style)
+            _Word(dataset, origin) for (dataset, _), origins in self._origins.items() for origin in origins
         }
         self._thirds: Counter[str] = Counter()
         self._own: dict[_Word, tuple[int, int]] = {}
@@ -92,14 +91,13 @@ class ContextDependence:
         for line in lines:
             self._add_thirds(line)
             if line.source == SPLICED:
-                style = self._styles.get((line.dataset, line.line_id))
-                words = _read_words(line.dataset, style) if style else []
-                for word, counts in zip(words, count_words(line), strict=False):
-                    self._spliced[word].append(counts)
+                origins = self._origins.get((line.dataset, line.line_id), [])
+                for origin, counts in zip(origins, count_words(line), strict=False):
+                    self._spliced[_Word(line.dataset, origin)].append(counts)
                 continue
             if self._wanted:
                 for index, counts in enumerate(count_words(line)):
-                    word = _Word(line.dataset, line.line_id, index)
+                    word = _Word(line.dataset, WordOrigin(line.line_id, index))
                     if word in self._wanted:
                         self._own[word] = counts
 
@@ -154,9 +152,3 @@ def divide_rates(worse: tuple[int, int], better: tuple[int, int]) -> float | Non
     if not worse[1] or not better[1] or not (worse[0] or better[0]):
         return None
     return (worse[0] / worse[1]) / (max(1, better[0]) / better[1])
-
-
-def _read_words(dataset: str, style: str) -> list[_Word]:
-    """Return the words of a spliced line, named `line_id:index` in its style."""
-    names = (name.rpartition(":") for name in json.loads(style)["words"])
-    return [_Word(dataset, line_id, int(index)) for line_id, _, index in names]

@@ -1,6 +1,6 @@
-"""Images and labels in folders and zips, and which of them make a page.
+"""Images and labels in folders and zips, paired to pages.
 
-A member of a zip has a path like any file: `Training/TS_1.zip!/3학년/P3_1_01.png`.
+A member of a zip has a path like any other file: `Training/TS_1.zip!/3학년/P3_1_01.png`.
 """
 
 import re
@@ -27,9 +27,9 @@ from ocr_ray.storage.location import (
     warn_if_slow,
 )
 
-IMAGE_ENDINGS = frozenset({"png", "jpg", "jpeg"})
-LABEL_ENDING = "json"
-ARCHIVE_ENDING = "zip"
+IMAGE_EXTENSIONS = frozenset({"png", "jpg", "jpeg"})
+LABEL_EXTENSION = "json"
+ARCHIVE_EXTENSION = "zip"
 MAX_IMAGE_BYTES = 64 * 2**20
 MAX_OPEN_ARCHIVES = 64
 
@@ -48,49 +48,49 @@ class PageFile:
     """An image and its label; paths are those of the `PageStore`."""
 
     page_id: str
-    """Their name without its ending, NFC."""
+    """Their file name without its extension, NFC."""
     image_path: str
     label_path: str
     collection: Collection = ""
-    """The half of AI Hub's data set that they were delivered in; validation if either is."""
+    """Part of the AI Hub dataset that they come from; validation if either is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What may be read of a `PageStore`: images, labels, and zips inside zips."""
+    """The files of a `PageStore`: images, labels, and zips inside zips."""
 
     files: dict[str, tuple[int, ...]]
-    """By path what changes when the content does: its bytes and, of a member of a zip, its CRC-32."""
+    """By path: the size in bytes and, for members of zips, the CRC-32."""
     rejects: tuple[Reject, ...]
-    """`bad_archive`: a zip that cannot be listed; `duplicate_page`: a path that is twice in one zip."""
+    """`bad_archive`: a zip that cannot be listed; `duplicate_page`: a path that occurs twice in a zip."""
 
 
 class PageStore:
     """The files of a folder with its sub-folders and zips, or of one zip; nothing is unpacked to disk.
 
-    Pickled it holds only its place. Each process opens a zip once, and keeps the last 64 with together up to
-    4,000,000 members, which takes 1 to 2 GB. Any number of threads may read.
+    Only the location is pickled. Each process opens a zip once, and keeps the 64 zips used last, with at most
+    4,000,000 members in total, which takes 1 to 2 GB. Any number of threads can read.
 
     Raises:
-        InputError: the place is neither a folder nor a zip.
+        InputError: the location is neither a folder nor a zip.
     """
 
-    def __init__(self, place: Location) -> None:
-        with preflight(place, "pages") as found, warn_if_slow(place):
-            kind = found.filesystem.get_file_info(found.path).type
-        self._folder, self._only = place, ""
-        if kind == pafs.FileType.File and kind_of(place.name) == "zip":
-            self._folder = Location(place.filesystem, place.path.rpartition("/")[0])
-            self._only = place.name
+    def __init__(self, location: Location) -> None:
+        with preflight(location, "pages") as quick, warn_if_slow(location):
+            kind = quick.filesystem.get_file_info(quick.path).type
+        self._folder, self._only = location, ""
+        if kind == pafs.FileType.File and kind_of(location.name) == "zip":
+            self._folder = Location(location.filesystem, location.path.rpartition("/")[0])
+            self._only = location.name
         elif kind != pafs.FileType.Directory:
-            raise InputError(f"pages must be in a folder or a .zip file that exists, {place} is neither")
-        # Tells the zips of this store from those that had the same path in an earlier run of this process.
+            raise InputError(f"pages must be in a folder or a .zip file that exists, {location} is neither")
+        # Distinguishes the zips of this store from zips that had the same path earlier in this process.
         self._key = uuid.uuid4().hex
 
     def list(self) -> Listing:
-        """Return the images, labels and nested zips, those of zips behind the files of folders.
+        """Return images, labels and nested zips; the files of folders come before those of zips.
 
-        Takes some 250 bytes of memory for each, beside what the zips take that stay open.
+        Takes about 250 bytes of memory per file, in addition to the zips that stay open.
         """
         sizes = {self._only: 0} if self._only else list_files(self._folder)
         files: dict[str, tuple[int, ...]] = {}
@@ -100,8 +100,8 @@ class PageStore:
             if kind == "ignored":
                 continue
             if _IN_ARCHIVE.match(path):
-                found = f"{path}: a folder may not be named like the inside of a zip"
-                rejects.append(Reject(reason="bad_archive", detail=found))
+                detail = f"{path}: a folder's name must not end in .zip!"
+                rejects.append(Reject(reason="bad_archive", detail=detail))
             elif kind == "zip":
                 archive_paths.append(path)
             else:
@@ -120,11 +120,11 @@ class PageStore:
         return Listing(files=files, rejects=tuple(rejects))
 
     def read(self, path: str, max_bytes: int) -> bytes:
-        """Return the content of a listed file, never holding more than `max_bytes` of it.
+        """Return the content of a listed file of at most `max_bytes`.
 
         Raises:
-            RowError: `bad_image` or `bad_json`: it is larger; `bad_archive`: its zip or it is damaged, or it
-                is no plain file of the zip's own.
+            RowError: `bad_image` or `bad_json`: it is larger; `bad_archive`: the file or its zip is damaged,
+                or the member is not a plain file inside the zip.
         """
         match = _IN_ARCHIVE.fullmatch(path)
         if match:
@@ -133,15 +133,14 @@ class PageStore:
                 if match[2] in archive.members:
                     _check_size(path, archive.members[match[2]].size_bytes, max_bytes)
                 return archive.read(match[2])
-        place = self._folder / path
-        with open_file(place) as file:
+        with open_file(self._folder / path) as file:
             size = file.size()
             _check_size(path, size, max_bytes)
             return bytes(file.read(size))
 
     def _open(self, archive_path: str) -> Archive:
-        place = self._folder / archive_path
-        file = place.filesystem.open_input_file(place.path)
+        location = self._folder / archive_path
+        file = location.filesystem.open_input_file(location.path)
         return Archive(file, archive_path, lambda name: kind_of(name) != "ignored")
 
     def _try_open(self, archive_path: str) -> Archive | Reject:
@@ -155,7 +154,7 @@ class PageStore:
 
 
 class _OpenArchives:
-    """The zips that this process has open, the last used last."""
+    """The zips that this process has open, the most recently used last."""
 
     def __init__(self) -> None:
         self._archives: OrderedDict[tuple[str, str], Archive] = OrderedDict()
@@ -163,7 +162,7 @@ class _OpenArchives:
         self._opening = threading.Lock()
 
     def get(self, key: tuple[str, str], open_archive: Callable[[], Archive]) -> Archive:
-        """Return an archive, opened now if it is not open; one at a time, so that none is opened twice."""
+        """Return an archive, opened if necessary; one at a time, so that none is opened twice."""
         archive = self._find(key)
         if archive is None:
             with self._opening:
@@ -177,7 +176,7 @@ class _OpenArchives:
         with self._lock:
             self._archives[key] = archive
             while len(self._archives) > 1 and self._is_over_limit():
-                self._archives.popitem(last=False)  # closed once its last reader lets go of it
+                self._archives.popitem(last=False)  # closed when its last reader releases it
 
     def _find(self, key: tuple[str, str]) -> Archive | None:
         with self._lock:
@@ -194,18 +193,18 @@ _OPEN = _OpenArchives()
 
 
 def pair_pages(paths: Iterable[str]) -> tuple[list[PageFile], list[Reject], dict[str, int]]:
-    """Return the pages among the paths of a `PageStore`, sorted by id; the files that make none; the others.
+    """Return the pages among the paths of a `PageStore`, sorted by id, the rejects, and counts out of scope.
 
-    An image and a label belong together if their names without ending are equal in NFC, whatever folders and
-    zips they lie in. Of several images or labels of one name the first by path stays. Every image and every
-    label is in one page or one reject, or is out of scope and counted by kind: an `answer` (`…_A`) or
-    `handwriting` (`…_3_O`), image and label of one name together as one, and each `zip` inside a zip.
-    Other files are ignored: hidden ones, what macOS adds to zips, and all other endings.
+    An image and a label make a page if their names without extension are equal in NFC, in any folders or
+    zips. Of several images or labels with the same name the first path counts. Every image and every label
+    is in one page or one reject, or is out of scope and counted by kind: `answer` (`…_A`) or `handwriting`
+    (`…_3_O`), where image and label count once, and `zip` for each zip inside a zip. Other files are ignored:
+    hidden files, those that macOS adds to zips, and all other extensions.
     """
     images: dict[str, str] = {}
     labels: dict[str, str] = {}
     rejects: list[Reject] = []
-    others: set[tuple[FileKind, str]] = set()
+    out_of_scope: set[tuple[FileKind, str]] = set()
     for path in sorted(paths):
         kind, page_id = kind_of(path), page_id_of(path)
         if kind in ("image", "label"):
@@ -213,7 +212,7 @@ def pair_pages(paths: Iterable[str]) -> tuple[list[PageFile], list[Reject], dict
             if kept != path:
                 rejects.append(_duplicate(path, kept))
         elif kind != "ignored":
-            others.add((kind, path if kind == "zip" else page_id))
+            out_of_scope.add((kind, path if kind == "zip" else page_id))
     pages = [
         PageFile(
             page_id=page_id,
@@ -228,34 +227,34 @@ def pair_pages(paths: Iterable[str]) -> tuple[list[PageFile], list[Reject], dict
     for page_id in labels.keys() - images.keys():
         rejects.append(Reject(reason="missing_image", detail=labels[page_id], page_id=page_id))
     rejects.sort(key=lambda reject: (reject.page_id or "", reject.detail))
-    return pages, rejects, dict(sorted(Counter(str(kind) for kind, _ in others).items()))
+    return pages, rejects, dict(sorted(Counter(str(kind) for kind, _ in out_of_scope).items()))
 
 
 def page_id_of(path: str) -> str:
-    """Return a file's name without its ending, NFC."""
+    """Return a file's name without its extension, NFC."""
     return unicodedata.normalize("NFC", path.rpartition("/")[2].rpartition(".")[0])
 
 
 def kind_of(path: str) -> FileKind:
-    """Return what a file is, by its path alone."""
+    """Return the kind of a file, by its path."""
     name = path.rpartition("/")[2]
-    stem, _, ending = name.rpartition(".")
-    ending = ending.lower()
+    stem, _, extension = name.rpartition(".")
+    extension = extension.lower()
     if not stem or name.startswith(".") or "/__MACOSX/" in f"/{path}":
         return "ignored"
-    if ending == ARCHIVE_ENDING:
+    if extension == ARCHIVE_EXTENSION:
         return "zip"
-    if ending != LABEL_ENDING and ending not in IMAGE_ENDINGS:
+    if extension != LABEL_EXTENSION and extension not in IMAGE_EXTENSIONS:
         return "ignored"
     if _ANSWER.fullmatch(stem):
         return "answer"
     if _HANDWRITING.fullmatch(stem):
         return "handwriting"
-    return "label" if ending == LABEL_ENDING else "image"
+    return "label" if extension == LABEL_EXTENSION else "image"
 
 
 def collection_of(path: str) -> Collection:
-    """Return which half of AI Hub's data set a file was delivered in, by the nearest folder or zip to say."""
+    """Return which part of the AI Hub dataset a file belongs to, by the innermost folder or zip named so."""
     for name in reversed(path.split("/")[:-1]):
         match = _COLLECTION.fullmatch(name)
         if match:
@@ -263,15 +262,17 @@ def collection_of(path: str) -> Collection:
     return ""
 
 
-def _join(of_image: Collection, of_label: Collection) -> Collection:
-    return "validation" if "validation" in (of_image, of_label) else of_image or of_label
+def _join(image: Collection, label: Collection) -> Collection:
+    return "validation" if "validation" in (image, label) else image or label
 
 
 def _duplicate(path: str, kept: str) -> Reject:
-    return Reject(reason="duplicate_page", detail=f"{path} beside {kept}", page_id=page_id_of(path))
+    return Reject(
+        reason="duplicate_page", detail=f"{path}, already found as {kept}", page_id=page_id_of(path)
+    )
 
 
 def _check_size(path: str, size: int, max_bytes: int) -> None:
     if size > max_bytes:
-        found = f"{path}: it may have {max_bytes} bytes, it has {size}"
-        raise LabelError("bad_json", found) if kind_of(path) == "label" else CropError("bad_image", found)
+        detail = f"{path} must have at most {max_bytes} bytes, got {size}"
+        raise LabelError("bad_json", detail) if kind_of(path) == "label" else CropError("bad_image", detail)

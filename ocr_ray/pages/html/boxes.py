@@ -11,9 +11,8 @@ from PIL import Image
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError
 from ocr_ray.html_page import data_uri, render_page
-from ocr_ray.pages.label_part import confidence_of, find_flags
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.labels.read import Box, PageLabel
-from ocr_ray.pages.page_image import open_page
 
 MARGIN_PX = 30
 """Around a page, so that boxes beyond its edges and their numbers can be seen."""
@@ -100,14 +99,14 @@ def list_rows(label: PageLabel, lines: Iterable[TextLine], rejects: Iterable[Rej
 
 
 def _describe_line(line: TextLine) -> BoxRow:
-    flags = find_flags(line)
+    flags = line.flags or ()
     return BoxRow(
         line.line_id.rpartition("#")[2],
         "flagged" if flags else "line",
         line=line,
         image_uri=data_uri(line.image_bytes),
         flags=[flag.replace("_", " ") for flag in flags],
-        confidence=f"{100 * confidence_of(line.style):.1f} %" if line.style else "",
+        confidence="" if line.confidence is None else f"{100 * line.confidence:.1f} %",
     )
 
 

@@ -4,16 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from heapq import nsmallest
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
-from ocr_ray.pages.files.store import MAX_IMAGE_BYTES
+from ocr_ray.pages.files.store import PageFile
 from ocr_ray.pages.html.review import LabelledPage
-from ocr_ray.pages.label_part import ReadingInputs, confidence_of
-from ocr_ray.pages.labels.read import MAX_LABEL_BYTES, read_label
+from ocr_ray.pages.label_part import ReadingInputs
 from ocr_ray.storage.location import Location, open_file
 
 
@@ -39,8 +39,8 @@ def find_least_confident(
     least: list[PageConfidence] = []
     for spec in specs:
         lowest: dict[str, float] = {}
-        for page_id, style in _read_columns(out, spec.path, ["page_id", "style"]):
-            lowest[page_id] = min(lowest.get(page_id, 1.0), confidence_of(style))
+        for page_id, confidence in _read_columns(out, spec.path, ["page_id", "confidence"]):
+            lowest[page_id] = min(lowest.get(page_id, 1.0), confidence)
         for page_id, box in _read_columns(out, spec.rejects_path, ["page_id", "box"]):
             if box is not None:
                 lowest[page_id] = -1.0
@@ -71,17 +71,17 @@ def read_labelled_pages(
             rejects[row["page_id"]].append(Reject(**row))
     for page in chosen:
         (row,) = inputs.pages.slice(page.index, 1).to_pylist()
-        content = inputs.store.read(row["label_path"], MAX_LABEL_BYTES)
+        loaded = inputs.loader.load(PageFile(**row))
         yield LabelledPage(
             page_id=page.page_id,
-            image_bytes=inputs.store.read(row["image_path"], MAX_IMAGE_BYTES),
-            label=read_label(content, page.page_id, box_format=inputs.box_format),
+            image_bytes=loaded.image_bytes,
+            label=loaded.label,
             lines=lines[page.page_id],
             rejects=rejects[page.page_id],
         )
 
 
-def _read_columns(out: Location, path: str, names: list[str]) -> Iterator[tuple[str, str]]:
+def _read_columns(out: Location, path: str, names: list[str]) -> Iterator[tuple[str, Any]]:
     with open_file(out / path) as file:
         table = pq.read_table(file, columns=names)
     yield from zip(*(table[name].to_pylist() for name in names), strict=True)

@@ -1,14 +1,14 @@
 """Labels of AI Hub 71859, "수학 교과 문제 풀이과정 데이터".
 
-What is read of a label:
+The fields that are read:
 
     {"learning_data_info": [
         {"class_name": "문항(텍스트)", "class_info_list": [
             {"Type": "Bounding_Box", "Type_value": [[x0, y0, x1, y1]], "text_description": str},
             {"Type": "Polygon", "Type_value": [[x, y], …], "text_description": str}, …]}, …]}
 
-The answer and its explanation are printed on the page too, but stay out of scope, as they do in 71716, where
-they are files of their own: a page is what a pupil is asked, and its lines in order are the problem.
+Answer and solution are printed on the page too, but are out of scope, as in 71716, where they are separate
+files: the lines of a page, in order, are the problem as a pupil sees it.
 """
 
 import unicodedata
@@ -16,7 +16,7 @@ from collections import Counter
 from typing import Any
 
 from ocr_ray.pages.labels.fields import (
-    Corners,
+    Bounds,
     bound_points,
     expect,
     expect_few_boxes,
@@ -26,30 +26,32 @@ from ocr_ray.pages.labels.fields import (
     read_numbers,
     refuse,
 )
-from ocr_ray.pages.labels.page_label import Box, PageLabel, join_markup
+from ocr_ray.pages.labels.page_label import Box, BoxFormat, PageLabel, join_markup
 
 LINES = frozenset({"문항(텍스트)", "보기(텍스트)"})
-"""The classes whose boxes are lines of the problem: what is asked, and the choices or facts in a frame."""
+"""Classes whose boxes are lines of the problem: the question, and the choices or facts in a frame."""
 
 
-def read_page(document: dict[str, Any], page_id: str) -> PageLabel:
-    """Return what a label says of its question and choices, of which only the boxes of text are read.
+def read_page(document: dict[str, Any], page_id: str, box_format: BoxFormat) -> PageLabel:
+    """Return the content of a label, with the text boxes of its question and choices; the others are counted.
+
+    `box_format` is not used: every box says its own format.
 
     Raises:
-        LabelError: `unknown_schema`, or `bad_json` for text that cannot be written.
+        LabelError: `unknown_schema`, or `bad_json` for text that cannot be encoded.
     """
     lines: list[Box] = []
     others: Counter[str] = Counter()
     num_before = 0
     groups = expect(document.get("learning_data_info"), list, "learning_data_info")
     for rank, raw_group in enumerate(groups):
-        place = f"learning_data_info[{rank}]"
-        group = expect_object(raw_group, place)
-        kind = expect_kind(group.get("class_name"), f"{place}.class_name")
-        raw_boxes = expect(group.get("class_info_list"), list, f"{place}.class_info_list")
+        field = f"learning_data_info[{rank}]"
+        group = expect_object(raw_group, field)
+        kind = expect_kind(group.get("class_name"), f"{field}.class_name")
+        raw_boxes = expect(group.get("class_info_list"), list, f"{field}.class_info_list")
         expect_few_boxes(num_before + len(raw_boxes))
         if kind in LINES:
-            lines += _read_boxes(raw_boxes, kind, f"{place}.class_info_list", num_before)
+            lines += _read_boxes(raw_boxes, kind, f"{field}.class_info_list", num_before)
         else:
             others[kind] += len(raw_boxes)
         num_before += len(raw_boxes)
@@ -63,26 +65,26 @@ def read_page(document: dict[str, Any], page_id: str) -> PageLabel:
     )
 
 
-def _read_boxes(raw_boxes: list[Any], part: str, place: str, num_before: int) -> list[Box]:
+def _read_boxes(raw_boxes: list[Any], part: str, field: str, num_before: int) -> list[Box]:
     boxes = []
     for index, raw_box in enumerate(raw_boxes):
-        box_place = f"{place}[{index}]"
-        values = expect_object(raw_box, box_place)
-        x0, y0, x1, y1 = _read_corners(values, box_place)
+        box_field = f"{field}[{index}]"
+        values = expect_object(raw_box, box_field)
+        x0, y0, x1, y1 = _read_corners(values, box_field)
         text = values.get("text_description")
-        markup = "" if text is None else expect_text(text, f"{box_place}.text_description")
+        markup = "" if text is None else expect_text(text, f"{box_field}.text_description")
         boxes.append(Box(index=num_before + index, x0=x0, y0=y0, x1=x1, y1=y1, markup=markup, part=part))
     return boxes
 
 
-def _read_corners(values: dict[str, Any], place: str) -> Corners:
+def _read_corners(values: dict[str, Any], field: str) -> Bounds:
     shape, value = values.get("Type"), values.get("Type_value")
     if shape == "Polygon":
-        return bound_points(value) or refuse(f"{place}.Type_value", "a list of points", value)
+        return bound_points(value) or refuse(f"{field}.Type_value", "a list of points", value)
     if shape != "Bounding_Box":
-        refuse(f"{place}.Type", "Bounding_Box or Polygon", shape)
+        refuse(f"{field}.Type", "Bounding_Box or Polygon", shape)
     numbers = read_numbers(value[0]) if isinstance(value, list) and len(value) == 1 else None
     if numbers is None or len(numbers) != 4:
-        refuse(f"{place}.Type_value", "one list of four numbers", value)
+        refuse(f"{field}.Type_value", "one list of four numbers", value)
     x0, y0, x1, y1 = numbers
     return x0, y0, x1, y1

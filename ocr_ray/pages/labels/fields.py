@@ -1,4 +1,7 @@
-"""The values of a label, none taken on trust: each is checked, and its place is named where it is wrong."""
+"""The fields of a label file, each checked; errors name the field and its value.
+
+`field` is the path of a value in the file, such as `OCR_info[0].question_bbox[3].bbox`.
+"""
 
 import json
 import math
@@ -9,18 +12,18 @@ from typing import Any, NoReturn, TypeVar
 from ocr_ray.errors import LabelError
 
 MAX_LABEL_BYTES = 4_000_000
-"""A thousand times a real label; what it becomes in memory stays near 100 MB, whatever it holds."""
+"""A thousand times the size of a real label; takes at most about 100 MB in memory, whatever it holds."""
 MAX_BOXES = 1_000
-"""Of a page, far above what can be printed on one: a box is a crop, and may be as large as the page."""
+"""On one page, far more than can be printed on one; each box can give a crop as large as the page."""
 MAX_MARKS = 30
-"""Combining marks in a row, as in Unicode's stream-safe text; normalisation takes their number squared."""
+"""Consecutive combining marks, as in Unicode's stream-safe text format; normalising takes quadratic time."""
 MAX_KIND_LENGTH = 40
 
-Corners = tuple[float, float, float, float]
+Bounds = tuple[float, float, float, float]
 """`x0, y0, x1, y1` in page pixels."""
 _T = TypeVar("_T")
 _KINDS: dict[type, str] = {dict: "an object", list: "a list", str: "a text"}
-# What a message quotes: parts of any list or text, so that neither its length nor its depth matters.
+# Shortens quoted values, however long or deep they are.
 _QUOTE = reprlib.Repr()
 _QUOTE.maxlevel = 2
 _QUOTE.maxlist = _QUOTE.maxdict = 6
@@ -28,11 +31,11 @@ _QUOTE.maxstring = _QUOTE.maxlong = _QUOTE.maxother = 40
 
 
 def parse_json(content: bytes) -> object:
-    """Return what the JSON of a label holds; UTF-8 with or without a byte order mark, as AI Hub writes it.
+    """Return the JSON value of a label file: UTF-8 with or without a byte order mark, as AI Hub writes it.
 
     Raises:
-        LabelError: `bad_json`, also for more than `MAX_LABEL_BYTES`. Another encoding is refused too: UTF-16
-            has never been seen, and what is cp949 cannot be told from damage.
+        LabelError: `bad_json`, also for more than `MAX_LABEL_BYTES` and for other encodings: UTF-16 does not
+            occur, and cp949 cannot be distinguished from damage.
     """
     if len(content) > MAX_LABEL_BYTES:
         raise LabelError("bad_json", f"over the limit of {MAX_LABEL_BYTES} bytes, got {len(content)}")
@@ -46,34 +49,39 @@ def parse_json(content: bytes) -> object:
         raise LabelError("bad_json", str(error)[:200]) from error
 
 
+def encode_json(document: dict[str, Any]) -> bytes:
+    """Return a label file as AI Hub writes it: indented UTF-8 with a byte order mark."""
+    return json.dumps(document, ensure_ascii=False, indent=2).encode("utf-8-sig")
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def refuse(place: str, wanted: str, value: object) -> NoReturn:
-    """Raise LabelError `unknown_schema`: the value at a place of the label is not what is wanted there."""
-    found = "nothing" if value is None else _QUOTE.repr(value)
-    raise LabelError("unknown_schema", f"{place} must be {wanted}, got {found}")
+def refuse(field: str, wanted: str, value: object) -> NoReturn:
+    """Raise LabelError `unknown_schema`: the value of a field is not what it must be."""
+    got = "nothing" if value is None else _QUOTE.repr(value)
+    raise LabelError("unknown_schema", f"{field} must be {wanted}, got {got}")
 
 
-def expect(value: object, kind: type[_T], place: str) -> _T:
-    """Return an object (`dict`) or a list of the label.
+def expect(value: object, kind: type[_T], field: str) -> _T:
+    """Return the value of a field that must be an object (`dict`), a list or a text.
 
     Raises:
-        LabelError: `unknown_schema`: it is another kind of value, or missing.
+        LabelError: `unknown_schema`: it has another type, or is missing.
     """
     if not isinstance(value, kind):
-        refuse(place, _KINDS[kind], value)
+        refuse(field, _KINDS[kind], value)
     return value
 
 
-def expect_object(value: object, place: str) -> dict[str, Any]:
-    """Return an object of the label; raises as `expect` does."""
-    return expect(value, dict, place)
+def expect_object(value: object, field: str) -> dict[str, Any]:
+    """Return the value of a field that must be an object; raises as `expect` does."""
+    return expect(value, dict, field)
 
 
 def expect_few_boxes(num_boxes: int) -> None:
-    """Refuse more boxes than a page can have.
+    """Check that a page has no more than `MAX_BOXES` boxes.
 
     Raises:
         LabelError: `unknown_schema`.
@@ -82,38 +90,38 @@ def expect_few_boxes(num_boxes: int) -> None:
         raise LabelError("unknown_schema", f"a page must have at most {MAX_BOXES} boxes, got {num_boxes}")
 
 
-def expect_text(value: object, place: str) -> str:
-    """Return a text of the label that can be written and normalised.
+def expect_text(value: object, field: str) -> str:
+    """Return the value of a field that must be text, fit to be encoded and normalised.
 
     Raises:
-        LabelError: `unknown_schema`, or `bad_json` for half a surrogate pair: `"\\ud800"` parses, but can
-            never be written.
+        LabelError: `unknown_schema`, or `bad_json` for half a surrogate pair: `"\\ud800"` parses but cannot
+            be encoded.
     """
-    text = expect(value, str, place)
+    text = expect(value, str, field)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise LabelError("bad_json", f"{place}: {error}") from error
+        raise LabelError("bad_json", f"{field}: {error}") from error
     if not text.isascii():
-        _expect_few_marks(text, place)
+        _expect_few_marks(text, field)
     return text
 
 
-def expect_kind(value: object, place: str) -> str:
-    """Return the kind of a box, NFC and short enough to be counted by it; raises as `expect_text` does."""
-    return unicodedata.normalize("NFC", expect_text(value, place))[:MAX_KIND_LENGTH]
+def expect_kind(value: object, field: str) -> str:
+    """Return the kind of a box, NFC and cut to `MAX_KIND_LENGTH`; raises as `expect_text` does."""
+    return unicodedata.normalize("NFC", expect_text(value, field))[:MAX_KIND_LENGTH]
 
 
-def _expect_few_marks(text: str, place: str) -> None:
+def _expect_few_marks(text: str, field: str) -> None:
     num_marks = 0
     for char in text:
         num_marks = num_marks + 1 if unicodedata.combining(char) else 0
         if num_marks > MAX_MARKS:
-            refuse(place, f"text without {num_marks} combining marks in a row", text)
+            refuse(field, f"text without {num_marks} combining marks in a row", text)
 
 
 def read_numbers(value: object) -> list[float] | None:
-    """Return a list of numbers, all finite; None if it is anything else."""
+    """Return a list of finite numbers, or None if the value is anything else."""
     if not isinstance(value, list) or not all(map(_is_finite, value)):
         return None
     return [float(number) for number in value]
@@ -128,8 +136,8 @@ def _is_finite(value: object) -> bool:
         return False
 
 
-def bound_points(value: object) -> Corners | None:
-    """Return the bounds of a list of points, `[[x, y], …]`, two at least; None if it is anything else."""
+def bound_points(value: object) -> Bounds | None:
+    """Return the bounds of two or more points, `[[x, y], …]`, or None if the value is anything else."""
     if not isinstance(value, list) or len(value) < 2:
         return None
     xs: list[float] = []

@@ -1,15 +1,13 @@
-"""The vocabulary of labels: what any of them says of its page, whatever its schema."""
+"""The content of a label, whatever its schema: boxes with their texts, and the whole problem."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 EMPTY_TEXTS = frozenset({"", "None"})
-"""What stands in the labels where there is no text."""
+"""What labels hold in place of a missing text."""
 
-Schema = Literal["71716", "71859"]
-"""The AI Hub dataset whose labels have the shape; that of 71718 is that of 71716."""
 BoxFormat = Literal["xyxy", "xywh", "points"]
-"""How a 71716 label gives a box; 71859 says it with each box."""
+"""How a 71716 label gives a box."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,37 +15,38 @@ class Box:
     """One text box of a page as labelled; half-open, in page pixels, not yet checked against the page."""
 
     index: int
-    """Its place in the label, boxes out of scope counted."""
+    """Position in the label; boxes out of scope count too."""
     x0: float
     y0: float
     x1: float
     y1: float
     markup: str
-    """As in the label: several lines keep their line breaks; may be empty or `None`."""
+    """As in the label, with its line breaks; empty or `None` if the label has no text."""
     part: str = ""
-    """What of the problem it shows, such as `보기(텍스트)`; only 71859 says so."""
+    """The part of the problem that it shows, such as `보기(텍스트)`; only in 71859."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageLabel:
-    """What a label says about its page."""
+    """The content of a page's label."""
 
     page_id: str
-    """The image's file name without its ending, NFC."""
-    schema: Schema
+    """The image's file name without its extension, NFC."""
+    schema: str
+    """A name in `read.SCHEMAS`."""
     problem_markup: str
-    """The whole problem; where the label leaves it out, its boxes joined by spaces."""
+    """The whole problem; if the label does not give it, the texts of its boxes joined by spaces."""
     boxes: tuple[Box, ...]
-    """Boxes of printed lines in the label's order, which is taken as the reading order."""
+    """Boxes of printed text in the label's order, which is taken as the reading order."""
     out_of_scope: dict[str, int]
     """Number of boxes of every other kind, such as `image` and `정답(텍스트)`."""
 
 
 def is_empty(markup: str | None) -> bool:
-    """Return whether a label says that there is no text."""
+    """Return whether the text of a label stands for no text."""
     return markup is None or markup.strip() in EMPTY_TEXTS
 
 
 def join_markup(boxes: tuple[Box, ...]) -> str:
-    """Return what the boxes say, one after another; those without text are left out."""
+    """Return the texts of boxes joined by spaces; empty ones are left out."""
     return " ".join(box.markup.strip() for box in boxes if not is_empty(box.markup))

@@ -1,7 +1,7 @@
-"""Rows of print in a box, found by projecting its ink on the vertical axis.
+"""Rows of print in a box, found by projecting its ink onto the vertical axis.
 
-A band is one row of print. The pieces of a row, such as the bars of `=`, the tick of `호` or a stacked
-fraction, are nearer to each other than rows are: between rows stands about half the height of the print.
+A band is the vertical extent of one row. The parts of a row, such as the bars of `=`, the tick of `호` or a
+stacked fraction, are closer together than rows, which are about half the height of the print apart.
 """
 
 from itertools import pairwise
@@ -15,30 +15,27 @@ cv2.setNumThreads(0)
 Pixels = npt.NDArray[np.uint8]
 """8-bit greyscale, shape (height, width)."""
 Ink = npt.NDArray[np.bool_]
-"""Where there is print; shape (height, width), or one of them."""
+"""True where there is print; shape (height, width), or one of the two axes."""
 
 MIN_CONTRAST = 48
-"""Grey levels between paper and the strongest ink; what has less is paper."""
+"""Grey levels between paper and the strongest ink; with less contrast there is no ink."""
 INK_SHARE = 0.25
 """Share of that contrast from which a pixel is ink."""
 FRAME_SHARE = 0.9
-"""Share of the height from which a column of ink is the side of a frame."""
+"""A column with ink on this share of the height is the side of a frame."""
 MIN_BAND_PX = 4
 MIN_BAND_SHARE = 0.35
-"""Height of a band of its own, in tallest bands; lower pieces belong to the band next to them."""
+"""Smallest height of a band, in heights of the tallest; smaller pieces belong to the band next to them."""
 MIN_GAP_SHARE, MIN_CLEAR_GAP_SHARE = 0.35, 0.6
-"""Height of the paper between two bands, in the less high one of them; clear: more than within a syllable."""
+"""Smallest gap between two bands, in heights of the smaller one; a clear gap is too wide for a syllable."""
 BAR_SHARE = 0.5
-"""A piece in the middle between two others is a fraction's bar, if one gap has this share of the other."""
+"""A piece between two others is the bar of a fraction if the smaller gap has this share of the larger."""
 PADDING_PX = 2
-"""Paper that stays around a row that is cut out, as the boxes of labels have it."""
+"""Paper kept around a row, as in labelled boxes."""
 
 
 def find_ink(pixels: Pixels) -> Ink:
-    """Return the ink among pixels, dark on light or light on dark.
-
-    The most common grey is paper; where there is little contrast there is no ink.
-    """
+    """Return the ink, dark on light or light on dark; the most common grey level is paper."""
     counts = cv2.calcHist([pixels], [0], None, [256], [0, 256]).ravel()
     present = np.flatnonzero(counts)
     paper, darkest, lightest = int(counts.argmax()), int(present[0]), int(present[-1])
@@ -51,12 +48,12 @@ def find_ink(pixels: Pixels) -> Ink:
 
 
 def find_bands(ink: Ink, num_lines: int) -> list[tuple[int, int]]:
-    """Return the rows of print from top to bottom, each from its first row of pixels to behind its last.
+    """Return the rows of print from top to bottom, each as a half-open range of pixel rows.
 
-    `num_lines` is what the text has: if it is 1, rows must stand clearly apart to be more than one, because
-    `두부` has a gap as well.
+    `num_lines` is the number of lines in the text. If it is 1, rows must be clearly apart to count as
+    several, because the letters of `두부` have a gap too.
     """
-    runs = _find_runs(np.any(_drop_frame(ink), axis=1))
+    runs = find_runs(np.any(_drop_frame(ink), axis=1))
     if not runs:
         return []
     min_height = max(MIN_BAND_PX, MIN_BAND_SHARE * max(y1 - y0 for y0, y1 in runs))
@@ -72,7 +69,7 @@ def find_bands(ink: Ink, num_lines: int) -> list[tuple[int, int]]:
 
 
 def pad_bands(bands: list[tuple[int, int]], height_px: int) -> list[tuple[int, int]]:
-    """Return the bands, at least one, with a little paper above and below, but to the middle between two."""
+    """Return the bands, at least one, with `PADDING_PX` above and below, but not past the middle of a gap."""
     middles = [(y1 + y0) // 2 for (_, y1), (y0, _) in pairwise(bands)]
     return [
         (max(y0 - PADDING_PX, above), min(y1 + PADDING_PX, below))
@@ -81,7 +78,7 @@ def pad_bands(bands: list[tuple[int, int]], height_px: int) -> list[tuple[int, i
 
 
 def trim_columns(ink: Ink) -> tuple[int, int]:
-    """Return left and right of the ink with a little paper; the whole width if there is none."""
+    """Return left and right of the ink with `PADDING_PX` of paper, or the whole width if there is no ink."""
     columns = np.flatnonzero(ink.any(axis=0))
     if not columns.size:
         return 0, ink.shape[1]
@@ -89,7 +86,7 @@ def trim_columns(ink: Ink) -> tuple[int, int]:
 
 
 def _drop_frame(ink: Ink) -> Ink:
-    """Return the ink without columns that reach from top to bottom, unless nothing else is printed."""
+    """Return the ink without the sides of a frame, unless there is nothing else."""
     counts = cv2.reduce(ink.view(np.uint8), 0, cv2.REDUCE_SUM, dtype=cv2.CV_32S)[0]
     sides = counts >= FRAME_SHARE * len(ink)
     if not sides.any():
@@ -98,14 +95,14 @@ def _drop_frame(ink: Ink) -> Ink:
     return inside if inside.any() else ink
 
 
-def _find_runs(values: Ink) -> list[tuple[int, int]]:
-    framed = np.concatenate(([False], values, [False]))
-    edges = np.flatnonzero(framed[1:] != framed[:-1]).tolist()
+def find_runs(values: Ink) -> list[tuple[int, int]]:
+    """Return start and end of each run of True along one axis, half-open."""
+    edges = np.flatnonzero(np.diff(values, prepend=False, append=False)).tolist()
     return list(zip(edges[0::2], edges[1::2], strict=True))
 
 
 def _find_cut(runs: list[tuple[int, int]], min_gap_share: float) -> int | None:
-    """Return which gap between runs divides the first from the last, if they are two rows of print."""
+    """Return the index of the gap between the first run and the last, if they are two rows of print."""
     gaps = [lower[0] - upper[1] for upper, lower in pairwise(runs)]
     widest, *others = sorted(gaps, reverse=True)
     is_fraction = bool(others) and others[0] >= BAR_SHARE * widest

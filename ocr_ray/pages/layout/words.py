@@ -1,7 +1,7 @@
-"""Words cut out of labelled lines, where the gaps in the print are the spaces of the text.
+"""Words cut from labelled lines, at the gaps in the print that are the spaces of the text.
 
-Nothing is guessed: a line whose word gaps are not clearly wider than the gaps between its letters, or whose
-words are not as wide as their texts let expect, is not cut.
+A line is not cut unless the gaps between its words are clearly wider than those between its letters, and its
+words are as wide as their texts suggest.
 """
 
 from collections.abc import Sequence
@@ -11,86 +11,83 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from ocr_ray.pages.layout.text_rows import MIN_CONTRAST, Pixels, find_runs
 from ocr_ray.text.hangul import count_hangul, is_hangul_syllable
 
-Pixels = npt.NDArray[np.uint8]
-"""Greyscale, shape (height, width), dark ink on light paper."""
-
-MIN_CONTRAST = 48
-"""Grey levels between paper and the darkest ink."""
 INK_SHARE = 0.3
-"""Share of that contrast from which a pixel is ink."""
+"""Share of the contrast between paper and darkest ink from which a pixel is ink."""
 FAINT_SHARE = 0.04
-"""Share from which a pixel next to ink is its soft edge and belongs to it."""
+"""Share from which a pixel next to ink is its soft edge."""
 MAX_EDGE_PX = 2
-"""How far a soft edge reaches; beyond is the grain of the paper."""
+"""Width of a soft edge; beyond it is the grain of the paper."""
 GAP_MARGIN_PX = 1.0
 GAP_MARGIN_SHARE = 0.04
-"""By how much the narrowest word gap must exceed the widest letter gap: in pixels, and in line heights."""
+"""By how much the narrowest word gap must exceed the widest letter gap: in pixels and in line heights."""
 WIDTH_TOLERANCE = (0.4, 0.08)
-"""How far a word may be off the width that its text lets expect: in syllables, plus a share of its width."""
+"""How much a word can differ from the width its text suggests: in syllables, plus a share of its width."""
 MIN_SYLLABLES = 3
-"""Syllables that a line needs: what has fewer shows neither its size nor where it stands."""
+"""Syllables that a line must have; with fewer, size and baseline cannot be measured."""
 BODY_SHARE = 0.15
-"""Share of the ink of a full row of print from which a row belongs to the body of the syllables."""
+"""A row of pixels with this share of the ink of a full row belongs to the body of the syllables."""
 MAX_HEIGHT_SHARE = 1.5
-"""Height of a word in bodies; what is higher is a stacked fraction, or holds ink of another line."""
+"""Largest height of a word, in heights of the body; a taller one is a stacked fraction or touches another
+line."""
 
 _NARROW = frozenset(".,:;'!|()[]{}iIl1-")
 _NARROW_WIDTH, _WIDTH, _WIDE_WIDTH = 0.4, 0.6, 0.9
-"""Widths in syllables: of narrow signs, of digits and Latin letters, of all other signs."""
+"""Widths in syllables of narrow signs, of digits and Latin letters, and of all other signs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Word:
-    """The picture of one word and what is needed to set it beside others; original pixels."""
+class WordImage:
+    """The original pixels of one word, with the measures needed to join it with others."""
 
     text: str
     """As printed, canonical, without spaces."""
     pixels: Pixels
-    """No more than the ink with its soft edges."""
+    """The ink with its soft edges."""
     page_id: str
     line_id: str
     index: int
-    """Its place in the line."""
+    """Position in the line."""
     height_px: int
-    """Of the body of the line's syllables."""
+    """Height of the body of the line's syllables."""
     baseline_px: int
-    """Where that body ends, counted from the top of `pixels`; may lie outside."""
+    """Lower end of that body, from the top of `pixels`; can lie outside."""
     gap_px: int
-    """Between words of its line, the median."""
+    """Median gap between the words of the line."""
     paper: int
-    """Grey of the paper, 0-255."""
+    """Grey level of the paper, 0-255."""
     ink: int
-    """Grey of the darkest ink of its line, 0-255."""
+    """Grey level of the darkest ink of the line, 0-255."""
 
 
 def find_words(line: Pixels, text: str) -> list[tuple[int, int]] | None:
-    """Return left and right of each word's ink, half-open, or None where the print leaves a doubt.
+    """Return left and right of each word's ink, half-open, or None if the print is ambiguous.
 
-    `text` has single spaces; one without any is not found, as it does not tell how wide a space is.
+    `text` has single spaces. A text without spaces gives None, because it does not show how wide a space is.
     """
     words = text.split(" ")
     paper, ink = _find_greys(line)
     if len(words) < 2 or paper - ink < MIN_CONTRAST:
         return None
     darkness = _measure_darkness(line, paper, ink).max(axis=0)
-    runs = _find_runs(darkness > INK_SHARE)
+    runs = find_runs(darkness > INK_SHARE)
     if len(runs) < len(words):
         return None
     gaps = _measure_gaps(darkness, runs)
     by_width = sorted(range(len(gaps)), key=lambda index: gaps[index], reverse=True)
-    chosen, left_out = by_width[: len(words) - 1], by_width[len(words) - 1 :]
+    word_gaps, letter_gaps = by_width[: len(words) - 1], by_width[len(words) - 1 :]
     margin_px = max(GAP_MARGIN_PX, GAP_MARGIN_SHARE * line.shape[0])
-    if left_out and gaps[chosen[-1]] < gaps[left_out[0]] + margin_px:
+    if letter_gaps and gaps[word_gaps[-1]] < gaps[letter_gaps[0]] + margin_px:
         return None
-    cuts = [-1, *sorted(chosen), len(runs) - 1]
-    found = [(runs[before + 1][0], runs[last][1]) for before, last in pairwise(cuts)]
-    return _add_soft_edges(found, darkness) if _have_expected_widths(found, words) else None
+    cuts = [-1, *sorted(word_gaps), len(runs) - 1]
+    spans = [(runs[before + 1][0], runs[last][1]) for before, last in pairwise(cuts)]
+    return _add_soft_edges(spans, darkness) if _have_expected_widths(spans, words) else None
 
 
-def cut_words(line: Pixels, text: str, *, page_id: str, line_id: str) -> list[Word]:
-    """Return the words of a line in their order, none if it cannot be cut; `text` is what is printed."""
+def cut_words(line: Pixels, text: str, *, page_id: str, line_id: str) -> list[WordImage]:
+    """Return the words of a line in order, none if it cannot be cut; `text` is the printed text."""
     if count_hangul(text) < MIN_SYLLABLES:
         return []
     columns = find_words(line, text)
@@ -108,13 +105,13 @@ def cut_words(line: Pixels, text: str, *, page_id: str, line_id: str) -> list[Wo
     gap_px = int(np.median([right[0] - left[1] for left, right in pairwise(columns)]))
     words = []
     for index, ((x0, x1), word) in enumerate(zip(columns, texts, strict=True)):
-        of_rows = darkness[:, x0:x1].max(axis=1)
-        rows = np.flatnonzero(of_rows > INK_SHARE)
-        y0, y1 = _add_soft_edge((int(rows[0]), int(rows[-1]) + 1), (0, len(of_rows)), of_rows)
+        by_row = darkness[:, x0:x1].max(axis=1)
+        rows = np.flatnonzero(by_row > INK_SHARE)
+        y0, y1 = _add_soft_edge((int(rows[0]), int(rows[-1]) + 1), (0, len(by_row)), by_row)
         if y1 - y0 > MAX_HEIGHT_SHARE * (bottom - top) or "$" in word or "\\" in word:
             continue
         words.append(
-            Word(
+            WordImage(
                 text=word,
                 pixels=line[y0:y1, x0:x1].copy(),  # a view would keep the whole line in memory
                 page_id=page_id,
@@ -131,34 +128,29 @@ def cut_words(line: Pixels, text: str, *, page_id: str, line_id: str) -> list[Wo
 
 
 def _find_greys(line: Pixels) -> tuple[int, int]:
-    """Return the grey of the paper, which most pixels have, and of the darkest ink."""
+    """Return the grey levels of the paper, which most pixels have, and of the darkest ink."""
     return int(np.percentile(line, 75)), int(line.min())
 
 
 def _measure_darkness(line: Pixels, paper: int, ink: int) -> npt.NDArray[np.float32]:
-    """Return how dark each pixel is: 0 is paper, 1 the darkest ink."""
+    """Return the darkness of each pixel: 0 is paper, 1 the darkest ink."""
     darkness: npt.NDArray[np.float32] = (paper - line.astype(np.float32)) / np.float32(paper - ink)
     return darkness
 
 
-def _find_runs(is_ink: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(is_ink, prepend=False, append=False)).tolist()
-    return list(zip(edges[0::2], edges[1::2], strict=True))
-
-
 def _measure_gaps(darkness: npt.NDArray[np.float32], runs: Sequence[tuple[int, int]]) -> list[float]:
-    """Return the widths of the gaps between runs in pixels; a soft edge takes its share of its pixel."""
+    """Return the widths of the gaps between runs in pixels; a soft edge counts as part of a pixel."""
     paper = 1 - (darkness / INK_SHARE).clip(0, 1)
     return [float(paper[left[1] : right[0]].sum()) for left, right in pairwise(runs)]
 
 
-def _have_expected_widths(found: Sequence[tuple[int, int]], words: Sequence[str]) -> bool:
-    """Return whether each word takes the share of the line that its characters let expect."""
-    widths = np.array([x1 - x0 for x0, x1 in found])
+def _have_expected_widths(spans: Sequence[tuple[int, int]], words: Sequence[str]) -> bool:
+    """Return whether each word takes the share of the line that its characters suggest."""
+    widths = np.array([x1 - x0 for x0, x1 in spans])
     expected = np.array([sum(map(_width_in_syllables, word)) for word in words])
     syllable_px = widths.sum() / expected.sum()
-    of_syllable, of_word = WIDTH_TOLERANCE
-    tolerance = of_syllable * syllable_px + of_word * widths
+    num_syllables, share = WIDTH_TOLERANCE
+    tolerance = num_syllables * syllable_px + share * widths
     return bool((np.abs(widths - expected * syllable_px) <= tolerance).all())
 
 
@@ -171,12 +163,12 @@ def _width_in_syllables(char: str) -> float:
 
 
 def _add_soft_edges(
-    found: Sequence[tuple[int, int]], darkness: npt.NDArray[np.float32]
+    spans: Sequence[tuple[int, int]], darkness: npt.NDArray[np.float32]
 ) -> list[tuple[int, int]]:
-    """Return the words with the faint columns beside them, at most to the middle of a gap."""
-    middles = [(left[1] + right[0]) // 2 for left, right in pairwise(found)]
+    """Return the spans extended by the faint columns next to them, at most to the middle of a gap."""
+    middles = [(left[1] + right[0]) // 2 for left, right in pairwise(spans)]
     limits = pairwise([0, *middles, len(darkness)])
-    return [_add_soft_edge(span, limit, darkness) for span, limit in zip(found, limits, strict=True)]
+    return [_add_soft_edge(span, limit, darkness) for span, limit in zip(spans, limits, strict=True)]
 
 
 def _add_soft_edge(
@@ -192,7 +184,7 @@ def _add_soft_edge(
 
 
 def _find_body(is_ink: npt.NDArray[np.bool_]) -> tuple[int, int]:
-    """Return the first row of the body of syllables and the one behind its last; commas reach below it."""
+    """Return top and end of the body of the syllables; commas reach below it."""
     row_ink = is_ink.sum(axis=1)
     full = BODY_SHARE * np.percentile(row_ink[row_ink > 0], 90)
     rows = np.flatnonzero(row_ink >= full)

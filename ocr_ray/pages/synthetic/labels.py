@@ -1,37 +1,36 @@
-"""Labels of made pages, as AI Hub writes them: 71716, and 71859 with its parts, polygons and wide spaces."""
+"""Labels of synthetic pages in the schemas 71716 and 71859, with the quirks of AI Hub's files."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ocr_ray.pages.synthetic.printing import Corners, MadeLine
-from ocr_ray.pages.synthetic.problems import Problem
+from ocr_ray.pages.synthetic.printing import Corners, SyntheticLine
+from ocr_ray.pages.synthetic.problems import SyntheticProblem
 
 QUESTION, ANSWER, SOLUTION, PICTURE = "문항(텍스트)", "정답(텍스트)", "해설(텍스트)", "문항(이미지)"
 FORCED_SPACES = ("\N{NO-BREAK SPACE}", "&nbsp;")
-"""What 71859 has for some spaces."""
+"""Written in place of some spaces in 71859."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadeBox:
-    """The truth about one box of text in a label."""
+class SyntheticBox:
+    """The content of one text box of a label."""
 
     corners: tuple[float, float, float, float]
     """x0, y0, x1, y1 in page pixels, half-open."""
     markup: str
-    """As in the label: the lines of a box of several stand between line breaks."""
-    lines: tuple[MadeLine, ...]
+    """As in the label; the lines of a box are separated by line breaks."""
+    lines: tuple[SyntheticLine, ...]
     part: str = ""
-    """The name of its class in 71859, empty in 71716."""
+    """Name of its class in 71859, empty in 71716."""
 
 
 def box_lines(
-    lines: Sequence[MadeLine], part: str, *, is_loose: bool, rng: np.random.Generator
-) -> list[MadeBox]:
-    """Return one box of 71859 around all lines, or one around each if `is_loose`; corners have decimals."""
+    lines: Sequence[SyntheticLine], part: str, *, is_loose: bool, rng: np.random.Generator
+) -> list[SyntheticBox]:
+    """Return a box of 71859 around all lines, or around each line if `is_loose`; corners are fractional."""
     groups = [(line,) for line in lines] if is_loose else [tuple(lines)]
     boxes = []
     for group in groups:
@@ -42,23 +41,18 @@ def box_lines(
             plain, dollar, rest = markup.partition("$")
             markup = plain.replace(" ", FORCED_SPACES[int(rng.integers(2))], 1) + dollar + rest
         corners = (round(x0 - left, 2), round(y0 - top, 2), round(x1 + right, 2), round(y1 + bottom, 2))
-        boxes.append(MadeBox(corners=corners, markup=markup, lines=group, part=part))
+        boxes.append(SyntheticBox(corners=corners, markup=markup, lines=group, part=part))
     return boxes
 
 
 def bounds_of(boxes: Sequence[Corners]) -> Corners:
-    """Return the corners of the smallest box around all."""
+    """Return the smallest box around all boxes."""
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return min(x0), min(y0), max(x1), max(y1)
 
 
-def encode_label(label: dict[str, Any]) -> bytes:
-    """Return a label's file: UTF-8 with a byte order mark."""
-    return json.dumps(label, ensure_ascii=False, indent=2).encode("utf-8-sig")
-
-
 def label_71716(
-    page_id: str, problem: Problem, boxes: Sequence[MadeBox], figure: Corners | None
+    page_id: str, problem: SyntheticProblem, boxes: Sequence[SyntheticBox], figure: Corners | None
 ) -> dict[str, Any]:
     """Return a label in the schema of dataset 71716."""
     entries = [{"type": "line", "bbox": list(box.corners), "text": box.markup} for box in boxes]
@@ -84,9 +78,9 @@ def label_71716(
 
 
 def label_71859(
-    page_id: str, problem: Problem, boxes: Sequence[MadeBox], figure: Corners | None
+    page_id: str, problem: SyntheticProblem, boxes: Sequence[SyntheticBox], figure: Corners | None
 ) -> dict[str, Any]:
-    """Return a label in the schema of dataset 71859; every other box of text is a polygon."""
+    """Return a label in the schema of dataset 71859; every second text box is a polygon."""
     entries: dict[str, list[dict[str, Any]]] = {}
     for rank, box in enumerate(boxes):
         values = _outline(box.corners) if rank % 2 else [list(box.corners)]
@@ -125,6 +119,6 @@ def label_71859(
 
 
 def _outline(corners: tuple[float, float, float, float]) -> list[list[float]]:
-    """Return the corners as a polygon, clockwise, with one more point in the middle of the upper side."""
+    """Return a box as a clockwise polygon, with an additional point in the middle of its upper side."""
     x0, y0, x1, y1 = corners
     return [[x0, y0], [round((x0 + x1) / 2, 2), y0], [x1, y0], [x1, y1], [x0, y1]]

@@ -1,40 +1,42 @@
-"""Pages drawn by the project itself, with labels in the formats of AI Hub, for the demo and the tests.
+"""Synthetic pages with labels in the formats of AI Hub, for the quickstart and the tests.
 
-The real pages may not be passed on. These have what matters of them. 71716: about 765 px wide, RGBA on a
-transparent background, a gothic font of 15-20 px, a problem broken into lines by width alone (even inside
-a word), maths in `$…$` in the label but not in print, a byte order mark. 71859: RGB of 602-948 px, question,
-answer and solution on one page, boxes with decimals, polygons, boxes of several lines, no-break spaces.
+AI Hub's pages cannot be redistributed; these share the properties that matter. 71716: about 765 px wide,
+RGBA on a transparent background, a gothic font of 15-20 px, lines broken by width only (even inside a word),
+maths in `$…$` in the label but not in print, a byte order mark. 71859: RGB, 602-948 px wide, question, answer
+and solution on one page, fractional boxes, polygons, boxes of several lines, no-break spaces.
 """
 
 import io
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageFont
 
-from ocr_ray.pages.labels.page_label import Schema
+from ocr_ray.pages.labels.fields import encode_json
 from ocr_ray.pages.synthetic.labels import (
     ANSWER,
     QUESTION,
     SOLUTION,
-    MadeBox,
+    SyntheticBox,
     box_lines,
-    encode_label,
     label_71716,
     label_71859,
 )
-from ocr_ray.pages.synthetic.printing import Corners, Font, MadeLine, break_lines, draw_figure, draw_line
-from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, Problem, make_problem
+from ocr_ray.pages.synthetic.printing import Corners, Font, SyntheticLine, break_lines, draw_figure, draw_line
+from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, make_problem
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, write_bytes
 
+Schema = Literal["71716", "71859"]
+
 PAGE_WIDTH_PX = 765
-"""In 71716; the most common one."""
+"""Of 71716; its most common width."""
 PAGE_WIDTHS_PX = (602, 948)
-"""In 71859, where most pages are nearly as wide as the widest."""
+"""Range of 71859, whose pages are mostly near the upper end."""
 MIN_PAGE_HEIGHT_PX = 225
-"""In 71859."""
+"""Of 71859."""
 MARGIN_PX = 12
 FONT_SIZES_PX = {"71716": (15, 20), "71859": (18, 24)}
 FIGURE_SIDES_PX = (70, 120)
@@ -44,32 +46,32 @@ _BEFORE_CHOICE = re.compile(f" (?=[{''.join(CHOICE_SIGNS)}])")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadePage:
-    """A drawn page, its label, and what a test needs to know about both."""
+class SyntheticPage:
+    """A drawn page with its label, and their content for tests."""
 
     page_id: str
     image_bytes: bytes
-    """PNG: 71716 RGBA, black where it is transparent; 71859 RGB."""
+    """PNG: RGBA in 71716, black where transparent; RGB in 71859."""
     label_bytes: bytes
     """UTF-8 JSON with a byte order mark."""
     problem_markup: str
-    boxes: tuple[MadeBox, ...]
-    """The boxes of text in the label's order."""
+    boxes: tuple[SyntheticBox, ...]
+    """The text boxes in the label's order."""
     figure: Corners | None
 
     @property
-    def lines(self) -> tuple[MadeLine, ...]:
+    def lines(self) -> tuple[SyntheticLine, ...]:
         """The lines of all boxes, from top to bottom."""
         return tuple(line for box in self.boxes for line in box.lines)
 
 
 def make_page(
     seed: int, number: int, *, font_bytes: bytes, font_index: int = 0, schema: Schema = "71716"
-) -> MadePage:
-    """Return the page of `number`; depends on the seed, the number, the font and the schema alone.
+) -> SyntheticPage:
+    """Return the page of `number`, a pure function of the arguments.
 
     `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it. The answers and
-    solutions of 71859 are made up: they need not be those of the problem.
+    solutions of 71859 are random and do not solve the problem.
     """
     rng = keyed_generator(seed, "page" if schema == "71716" else f"page {schema}", number)
     problem = make_problem(rng)
@@ -93,14 +95,16 @@ def write_pages(
     font_index: int = 0,
     schema: Schema = "71716",
 ) -> None:
-    """Write the pages 0 to `num_pages` - 1 into the sub-folders `images` and `labels`."""
+    """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`."""
     for number in range(num_pages):
         page = make_page(seed, number, font_bytes=font_bytes, font_index=font_index, schema=schema)
         write_bytes(location / "images" / f"{page.page_id}.png", page.image_bytes)
         write_bytes(location / "labels" / f"{page.page_id}.json", page.label_bytes)
 
 
-def _make_71716(problem: Problem, number: int, *, font: Font, rng: np.random.Generator) -> MadePage:
+def _make_71716(
+    problem: SyntheticProblem, number: int, *, font: Font, rng: np.random.Generator
+) -> SyntheticPage:
     figure = _place_figure(problem, PAGE_WIDTH_PX, rng)
     text_width_px = (figure[0] if figure else PAGE_WIDTH_PX) - 2 * MARGIN_PX
     markups = [line for part in problem.parts for line in break_lines(part, font, text_width_px)]
@@ -111,20 +115,22 @@ def _make_71716(problem: Problem, number: int, *, font: Font, rng: np.random.Gen
     lines = _draw_lines(ink, markups, y_px=MARGIN_PX, pitch_px=pitch_px, font=font, rng=rng)
     if figure:
         draw_figure(ink, figure, rng)
-    boxes = tuple(MadeBox(corners=line.box, markup=line.markup, lines=(line,)) for line in lines)
+    boxes = tuple(SyntheticBox(corners=line.box, markup=line.markup, lines=(line,)) for line in lines)
     page_id = f"P{problem.grade}_{problem.term}_{problem.unit:02}_{problem.topic:05}_{number:05}"
-    return MadePage(
+    return SyntheticPage(
         page_id=page_id,
         image_bytes=_encode_png(_make_transparent(ink)),
-        label_bytes=encode_label(label_71716(page_id, problem, boxes, figure)),
+        label_bytes=encode_json(label_71716(page_id, problem, boxes, figure)),
         problem_markup=problem.markup,
         boxes=boxes,
         figure=figure,
     )
 
 
-def _make_71859(problem: Problem, number: int, *, font: Font, rng: np.random.Generator) -> MadePage:
-    """Return a page: the question, its choices one below the other, the answer, the solution."""
+def _make_71859(
+    problem: SyntheticProblem, number: int, *, font: Font, rng: np.random.Generator
+) -> SyntheticPage:
+    """Return a page with the question, its choices below each other, the answer and the solution."""
     narrowest, widest = PAGE_WIDTHS_PX
     width_px = widest - int((widest - narrowest + 1) * rng.random() ** 3)
     figure = _place_figure(problem, width_px, rng)
@@ -141,7 +147,7 @@ def _make_71859(problem: Problem, number: int, *, font: Font, rng: np.random.Gen
     pitch_px = round(font.size * rng.uniform(1.6, 2.0))
     num_rows = sum(len(markups) + 1 for _, markups, _ in blocks if markups)
     ink = Image.new("L", (width_px, max(MIN_PAGE_HEIGHT_PX, 2 * MARGIN_PX + num_rows * pitch_px)), 0)
-    boxes: list[MadeBox] = []
+    boxes: list[SyntheticBox] = []
     y_px = MARGIN_PX
     for part, markups, is_loose in blocks:
         if markups:
@@ -151,10 +157,10 @@ def _make_71859(problem: Problem, number: int, *, font: Font, rng: np.random.Gen
     if figure:
         draw_figure(ink, figure, rng)
     page_id = f"S{problem.grade}_초등_{problem.grade}_{number:06}"
-    return MadePage(
+    return SyntheticPage(
         page_id=page_id,
         image_bytes=_encode_png(_make_opaque(ink)),
-        label_bytes=encode_label(label_71859(page_id, problem, boxes, figure)),
+        label_bytes=encode_json(label_71859(page_id, problem, boxes, figure)),
         problem_markup=problem.markup,
         boxes=tuple(boxes),
         figure=figure,
@@ -163,15 +169,15 @@ def _make_71859(problem: Problem, number: int, *, font: Font, rng: np.random.Gen
 
 def _draw_lines(
     ink: Image.Image, markups: list[str], *, y_px: int, pitch_px: int, font: Font, rng: np.random.Generator
-) -> list[MadeLine]:
+) -> list[SyntheticLine]:
     return [
         draw_line(ink, markup, origin=(MARGIN_PX, y_px + rank * pitch_px), font=font, rng=rng)
         for rank, markup in enumerate(markups)
     ]
 
 
-def _place_figure(problem: Problem, width_px: int, rng: np.random.Generator) -> Corners | None:
-    """Return where the figure of a problem goes, at the right margin."""
+def _place_figure(problem: SyntheticProblem, width_px: int, rng: np.random.Generator) -> Corners | None:
+    """Return the corners of a problem's figure, at the right margin, or None if it has none."""
     if not problem.has_figure:
         return None
     side_px = int(rng.integers(*FIGURE_SIDES_PX))
@@ -180,7 +186,7 @@ def _place_figure(problem: Problem, width_px: int, rng: np.random.Generator) -> 
 
 
 def _make_transparent(ink: Image.Image) -> Image.Image:
-    """Return dark ink whose alpha is its strength, on transparent black."""
+    """Return dark ink on transparent black, with the strength of the ink as alpha."""
     page = Image.new("RGBA", ink.size, (0, 0, 0, 0))
     page.paste(INK, mask=ink.point(lambda strength: 255 if strength else 0))
     page.putalpha(ink)

@@ -1,4 +1,4 @@
-"""Print on a page: text broken into lines, lines and figures drawn, and where exactly their ink is."""
+"""Printing on synthetic pages: line breaking, drawing of lines and figures, exact bounds of their ink."""
 
 import math
 import re
@@ -12,27 +12,27 @@ Corners = tuple[int, int, int, int]
 """x0, y0, x1, y1 in page pixels, half-open."""
 Font = ImageFont.FreeTypeFont
 
-# What stays on one line: a number or formula, a Latin word, a character with the punctuation behind it.
+# Never broken: a number or formula, a Latin word, a character and the punctuation after it.
 _UNBREAKABLE = re.compile(r"(?:\$[^$]*\$|[A-Za-z]+|.)[.,?]?")
 _PRINTED_SIGNS = {r"\times": "×", r"\div": "÷", r"\square": "□"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MadeLine:
-    """The truth about one line of a made page."""
+class SyntheticLine:
+    """The content of one line of a synthetic page."""
 
     markup: str
     text: str
     ink: Corners
-    """The smallest box around what was drawn."""
+    """Bounds of what was drawn."""
     words: tuple[Corners, ...]
-    """The smallest box around the ink of each word of the text."""
+    """Bounds of the ink of each word."""
     box: Corners
-    """The ink and a margin of a few pixels."""
+    """The ink with a margin of a few pixels."""
 
 
 def print_markup(markup: str) -> str:
-    """Return what is printed for the markup; not by `text.markup`, so that tests can compare them."""
+    """Return the printed text of markup, independently of `text.markup`, so that tests can compare both."""
     text = markup.replace("$", "")
     for command, sign in _PRINTED_SIGNS.items():
         text = text.replace(command, sign)
@@ -40,20 +40,20 @@ def print_markup(markup: str) -> str:
 
 
 def break_lines(markup: str, font: Font, width_px: int) -> Iterator[str]:
-    """Yield the lines of at most `width_px`, broken by width alone, even inside a word."""
+    """Yield lines of at most `width_px`, broken by width only, even inside a word."""
     line = ""
-    for piece in _UNBREAKABLE.findall(markup):
-        if line.strip() and font.getlength(print_markup(line + piece).rstrip()) > width_px:
+    for unit in _UNBREAKABLE.findall(markup):
+        if line.strip() and font.getlength(print_markup(line + unit).rstrip()) > width_px:
             yield line.strip()
             line = ""
-        line += piece
+        line += unit
     yield line.strip()
 
 
 def draw_line(
     ink: Image.Image, markup: str, *, origin: tuple[int, int], font: Font, rng: np.random.Generator
-) -> MadeLine:
-    """Draw a line onto `ink` (`L`, 0 is paper) with the pen at `origin`; its margins come from `rng`."""
+) -> SyntheticLine:
+    """Draw a line on `ink` (`L`, 0 is paper) with the pen at `origin`; the margins of its box are random."""
     text = print_markup(markup)
     layer = Image.new("L", ink.size, 0)
     ImageDraw.Draw(layer).text(origin, text, fill=255, font=font)
@@ -62,7 +62,7 @@ def draw_line(
     ink.paste(layer.crop(corners), corners[:2])
     left, top, right, bottom = (int(margin) for margin in rng.integers(1, 4, size=4))
     x0, y0, x1, y1 = corners
-    return MadeLine(
+    return SyntheticLine(
         markup=markup,
         text=text,
         ink=corners,
@@ -72,8 +72,8 @@ def draw_line(
 
 
 def draw_figure(ink: Image.Image, corners: Corners, rng: np.random.Generator) -> None:
-    """Draw a rectangle, triangle or circle that fills the corners onto `ink`."""
-    x0, y0, x1, y1 = corners[0], corners[1], corners[2] - 1, corners[3] - 1  # Pillow's include the last pixel
+    """Draw a rectangle, triangle or ellipse with these bounds on `ink`."""
+    x0, y0, x1, y1 = corners[0], corners[1], corners[2] - 1, corners[3] - 1  # inclusive in Pillow
     draw = ImageDraw.Draw(ink)
     match int(rng.integers(3)):
         case 0:
@@ -85,7 +85,7 @@ def draw_figure(ink: Image.Image, corners: Corners, rng: np.random.Generator) ->
 
 
 def _find_words(text: str, layer: Image.Image, x_px: int, font: Font) -> Iterator[Corners]:
-    """Yield the ink of each word; between the pen behind a word and the next one lies a space."""
+    """Yield the bounds of each word's ink; the pen position after a word separates it from the next."""
     x0 = 0
     for match in re.finditer(r"\S+", text):
         x1 = x_px + math.ceil(font.getbbox(text[: match.end()])[2])

@@ -1,13 +1,13 @@
-"""Elementary maths problems of grades 3 to 6 for made pages: templates with random numbers and nouns."""
+"""Elementary maths problems of grades 3 to 6 for synthetic pages: templates with random numbers and nouns."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 NAMES = ("재형", "민준", "서연", "지민", "도윤", "수빈", "예준", "채원", "하람", "은솔")
-"""All end in a consonant, as the particles in the templates want it."""
+"""All end in a consonant, as the particles in the templates require."""
 THINGS = ("사과", "구슬 주머니", "지우개", "딸기", "쿠키", "단추", "종이배", "고구마", "색종이 고리", "배지")
-"""All end in a vowel and are counted in 개."""
+"""All end in a vowel and are counted with 개."""
 PLACES = ("학교", "도서관 휴게소", "체육 센터", "박물관 가게", "문구 코너", "과일 가게", "꽃 가게", "놀이터")
 """All end in a vowel."""
 SHAPES = ("삼각형", "사각형", "오각형", "육각형", "팔각형")
@@ -15,8 +15,8 @@ CHOICE_SIGNS = ("①", "②", "③", "④", "⑤")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """A problem in markup as AI Hub writes it: maths in `$…$`."""
+class SyntheticProblem:
+    """A maths problem in AI Hub's markup, with maths in `$…$`."""
 
     grade: int
     term: int
@@ -24,7 +24,7 @@ class Problem:
     topic: int
     topic_name: str
     parts: tuple[str, ...]
-    """The question and, for some, the choices; each begins on a line of its own."""
+    """The question and, for some problems, the choices; each starts a new line."""
     has_figure: bool
 
     @property
@@ -38,16 +38,16 @@ class _Template:
     """Grade, term and unit."""
     topic_name: str
     question: str
-    """With `{a} {b} {c}` for numbers and `{name} {other} {thing} {place} {shape}` for nouns."""
+    """Has `{a} {b} {c}` for numbers and `{name} {other} {thing} {place} {shape}` for nouns."""
     ranges: tuple[tuple[int, int], ...] = ()
     """The first and last value of each number."""
     choice: str = ""
-    """What one of five choices says, with `{n}` for its number; empty: no choices."""
+    """Text of each of the five choices, with `{n}` for its number; empty: no choices."""
     has_figure: bool = False
 
 
-def make_problem(rng: np.random.Generator) -> Problem:
-    """Return a problem of a random template; every draw comes from `rng`."""
+def make_problem(rng: np.random.Generator) -> SyntheticProblem:
+    """Return a problem of a random template."""
     topic = int(rng.integers(len(_TEMPLATES)))
     template = _TEMPLATES[topic]
     numbers = [int(rng.integers(first, last + 1)) for first, last in template.ranges]
@@ -61,7 +61,7 @@ def make_problem(rng: np.random.Generator) -> Problem:
         shape=_pick(rng, SHAPES),
     )
     grade, term, unit = template.course
-    return Problem(
+    return SyntheticProblem(
         grade=grade,
         term=term,
         unit=unit,

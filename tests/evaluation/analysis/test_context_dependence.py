@@ -1,4 +1,3 @@
-import json
 from math import sqrt
 
 import pytest
@@ -6,6 +5,7 @@ from builders.readings import make_reading, make_truths, read_brief, read_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocr_ray.dataset.lines import WordOrigin
 from ocr_ray.evaluation.analysis.context_dependence import (
     ContextCounts,
     ContextDependence,
@@ -18,9 +18,12 @@ from ocr_ray.metrics import count_errors
 LINE = st.lists(st.text(alphabet="가나7", min_size=1, max_size=3), min_size=1, max_size=4).map(" ".join)
 
 
-def count(lines: list[Reading], words_of: dict[str, list[str]] | None = None) -> ContextCounts:
-    styles = {("crops", line_id): json.dumps({"words": words}) for line_id, words in (words_of or {}).items()}
-    dependence = ContextDependence(styles)
+def count(lines: list[Reading], words_of: dict[str, list[tuple[str, int]]] | None = None) -> ContextCounts:
+    origins = {
+        ("crops", line_id): [WordOrigin(*word) for word in words]
+        for line_id, words in (words_of or {}).items()
+    }
+    dependence = ContextDependence(origins)
     dependence.add(lines[:1])
     dependence.add(lines[1:])
     return dependence.counts()
@@ -34,7 +37,7 @@ def test_the_worked_example_is_worked_right() -> None:
         last_characters=90,
         spliced_errors=12,
         spliced_characters=80,
-        unwrap_worker_errors=3,
+        own_errors=3,
         own_characters=80,
         words_unmatched=0,
     ).describe()
@@ -85,18 +88,18 @@ def test_spliced_words_are_held_against_the_same_words_in_their_own_lines() -> N
         make_reading("둘레 길이를", "둘레 갈아를", line_id="s#1", source="spliced"),
         make_reading("구해 둘레", "구헤 둘래", line_id="s#2", source="spliced"),
     ]
-    words_of = {"s#1": ["p#0:1", "q#1:0"], "s#2": ["q#1:1", "p#0:1"]}
+    words_of = {"s#1": [("p#0", 1), ("q#1", 0)], "s#2": [("q#1", 1), ("p#0", 1)]}
     for order in (lines, lines[::-1]):
         counts = count(order, words_of)
         assert (counts.spliced_errors, counts.spliced_characters) == (0 + 2 + 1 + 1, 2 + 3 + 2 + 2)
-        assert (counts.unwrap_worker_errors, counts.own_characters) == (1 + 0 + 0 + 1, 9)  # 둘레 twice
+        assert (counts.own_errors, counts.own_characters) == (1 + 0 + 0 + 1, 9)  # 둘레 twice
         assert counts.words_unmatched == 0
     assert count(lines, words_of).describe()["spliced_over_own"] == 2.0
 
 
 def test_a_spliced_word_whose_own_line_was_not_read_is_left_out_on_both_sides() -> None:
     lines = [make_reading("둘레 사과", "둘래 사과", line_id="s", source="spliced")]
-    counts = count(lines, {"s": ["p:0", "q:0"]})
+    counts = count(lines, {"s": [("p", 0), ("q", 0)]})
     assert (counts.words_unmatched, counts.spliced_characters, counts.own_characters) == (2, 0, 0)
     report = counts.describe()
     assert (report["spliced_over_own"], report["context_dependence"]) == (None, None)

@@ -1,10 +1,10 @@
-"""Which files make a page, told by their paths alone."""
+"""Pairing of images and labels by their paths."""
 
 import unicodedata
 from collections import Counter
 
 import pytest
-from builders.zips import UTF8, MadeMember, make_zip
+from builders.zips import UTF8, ZipMember, make_zip
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ OUT_OF_SCOPE = ("answer", "handwriting")
         ("a.png/b", "ignored"),
     ],
 )
-def test_the_kind_of_a_file_is_told_by_its_path(path: str, kind: str) -> None:
+def test_the_kind_of_a_file_follows_from_its_path(path: str, kind: str) -> None:
     assert kind_of(path) == kind
 
 
@@ -63,7 +63,7 @@ def test_the_kind_of_a_file_is_told_by_its_path(path: str, kind: str) -> None:
         ("XS_1.zip!/a.png", ""),
     ],
 )
-def test_the_collection_is_told_by_the_nearest_folder_or_zip(path: str, collection: str) -> None:
+def test_the_collection_is_that_of_the_innermost_folder_or_zip(path: str, collection: str) -> None:
     assert collection_of(path) == collection
 
 
@@ -76,25 +76,25 @@ def test_the_collection_is_told_by_the_nearest_folder_or_zip(path: str, collecti
         ("Validation/a.png", "Training/a.json", "validation"),
     ],
 )
-def test_a_page_half_in_validation_is_kept_out_of_training(image: str, label: str, collection: str) -> None:
+def test_a_page_half_in_validation_is_not_in_training(image: str, label: str, collection: str) -> None:
     assert pair_pages([image, label])[0][0].collection == collection
 
 
-def test_files_that_make_no_page_are_rejects_with_a_reason() -> None:
+def test_files_without_a_page_are_rejects_with_a_reason() -> None:
     paths = ["2/a.png", "1/a.jpg", "a.json", "only.png", "._a.png", "readme.md"]
     paths += ["y.zip!/label.json", "x.zip!/label.json"]
     pages, rejects, out_of_scope = pair_pages(paths)
     assert pages == [PageFile(page_id="a", image_path="1/a.jpg", label_path="a.json")]
     assert [(reject.page_id, reject.reason, reject.detail) for reject in rejects] == [
-        ("a", "duplicate_page", "2/a.png beside 1/a.jpg"),
+        ("a", "duplicate_page", "2/a.png, already found as 1/a.jpg"),
         ("label", "missing_image", "x.zip!/label.json"),
-        ("label", "duplicate_page", "y.zip!/label.json beside x.zip!/label.json"),
+        ("label", "duplicate_page", "y.zip!/label.json, already found as x.zip!/label.json"),
         ("only", "missing_label", "only.png"),
     ]
     assert out_of_scope == {}
 
 
-def test_answers_and_handwriting_are_counted_once_for_image_and_label_and_copies() -> None:
+def test_image_label_and_copies_of_an_answer_or_handwriting_count_once() -> None:
     paths = [f"{folder}/p_{name}" for folder in "ab" for name in ("A.png", "A.json", "1_O.jpeg", "2_X.json")]
     assert pair_pages(paths) == ([], [], {"answer": 1, "handwriting": 2})
 
@@ -116,13 +116,15 @@ def test_every_file_is_in_one_page_or_one_reject_or_out_of_scope_in_any_order(pa
     pages, rejects, out_of_scope = result
     used = [path for page in pages for path in (page.image_path, page.label_path)]
     used += [
-        reject.detail.rpartition(" beside ")[0] if reject.reason == "duplicate_page" else reject.detail
+        reject.detail.rpartition(", already found as ")[0]
+        if reject.reason == "duplicate_page"
+        else reject.detail
         for reject in rejects
     ]
     assert sorted(used) == sorted(path for path in paths if kind_of(path) in ("image", "label"))
-    others = {(kind_of(path), page_id_of(path)) for path in paths if kind_of(path) in OUT_OF_SCOPE}
-    others |= {("zip", path) for path in paths if kind_of(path) == "zip"}
-    assert out_of_scope == Counter(kind for kind, _ in others)
+    expected = {(kind_of(path), page_id_of(path)) for path in paths if kind_of(path) in OUT_OF_SCOPE}
+    expected |= {("zip", path) for path in paths if kind_of(path) == "zip"}
+    assert out_of_scope == Counter(kind for kind, _ in expected)
     assert len({page.page_id for page in pages}) == len(pages)
     if random is not None:
         random.shuffle(paths)
@@ -133,9 +135,9 @@ def test_every_file_is_in_one_page_or_one_reject_or_out_of_scope_in_any_order(pa
 @given(
     names=st.lists(NAMES, min_size=1, max_size=6, unique_by=lambda name: unicodedata.normalize("NFC", name))
 )
-def test_any_name_comes_out_of_a_zip_as_the_page_it_was(tmp_path_factory, names: list[str]) -> None:
+def test_pages_of_any_name_are_read_from_a_zip(tmp_path_factory, names: list[str]) -> None:
     members = [
-        MadeMember(name=f"in/{form}.{ending}".encode(), flags=UTF8, content=name.encode())
+        ZipMember(name=f"in/{form}.{ending}".encode(), flags=UTF8, content=name.encode())
         for name in names
         for form, ending in ((name, "png"), (unicodedata.normalize("NFD", name), "json"))
     ]

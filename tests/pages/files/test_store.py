@@ -1,4 +1,4 @@
-"""Pages listed and read out of folders and zips, on a disk and on S3."""
+"""Pages listed and read from folders and zips, on disk and on S3."""
 
 import pickle
 import unicodedata
@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
 import pytest
-from builders.zips import UTF8, MadeMember, make_zip
+from builders.zips import UTF8, ZipMember, make_zip
 
 from ocr_ray.errors import CropError, InputError, LabelError, RowError
 from ocr_ray.pages.files import store as files
@@ -34,19 +34,19 @@ PAGES = {
 
 
 def zip_of(contents: dict[str, bytes]) -> bytes:
-    """As a Korean Windows packs: names in cp949 where they can be, sizes deflated."""
+    """Return a zip as written by a Korean Windows: deflated, with names in cp949 if possible."""
     return make_zip(*(make_member(path, contents[path]) for path in contents))
 
 
-def make_member(path: str, content: bytes) -> MadeMember:
+def make_member(path: str, content: bytes) -> ZipMember:
     try:
-        return MadeMember(name=path.encode("cp949"), content=content, deflate=True)
+        return ZipMember(name=path.encode("cp949"), content=content, deflate=True)
     except UnicodeEncodeError:
-        return MadeMember(name=path.encode(), flags=UTF8, content=content, deflate=True)
+        return ZipMember(name=path.encode(), flags=UTF8, content=content, deflate=True)
 
 
 def as_delivered() -> dict[str, bytes]:
-    """The pages in zips named and placed as AI Hub does."""
+    """Return the pages in zips with the names and folders of AI Hub."""
     zips: dict[str, dict[str, bytes]] = {}
     for path, content in PAGES.items():
         folder = path.rpartition("/3학년/")[0]
@@ -62,7 +62,7 @@ LAYOUTS = {
     "folder": PAGES,
     "zip": {"pages.zip": zip_of(PAGES)},
     "zips as delivered": as_delivered(),
-    "zips beside each other": {path.rpartition("/")[2]: zips for path, zips in as_delivered().items()},
+    "zips in one folder": {path.rpartition("/")[2]: zips for path, zips in as_delivered().items()},
     "zip and folder": {
         "all images.ZIP": zip_of({path: PAGES[path] for path in PAGES if not path.endswith("json")}),
         **{path: PAGES[path] for path in PAGES if path.endswith("json")},
@@ -70,29 +70,29 @@ LAYOUTS = {
 }
 
 
-def put(place: Location, contents: dict[str, bytes]) -> PageStore:
+def put(folder: Location, contents: dict[str, bytes]) -> PageStore:
     for path, content in contents.items():
-        write_bytes(place / path, content)
-    return PageStore(place)
+        write_bytes(folder / path, content)
+    return PageStore(folder)
 
 
 @pytest.fixture(params=["local", "s3"])
-def place(request: pytest.FixtureRequest, tmp_path, bucket: str) -> Location:
+def folder(request: pytest.FixtureRequest, tmp_path, bucket: str) -> Location:
     name = PurePosixPath(tmp_path).name
     return locate(str(tmp_path) if request.param == "local" else f"{bucket}/files/{name}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_same_pages_are_found_and_read_in_any_packing_and_place(place: Location, layout: str) -> None:
-    store = put(place, LAYOUTS[layout])
+def test_every_layout_and_storage_gives_the_same_pages(folder: Location, layout: str) -> None:
+    store = put(folder, LAYOUTS[layout])
     if layout == "zip":
-        assert pair_pages(PageStore(place / "pages.zip").list().files) == pair_pages(store.list().files)
+        assert pair_pages(PageStore(folder / "pages.zip").list().files) == pair_pages(store.list().files)
     listing = store.list()
     assert listing.rejects == ()
     assert {files[0] for files in listing.files.values()} == {len(content) for content in PAGES.values()}
     pages, rejects, out_of_scope = pair_pages(listing.files)
-    found = {
+    contents = {
         page.page_id: (
             page.collection,
             store.read(page.image_path, LIMIT),
@@ -100,7 +100,7 @@ def test_the_same_pages_are_found_and_read_in_any_packing_and_place(place: Locat
         )
         for page in pages
     }
-    assert found == {
+    assert contents == {
         "P3_1": ("training", b"image 1", b"label 1" * 50),
         "나눗셈": ("training", b"image 2", b"label 2"),
         "P3_2": ("validation", b"image 3", b"label 3"),
@@ -111,16 +111,16 @@ def test_the_same_pages_are_found_and_read_in_any_packing_and_place(place: Locat
     assert again.read(pages[0].image_path, LIMIT) == b"image 1"
 
 
-def test_a_zip_given_alone_is_read_like_its_folder(tmp_path) -> None:
+def test_a_single_zip_is_read_like_its_folder(tmp_path) -> None:
     store = put(locate(str(tmp_path)), {"pages.zip": zip_of(PAGES), "other.png": b""})
-    alone = PageStore(locate(str(tmp_path / "pages.zip")))
-    assert {"other.png": (0,), **alone.list().files} == store.list().files
+    single = PageStore(locate(str(tmp_path / "pages.zip")))
+    assert {"other.png": (0,), **single.list().files} == store.list().files
     path = f"pages.zip!/{TRAINING}/3학년/P3_1.png"
-    assert alone.read(path, LIMIT) == store.read(path, LIMIT) == b"image 1"
+    assert single.read(path, LIMIT) == store.read(path, LIMIT) == b"image 1"
 
 
 @pytest.mark.parametrize("name", ["missing", "missing.zip", "a.png"])
-def test_what_is_neither_a_folder_nor_a_zip_is_refused(tmp_path, name: str) -> None:
+def test_a_location_that_is_neither_a_folder_nor_a_zip_is_refused(tmp_path, name: str) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     with pytest.raises(
         InputError, match=r"pages must be in a folder or a \.zip file that exists, .* is neither"
@@ -128,7 +128,7 @@ def test_what_is_neither_a_folder_nor_a_zip_is_refused(tmp_path, name: str) -> N
         PageStore(locate(str(tmp_path / name)))
 
 
-def test_a_broken_zip_is_a_reject_and_the_rest_goes_on(tmp_path) -> None:
+def test_a_broken_zip_is_a_reject_and_the_other_files_are_listed(tmp_path) -> None:
     sound = zip_of({"a.png": b"image"})
     store = put(
         locate(str(tmp_path)), {"b/cut.zip": sound[:-9], "c.zip": sound, "a.json": b"{}", "._c.zip": b""}
@@ -136,7 +136,7 @@ def test_a_broken_zip_is_a_reject_and_the_rest_goes_on(tmp_path) -> None:
     listing = store.list()
     (reject,) = listing.rejects
     assert reject.reason == "bad_archive"
-    assert reject.detail.startswith("b/cut.zip: it does not end like a zip")
+    assert reject.detail.startswith("b/cut.zip: no end of a zip")
     assert pair_pages(listing.files)[0] == [
         PageFile(page_id="a", image_path="c.zip!/a.png", label_path="a.json")
     ]
@@ -153,17 +153,17 @@ def test_a_zip_inside_a_zip_is_counted_and_not_opened(tmp_path) -> None:
     assert out_of_scope == {"zip": 1}
 
 
-def test_a_path_twice_in_one_zip_is_one_page_and_one_reject(tmp_path) -> None:
-    members = [MadeMember(name=name, content=name) for name in (b"a.png", b"a.json", b"a.png", b"a_A.png")]
+def test_a_path_that_occurs_twice_in_a_zip_is_one_page_and_one_reject(tmp_path) -> None:
+    members = [ZipMember(name=name, content=name) for name in (b"a.png", b"a.json", b"a.png", b"a_A.png")]
     store = put(locate(str(tmp_path)), {"x.zip": make_zip(*members, members[-1])})
     listing = store.list()
     assert [(reject.reason, reject.page_id, reject.detail) for reject in listing.rejects] == [
-        ("duplicate_page", "a", "x.zip!/a.png beside x.zip!/a.png")
+        ("duplicate_page", "a", "x.zip!/a.png, already found as x.zip!/a.png")
     ]
     assert pair_pages(listing.files)[2] == {"answer": 1}
 
 
-def test_a_folder_named_like_the_inside_of_a_zip_is_a_reject(tmp_path) -> None:
+def test_files_in_a_folder_whose_name_ends_like_a_zip_member_are_rejects(tmp_path) -> None:
     store = put(locate(str(tmp_path)), {"x.zip!/a.png": b"", "x.zip!/note.txt": b"", "x!/b.png": b"1"})
     listing = store.list()
     assert list(listing.files) == ["x!/b.png"]
@@ -172,30 +172,30 @@ def test_a_folder_named_like_the_inside_of_a_zip_is_a_reject(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("packing", ["folder", "zip"])
-def test_a_file_over_the_limit_has_the_reason_of_its_kind(tmp_path, packing: str) -> None:
+def test_a_file_over_the_limit_is_rejected_with_the_reason_of_its_kind(tmp_path, packing: str) -> None:
     contents = {"a.png": b"image", "a.json": b"label"}
     is_zip = packing == "zip"
     store = put(locate(str(tmp_path)), {"x.zip": zip_of(contents)} if is_zip else contents)
     image, label = ("x.zip!/a.png", "x.zip!/a.json") if is_zip else ("a.png", "a.json")
-    with pytest.raises(CropError, match=r"bad_image: .*a.png: it may have 4 bytes, it has 5"):
+    with pytest.raises(CropError, match=r"bad_image: .*a.png must have at most 4 bytes, got 5"):
         store.read(image, 4)
-    with pytest.raises(LabelError, match=r"bad_json: .*a.json: it may have 4 bytes, it has 5"):
+    with pytest.raises(LabelError, match=r"bad_json: .*a.json must have at most 4 bytes, got 5"):
         store.read(label, 4)
     assert (store.read(image, 5), store.read(label, 5)) == (b"image", b"label")
 
 
-def test_a_member_that_is_refused_still_makes_one_page_which_reading_rejects(tmp_path) -> None:
-    content = make_zip(MadeMember(name=b"a.png", flags=1), MadeMember(name=b"a.json", content=b"{}"))
+def test_a_refused_member_is_listed_as_a_page_and_rejected_when_read(tmp_path) -> None:
+    content = make_zip(ZipMember(name=b"a.png", flags=1), ZipMember(name=b"a.json", content=b"{}"))
     store = put(locate(str(tmp_path)), {"x.zip": content})
     ((page,), rejects, _) = pair_pages(store.list().files)
     assert rejects == []
     with pytest.raises(RowError, match=r"bad_archive: x.zip!/a.png: it is encrypted"):
         store.read(page.image_path, LIMIT)
-    with pytest.raises(RowError, match=r"bad_archive: x.zip!/b.png: there is no such member"):
+    with pytest.raises(RowError, match=r"bad_archive: x.zip!/b.png: no such member"):
         store.read("x.zip!/b.png", LIMIT)
 
 
-def test_what_identifies_a_member_changes_with_its_content_alone(tmp_path) -> None:
+def test_the_identity_of_a_member_changes_only_with_its_content(tmp_path) -> None:
     one, other = ({"a.png": content, "b.png": b"same"} for content in (b"12345", b"12346"))
     first = put(locate(str(tmp_path)), {"x.zip": zip_of(one)}).list().files
     assert put(locate(str(tmp_path)), {"x.zip": zip_of(dict(reversed(one.items())))}).list().files == first
@@ -205,7 +205,7 @@ def test_what_identifies_a_member_changes_with_its_content_alone(tmp_path) -> No
 
 
 def test_nothing_is_written_where_pages_are_read(tmp_path) -> None:
-    members = MadeMember(name=b"../out.png"), MadeMember(name=b"in/a.png", content=b"1")
+    members = ZipMember(name=b"../out.png"), ZipMember(name=b"in/a.png", content=b"1")
     store = put(locate(str(tmp_path / "pages")), {"x.zip": make_zip(*members)})
     assert list(store.list().files) == ["x.zip!/../out.png", "x.zip!/in/a.png"]
     assert store.read("x.zip!/in/a.png", LIMIT) == b"1"
@@ -214,9 +214,7 @@ def test_nothing_is_written_where_pages_are_read(tmp_path) -> None:
     assert [path.name for path in tmp_path.rglob("*")] == ["pages", "x.zip"]
 
 
-def test_threads_open_a_zip_once_in_a_process_and_few_stay_open(
-    tmp_path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_process_opens_a_zip_once_and_keeps_few_open(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[str] = []
 
     class CountedArchive(Archive):
@@ -240,7 +238,7 @@ def test_threads_open_a_zip_once_in_a_process_and_few_stay_open(
     assert opened == ["x.zip", "y.zip", "x.zip", "y.zip"]
 
 
-def test_a_zip_that_changed_is_read_anew_by_a_new_store(tmp_path) -> None:
+def test_a_new_store_reads_a_changed_zip_again(tmp_path) -> None:
     for content in (b"old", b"newer"):
         store = put(locate(str(tmp_path)), {"x.zip": zip_of({"a.png": content})})
         assert store.read("x.zip!/a.png", LIMIT) == content

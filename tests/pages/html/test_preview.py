@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import PageCrops, crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.html.preview import preview_html
 from ocr_ray.pages.labels.read import Box, PageLabel
-from ocr_ray.pages.page_image import open_page
 
 
 def make_page(num_rows: int = 3) -> bytes:

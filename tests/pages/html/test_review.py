@@ -1,7 +1,6 @@
 """The review page: every box drawn and listed with what was read, in reading order, and nothing run."""
 
 import io
-import json
 import math
 
 import pytest
@@ -30,7 +29,8 @@ def make_line(name: str, text: str, *, confidence: float = 0.97, flags: tuple[st
         height_px=10,
         page_id="P3",
         page_order=0,
-        style=json.dumps({"confidence": confidence, "flags": flags}),
+        confidence=confidence,
+        flags=flags,
     )
 
 

@@ -30,7 +30,7 @@ def test_lines_are_read_and_other_boxes_are_counted_by_type() -> None:
     )
 
 
-def test_the_other_types_are_neither_read_nor_lost() -> None:
+def test_boxes_of_other_types_are_counted_whatever_they_contain() -> None:
     kinds = ["table", "line", "image", "table", "paragraph"]
     entries = [{"type": kind, "bbox": [0, 0, 9, 9] if kind == "line" else "?", "text": "1"} for kind in kinds]
     label = read_label(with_info(question_bbox=entries), "p")
@@ -39,12 +39,12 @@ def test_the_other_types_are_neither_read_nor_lost() -> None:
 
 
 @pytest.mark.parametrize("text", ["None", "", None])
-def test_boxes_without_text_are_kept_so_that_they_become_rejects(text: str | None) -> None:
+def test_boxes_without_text_are_kept(text: str | None) -> None:
     assert [box.markup for box in read_label(with_box(text=text), "p").boxes] == [text or ""]
 
 
 @pytest.mark.parametrize("problem", ["", "None", " "])
-def test_a_problem_that_the_label_leaves_out_is_made_of_its_lines(problem: str) -> None:
+def test_a_missing_problem_text_is_joined_from_the_lines(problem: str) -> None:
     entries = [
         *LABEL_71716["OCR_info"][0]["question_bbox"],
         {"type": "line", "bbox": [0] * 4, "text": "None"},
@@ -60,7 +60,7 @@ TRIANGLE = [[20, 5], [3, 40.5], [30, 44]]
     ("box_format", "bbox", "corners"),
     [
         ("xyxy", [12, 10.5, 410, 32], (12, 10.5, 410, 32)),
-        ("xyxy", [410, 32, 12, 10], (410, 32, 12, 10)),  # empty, which is for the page's cutter to say
+        ("xyxy", [410, 32, 12, 10], (410, 32, 12, 10)),  # a reversed box, rejected when it is cropped
         ("xyxy", [-5, -1e300, 1e300, 10**300], (-5, -1e300, 1e300, 1e300)),
         ("xyxy", TRIANGLE, (3, 5, 30, 44)),
         ("xyxy", [[12, 10], [410, 32]], (12, 10, 410, 32)),
@@ -71,7 +71,7 @@ TRIANGLE = [[20, 5], [3, 40.5], [30, 44]]
         ("points", [410, 10, 12, 32], (12, 10, 410, 32)),
     ],
 )
-def test_a_box_is_read_in_the_format_it_was_said_to_have(
+def test_a_box_is_read_in_the_given_format(
     box_format: BoxFormat, bbox: list[Any], corners: tuple[float, ...]
 ) -> None:
     (box,) = read_label(with_box(bbox=bbox), "p", box_format=box_format).boxes
@@ -79,7 +79,7 @@ def test_a_box_is_read_in_the_format_it_was_said_to_have(
 
 
 @pytest.mark.parametrize(
-    ("box_format", "bbox", "found"),
+    ("box_format", "bbox", "quoted"),
     [
         ("xyxy", [0, 0, 9], r"\[0, 0, 9\]"),
         ("xyxy", [0, 0, 9, 9, 9], r"\[0, 0, 9, 9, 9\]"),
@@ -102,15 +102,13 @@ def test_a_box_is_read_in_the_format_it_was_said_to_have(
         ("points", [], r"\[\]"),
     ],
 )
-def test_another_box_is_unknown_schema_and_says_what_was_found(
-    box_format: BoxFormat, bbox: Any, found: str
-) -> None:
-    pattern = rf"^unknown_schema: OCR_info\[0\].question_bbox\[0\].bbox must be .*, got {found}$"
+def test_a_box_in_another_format_is_refused_and_quoted(box_format: BoxFormat, bbox: Any, quoted: str) -> None:
+    pattern = rf"^unknown_schema: OCR_info\[0\].question_bbox\[0\].bbox must be .*, got {quoted}$"
     with pytest.raises(LabelError, match=pattern):
         read_label(with_box(bbox=bbox), "p", box_format=box_format)
 
 
-def test_a_number_beyond_all_floats_is_no_coordinate() -> None:
+def test_an_infinite_coordinate_is_refused() -> None:
     with pytest.raises(LabelError, match=r"unknown_schema: .* got \[0, 0, 9, inf\]"):
         read_label(with_box(bbox=[0, 0, 9, 7777]).replace(b"7777", b"1e999"), "p")
 
@@ -129,7 +127,7 @@ def test_a_number_beyond_all_floats_is_no_coordinate() -> None:
         (with_info(question_bbox=[{"type": "image"}] * (MAX_BOXES + 1)), "at most 1000 boxes, got 1001"),
     ],
 )
-def test_another_shape_is_unknown_schema_and_names_the_place(content: bytes, named: str) -> None:
+def test_another_shape_is_refused_and_the_field_named(content: bytes, named: str) -> None:
     with pytest.raises(LabelError, match=f"unknown_schema: .*{named}"):
         read_label(content, "p")
 

@@ -23,7 +23,7 @@ def with_groups(*groups: Any) -> bytes:
     return encode({"learning_data_info": list(groups)})
 
 
-def test_question_and_choices_are_read_and_the_rest_is_counted_by_class() -> None:
+def test_question_and_choices_are_read_and_other_boxes_are_counted_by_class() -> None:
     assert read_label(encode(LABEL_71859), "S3_초등_3_000000") == PageLabel(
         page_id="S3_초등_3_000000",
         schema="71859",
@@ -41,7 +41,7 @@ def test_question_and_choices_are_read_and_the_rest_is_counted_by_class() -> Non
     "name",
     ["정답(텍스트)", "오답(텍스트)", "해설(텍스트)", "문항(이미지)", "보기(이미지)", "정답(이미지)", "기타"],
 )
-def test_a_box_of_another_class_is_counted_whatever_it_holds(name: str) -> None:
+def test_boxes_of_other_classes_are_counted_whatever_they_contain(name: str) -> None:
     label = read_label(with_groups(group(name, "?", box(Type="Circle")), group(name, box())), "p")
     assert (label.boxes, label.out_of_scope) == ((), {name: 3})
 
@@ -55,14 +55,14 @@ def test_a_class_name_of_decomposed_syllables_is_the_same_class() -> None:
     assert [box.part for box in label.boxes] == [QUESTION]
 
 
-def test_no_description_is_a_box_without_text_and_no_part_of_the_problem() -> None:
+def test_a_box_without_description_has_no_text_and_adds_none_to_the_problem() -> None:
     boxes = [box(text_description=text) for text in (None, "None", "", " 셋 ", "넷")]
     label = read_label(with_groups(group(QUESTION, *boxes)), "p")
     assert [box.markup for box in label.boxes] == ["", "None", "", " 셋 ", "넷"]
     assert label.problem_markup == "셋 넷"
 
 
-def test_a_problem_whose_question_is_a_picture_is_made_of_its_choices() -> None:
+def test_a_problem_whose_question_is_an_image_has_the_text_of_its_choices() -> None:
     label = read_label(with_groups(group("보기(텍스트)", box(), box(text_description="2"))), "p")
     assert label.problem_markup == "1 2"
 
@@ -88,7 +88,7 @@ def test_a_problem_whose_question_is_a_picture_is_made_of_its_choices() -> None:
         ),
     ],
 )
-def test_another_shape_is_unknown_schema_and_names_the_place(content: bytes, named: str) -> None:
+def test_another_shape_is_refused_and_the_field_named(content: bytes, named: str) -> None:
     with pytest.raises(LabelError, match=f"unknown_schema: .*{named}"):
         read_label(content, "p")
 
@@ -111,7 +111,7 @@ def test_another_shape_is_unknown_schema_and_names_the_place(content: bytes, nam
         ("Polygon", {"x": 1}, "a list of points"),
     ],
 )
-def test_corners_of_another_form_are_unknown_schema(shape: str, value: Any, wanted: str) -> None:
+def test_corners_of_another_form_are_refused(shape: str, value: Any, wanted: str) -> None:
     content = with_groups(group(QUESTION, box(), box(Type=shape, Type_value=value)))
     with pytest.raises(LabelError, match=rf"class_info_list\[1\].Type_value must be {wanted}, got "):
         read_label(content, "p")

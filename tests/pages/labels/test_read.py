@@ -33,7 +33,7 @@ def test_the_page_id_is_nfc(document: Any) -> None:
 
 
 @pytest.mark.parametrize("box_format", BOX_FORMATS)
-def test_a_71859_label_says_its_box_format_itself(box_format: BoxFormat) -> None:
+def test_the_box_format_does_not_matter_for_71859(box_format: BoxFormat) -> None:
     content = encode(LABEL_71859)
     assert read_label(content, "p", box_format=box_format) == read_label(content, "p")
 
@@ -46,29 +46,29 @@ def test_a_71859_label_says_its_box_format_itself(box_format: BoxFormat) -> None
         ({"answer_info": "not even a list"}, "answer"),
     ],
 )
-def test_answers_and_handwriting_are_out_of_scope_and_not_unknown(document: Any, kind: str) -> None:
+def test_answers_and_handwriting_are_out_of_scope(document: Any, kind: str) -> None:
     with pytest.raises(OutOfScopeError, match=rf"^{kind}: holds \w+_info$") as caught:
         read_label(encode(document), "p")
     assert isinstance(caught.value, RowError)
     assert not isinstance(caught.value, LabelError)
 
 
-def test_a_problem_that_carries_its_answer_is_a_problem() -> None:
+def test_a_problem_with_its_answer_is_a_problem() -> None:
     assert read_label(encode({**LABEL_71716, "answer_info": []}), "p").schema == "71716"
 
 
 @pytest.mark.parametrize(
-    ("document", "found"),
+    ("document", "message"),
     [
         ([LABEL_71716], r"the label must be an object, got \[\{"),
         (None, "the label must be an object, got nothing"),
         ({}, "must hold OCR_info or learning_data_info, got 0 other keys"),
         ({"ocr_info": [], "images": []}, "must hold OCR_info or learning_data_info, got 2 other keys"),
-        ({**LABEL_71716, **LABEL_71859, "answer_info": []}, "got both"),
+        ({**LABEL_71716, **LABEL_71859, "answer_info": []}, "got OCR_info and learning_data_info"),
     ],
 )
-def test_what_is_neither_schema_is_unknown(document: Any, found: str) -> None:
-    with pytest.raises(LabelError, match=f"^unknown_schema: .*{found}"):
+def test_a_document_of_no_known_schema_is_refused(document: Any, message: str) -> None:
+    with pytest.raises(LabelError, match=f"^unknown_schema: .*{message}"):
         read_label(encode(document), "p")
 
 
@@ -92,14 +92,14 @@ def test_what_is_neither_schema_is_unknown(document: Any, found: str) -> None:
         (encode({"OCR_info": [{"question_text": "@"}]}).replace(b"@", b"\\ud800"), "surrogates not allowed"),
     ],
 )
-def test_what_is_not_json_is_bad_json_and_says_why(content: bytes, detail: str) -> None:
+def test_invalid_json_is_refused_with_the_reason(content: bytes, detail: str) -> None:
     with pytest.raises(LabelError, match=f"^bad_json: .*{detail}") as caught:
         read_label(content, "p")
     assert len(caught.value.detail) < 300
 
 
 @pytest.mark.parametrize("num_marks", [MAX_MARKS, MAX_MARKS + 1])
-def test_more_combining_marks_than_normalisation_can_bear_are_refused(num_marks: int) -> None:
+def test_too_many_consecutive_combining_marks_are_refused(num_marks: int) -> None:
     info = LABEL_71716["OCR_info"][0]
     content = encode({"OCR_info": [{**info, "question_text": f"e{chr(0x301) * num_marks}"}]})
     if num_marks <= MAX_MARKS:
@@ -109,13 +109,13 @@ def test_more_combining_marks_than_normalisation_can_bear_are_refused(num_marks:
         read_label(content, "p")
 
 
-def test_the_kind_of_a_box_is_short_enough_to_be_counted_by() -> None:
+def test_the_kind_of_a_box_is_cut_to_a_maximum_length() -> None:
     document = copy.deepcopy(LABEL_71716)
     document["OCR_info"][0]["question_bbox"][1]["type"] = "table" * 100_000
     assert read_label(encode(document), "p").out_of_scope == {("table" * 100)[:MAX_KIND_LENGTH]: 1}
 
 
-def test_a_message_quotes_little_of_a_hostile_value() -> None:
+def test_a_message_shortens_the_value_it_quotes() -> None:
     deep: Any = []
     for _ in range(400):
         deep = [deep, "\ud800" * 99, 10**400]
@@ -144,7 +144,7 @@ HOSTILE_VALUES = (
 
 @st.composite
 def mutated_labels(draw: st.DrawFn) -> Any:
-    """A label of either schema with one to three values anywhere replaced, removed, wrapped or doubled."""
+    """A label of either schema with one to three values replaced, removed, wrapped or doubled."""
     document = copy.deepcopy(draw(st.sampled_from([LABEL_71716, LABEL_71859])))
     for _ in range(draw(st.integers(1, 3))):
         parent: Any = document
@@ -153,7 +153,7 @@ def mutated_labels(draw: st.DrawFn) -> Any:
             if not isinstance(parent[key], dict | list) or draw(st.integers(0, 3)) == 0:
                 break
             parent = parent[key]
-        if not parent:  # emptied by the mutation before
+        if not parent:  # emptied by the previous mutation
             continue
         match draw(st.sampled_from(["replace", "remove", "wrap", "unwrap", "double"])):
             case "replace":
@@ -171,7 +171,7 @@ def mutated_labels(draw: st.DrawFn) -> Any:
 
 @st.composite
 def damaged_bytes(draw: st.DrawFn) -> bytes:
-    """A mutated label in some encoding, whole, cut short or with one byte changed."""
+    """A mutated label in any encoding, whole, truncated or with one byte changed."""
     text = json.dumps(draw(mutated_labels() | JSON_VALUES), ensure_ascii=draw(st.booleans()))
     encoding = draw(st.sampled_from(["utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-32", "cp949"]))
     content = text.encode(encoding, "surrogatepass" if encoding.startswith("utf") else "replace")
@@ -179,8 +179,8 @@ def damaged_bytes(draw: st.DrawFn) -> bytes:
         case "cut":
             return content[: draw(st.integers(0, len(content)))]
         case "changed":
-            place = draw(st.integers(0, len(content) - 1))
-            return content[:place] + draw(st.binary(max_size=2)) + content[place + 1 :]
+            index = draw(st.integers(0, len(content) - 1))
+            return content[:index] + draw(st.binary(max_size=2)) + content[index + 1 :]
     return content
 
 
@@ -201,7 +201,7 @@ def test_a_mutated_label_is_read_or_refused_with_a_reason(content: bytes, box_fo
         )
         assert label.reason in reasons
         assert 0 < len(label.detail) < 500
-        label.detail.encode()  # half a surrogate pair cannot be written among the rejects
+        label.detail.encode()  # half a surrogate pair could not be written to the rejects
         return
     assert all(math.isfinite(value) for box in label.boxes for value in (box.x0, box.y0, box.x1, box.y1))
     assert all(count > 0 for count in label.out_of_scope.values())

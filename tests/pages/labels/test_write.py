@@ -1,4 +1,4 @@
-"""Labels written with texts that were read: what else they say stays, and they can be read again."""
+"""Labels written back with new texts: everything else stays, and they can be read again."""
 
 import json
 from typing import Any
@@ -39,13 +39,13 @@ def test_only_the_texts_of_lines_change() -> None:
     assert [box.markup for box in label.boxes] == ["탁자 $7$개", "나"]
 
 
-def test_a_box_that_was_not_read_keeps_its_text_and_one_read_as_nothing_loses_it() -> None:
+def test_a_box_without_a_reading_keeps_its_text_and_an_empty_reading_clears_it() -> None:
     document, _ = fill(make_71716(["가", "나", "다"]), {0: "라", 2: ""})
     assert [box["text"] for box in document["OCR_info"][0]["question_bbox"]] == ["라", "None", "", "다"]
     assert document["OCR_info"][0]["question_text"] == "라 다"
 
 
-def test_the_problem_keeps_its_spaces_if_the_lines_say_the_same() -> None:
+def test_the_problem_keeps_its_spaces_if_its_lines_are_unchanged() -> None:
     content = make_71716(["몇 명인지 나", "눗셈식으로"], "몇 명인지 나눗셈식으로")
     document, _ = fill(content, {0: "몇 명인지 나", 2: "눗셈식으로"})
     assert document["OCR_info"][0]["question_text"] == "몇 명인지 나눗셈식으로"
@@ -53,7 +53,7 @@ def test_the_problem_keeps_its_spaces_if_the_lines_say_the_same() -> None:
     assert document["OCR_info"][0]["question_text"] == "몇 명인지 너 눗셈식으로"
 
 
-def test_a_label_of_made_pages_comes_back_byte_for_byte(fonts) -> None:
+def test_a_label_with_unchanged_texts_is_written_back_byte_for_byte(fonts) -> None:
     for page in make_pages(fonts[0].content, 8)[:8]:
         label = read_label(page.label_bytes, page.page_id)
         markups = {box.index: box.markup for box in label.boxes}
@@ -62,15 +62,15 @@ def test_a_label_of_made_pages_comes_back_byte_for_byte(fonts) -> None:
 
 def test_a_label_of_71859_becomes_one_of_71716_with_the_same_boxes_and_texts(fonts) -> None:
     for page in make_pages(fonts[0].content, 8)[8:]:
-        truth = read_label(page.label_bytes, page.page_id)
+        expected = read_label(page.label_bytes, page.page_id)
         unread = forget_texts(page.label_bytes)
-        markups = {box.index: box.markup for box in truth.boxes}
+        markups = {box.index: box.markup for box in expected.boxes}
         label = read_label(unread, page.page_id)
         assert all(box.markup == "None" for box in label.boxes)
         written = write_label(unread, label, markups=markups, image_name="S3.png")
         document, again = json.loads(written[3:].decode()), read_label(written, page.page_id)
         assert (document["question_filename"], document["id"]) == ("S3.png", page.page_id)
-        assert (again.schema, again.problem_markup) == ("71716", truth.problem_markup)
+        assert (again.schema, again.problem_markup) == ("71716", expected.problem_markup)
         assert [(b.x0, b.y0, b.x1, b.y1, b.markup) for b in again.boxes] == [
-            (b.x0, b.y0, b.x1, b.y1, b.markup) for b in truth.boxes
+            (b.x0, b.y0, b.x1, b.y1, b.markup) for b in expected.boxes
         ]

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.layout.text_rows import find_bands, find_ink, pad_bands, trim_columns
-from ocr_ray.pages.page_image import open_page
-from ocr_ray.pages.synthetic.pages import MadePage, make_page
+from ocr_ray.pages.synthetic.pages import SyntheticPage, make_page
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.textgen.corpus import read_corpus
 
@@ -23,7 +23,7 @@ def face(font: Font, size_px: int) -> ImageFont.FreeTypeFont:
 
 
 def draw(rows: list[str], font: Font, size_px: int = 15, pitch: float = 1.6) -> Image.Image:
-    """Rows of print below each other; the pitch is in font sizes."""
+    """Return rows of print below each other; the pitch is in font sizes."""
     page = Image.new("L", (420, round(size_px * pitch * len(rows)) + 20), 255)
     for rank, text in enumerate(rows):
         y_px = 5 + round(rank * pitch * size_px)
@@ -36,37 +36,37 @@ def count_rows(image: Image.Image, num_lines: int = 1) -> int:
 
 
 @pytest.fixture(scope="module")
-def pages(fonts: list[Font]) -> list[tuple[MadePage, Image.Image]]:
+def pages(fonts: list[Font]) -> list[tuple[SyntheticPage, Image.Image]]:
     """Seventy pages in each of the fonts."""
-    made = [
+    drawn = [
         make_page(11, number, font_bytes=font.content, font_index=font.face)
         for font in fonts
         for number in range(70)
     ]
-    return [(page, open_page(page.image_bytes)) for page in made]
+    return [(page, open_page(page.image_bytes)) for page in drawn]
 
 
-def test_no_line_of_a_page_is_taken_for_several_rows(pages: list[tuple[MadePage, Image.Image]]) -> None:
-    for made, page in pages:
-        for line in made.lines:
-            assert count_rows(page.crop(line.box)) == 1, (made.page_id, line.text)
+def test_a_line_of_a_page_is_one_row(pages: list[tuple[SyntheticPage, Image.Image]]) -> None:
+    for drawn, page in pages:
+        for line in drawn.lines:
+            assert count_rows(page.crop(line.box)) == 1, (drawn.page_id, line.text)
 
 
-def test_boxes_of_several_lines_are_cut_between_the_lines_and_through_none(
-    pages: list[tuple[MadePage, Image.Image]],
+def test_boxes_of_several_lines_are_cut_between_the_lines(
+    pages: list[tuple[SyntheticPage, Image.Image]],
 ) -> None:
-    assert sum(len(made.lines) > 1 for made, _ in pages) > 60
-    for made, page in pages:
-        x0s, y0s, x1s, y1s = zip(*(line.box for line in made.lines), strict=True)
+    assert sum(len(drawn.lines) > 1 for drawn, _ in pages) > 60
+    for drawn, page in pages:
+        x0s, y0s, x1s, y1s = zip(*(line.box for line in drawn.lines), strict=True)
         left, top, right, bottom = min(x0s), min(y0s), max(x1s), max(y1s)
-        bands = find_bands(find_ink(np.asarray(page.crop((left, top, right, bottom)))), len(made.lines))
-        for line, (y0, y1) in zip(made.lines, pad_bands(bands, bottom - top), strict=True):
+        bands = find_bands(find_ink(np.asarray(page.crop((left, top, right, bottom)))), len(drawn.lines))
+        for line, (y0, y1) in zip(drawn.lines, pad_bands(bands, bottom - top), strict=True):
             assert y0 + top <= line.ink[1], line.text
             assert line.ink[3] <= y1 + top, line.text
 
 
 @pytest.mark.parametrize("size_px", [12, 15, 20])
-def test_words_whose_syllables_have_a_gap_at_one_height_are_one_row(fonts: list[Font], size_px: int) -> None:
+def test_words_whose_syllables_have_gaps_at_one_height_are_one_row(fonts: list[Font], size_px: int) -> None:
     words = [word for word in read_corpus(None).words if len(word) == 2][:300]
     for font in fonts:
         wrong = [
@@ -108,14 +108,14 @@ def test_a_stacked_fraction_alone_is_one_row(
 
 @pytest.mark.parametrize("pitch", [1.4, 1.6, 2.0, 3.0])
 @pytest.mark.parametrize("size_px", [12, 15, 20, 30])
-def test_rows_of_common_pitches_and_sizes_are_told_apart(
+def test_rows_of_common_pitches_and_sizes_are_separated(
     fonts: list[Font], pitch: float, size_px: int
 ) -> None:
     for font in fonts:
         assert count_rows(draw(ROWS, font, size_px, pitch), len(ROWS)) == len(ROWS), font.name
 
 
-def test_rows_are_clearly_apart_even_if_the_text_claims_a_single_line(fonts: list[Font]) -> None:
+def test_rows_that_are_clearly_apart_are_separated_even_if_the_text_has_one_line(fonts: list[Font]) -> None:
     for font in fonts:
         assert count_rows(draw([ROWS[0], ROWS[2]], font, 15, 1.8), 1) == 2
 
@@ -156,7 +156,7 @@ def test_rows_are_found_in_other_kinds_of_print(
         assert count_rows(damage(draw(ROWS, font, 18, 1.8)), len(ROWS)) == len(ROWS), font.name
 
 
-def test_what_another_row_leaves_at_the_edge_is_no_row(fonts: list[Font]) -> None:
+def test_remains_of_another_row_at_the_edge_are_not_a_row(fonts: list[Font]) -> None:
     for font in fonts:
         image = draw(["가나다라마바", "다음 수를 쓰세요."], font, 16, 1.8)
         (_, y1), (_, end) = find_bands(find_ink(np.asarray(image)), 2)
@@ -173,7 +173,7 @@ INKS = st.tuples(st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32), 
 
 @settings(deadline=None)
 @given(INKS, st.integers(1, 4))
-def test_bands_are_in_order_hold_all_rows_of_ink_and_stay_apart_with_their_padding(
+def test_bands_are_in_order_contain_all_ink_and_do_not_overlap_with_padding(
     shape: tuple[int, int, int, float], num_lines: int
 ) -> None:
     height, width, seed, share = shape

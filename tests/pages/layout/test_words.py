@@ -8,7 +8,8 @@ import pytest
 from builders.words import CroppedLine, crop_lines
 from PIL import Image
 
-from ocr_ray.pages.layout.words import Pixels, cut_words, find_words
+from ocr_ray.pages.layout.text_rows import Pixels
+from ocr_ray.pages.layout.words import cut_words, find_words
 from ocr_ray.render.fonts.find import Font
 
 
@@ -25,7 +26,7 @@ def lines_by_font(fonts: list[Font]) -> dict[str, list[CroppedLine]]:
 
 @pytest.fixture(scope="module")
 def lines(lines_by_font: dict[str, list[CroppedLine]]) -> list[CroppedLine]:
-    return [line for its_lines in lines_by_font.values() for line in its_lines]
+    return [line for font_lines in lines_by_font.values() for line in font_lines]
 
 
 def store_as_jpeg(pixels: Pixels) -> Pixels:
@@ -35,34 +36,34 @@ def store_as_jpeg(pixels: Pixels) -> Pixels:
 
 
 def scan(pixels: Pixels) -> Pixels:
-    """Return the pixels on grey paper with a grain."""
+    """Return the pixels on grey paper with grain."""
     grain = np.random.default_rng(3).normal(0, 5, pixels.shape)
     return (pixels * 0.85 + grain).clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("spoil", [np.asarray, store_as_jpeg, scan], ids=["as drawn", "JPEG", "scan"])
-def test_every_cut_lies_in_a_true_gap(lines: list[CroppedLine], spoil: Callable[[Pixels], Pixels]) -> None:
+@pytest.mark.parametrize("damage", [np.asarray, store_as_jpeg, scan], ids=["as drawn", "JPEG", "scan"])
+def test_every_cut_is_between_words(lines: list[CroppedLine], damage: Callable[[Pixels], Pixels]) -> None:
     num_cut = 0
     for line in lines:
-        found = find_words(spoil(line.pixels), line.text)
-        if found is None:
+        spans = find_words(damage(line.pixels), line.text)
+        if spans is None:
             continue
         num_cut += 1
-        assert len(found) == len(line.words)
-        for (x0, x1), (true_x0, true_x1) in zip(found, line.words, strict=True):
+        assert len(spans) == len(line.words)
+        for (x0, x1), (true_x0, true_x1) in zip(spans, line.words, strict=True):
             assert x0 <= true_x0 + 1, f"{line.text}: a word begins later than its ink"
             assert x1 >= true_x1 - 1, f"{line.text}: a word ends before its ink"
-        for left, right in pairwise(found):
+        for left, right in pairwise(spans):
             assert left[1] <= right[0]
-        for (_, x1), (true_x0, _) in zip(found[:-1], line.words[1:], strict=True):
+        for (_, x1), (true_x0, _) in zip(spans[:-1], line.words[1:], strict=True):
             assert x1 <= true_x0, f"{line.text}: a word holds ink of the next"
     assert num_cut >= 0.7 * len(lines)
 
 
 def test_most_lines_of_every_font_can_be_cut(lines_by_font: dict[str, list[CroppedLine]]) -> None:
-    for name, its_lines in lines_by_font.items():
-        num_cut = sum(find_words(line.pixels, line.text) is not None for line in its_lines)
-        assert num_cut >= 0.75 * len(its_lines), name
+    for name, font_lines in lines_by_font.items():
+        num_cut = sum(find_words(line.pixels, line.text) is not None for line in font_lines)
+        assert num_cut >= 0.75 * len(font_lines), name
 
 
 def remove_space(text: str, rng: random.Random) -> str:
@@ -81,17 +82,17 @@ def remove_word(text: str, rng: random.Random) -> str:
     return " ".join(words)
 
 
-@pytest.mark.parametrize("spoil", [remove_space, add_space, remove_word])
+@pytest.mark.parametrize("damage", [remove_space, add_space, remove_word])
 def test_a_line_whose_text_has_other_words_than_its_print_is_rarely_cut(
-    lines: list[CroppedLine], spoil: Callable[[str, random.Random], str]
+    lines: list[CroppedLine], damage: Callable[[str, random.Random], str]
 ) -> None:
     rng = random.Random(5)
     long_lines = [line for line in lines if len(line.words) > 3]
-    num_cut = sum(find_words(line.pixels, spoil(line.text, rng)) is not None for line in long_lines)
+    num_cut = sum(find_words(line.pixels, damage(line.text, rng)) is not None for line in long_lines)
     assert num_cut <= 0.08 * len(long_lines)
 
 
-def test_what_has_no_gaps_to_find_is_not_cut(lines: list[CroppedLine]) -> None:
+def test_lines_without_gaps_between_words_are_not_cut(lines: list[CroppedLine]) -> None:
     blank = np.full((20, 300), 255, np.uint8)
     assert find_words(blank, "두 낱말") is None
     assert find_words(blank - blank, "두 낱말") is None
@@ -102,7 +103,7 @@ def test_what_has_no_gaps_to_find_is_not_cut(lines: list[CroppedLine]) -> None:
     assert find_words(lines[0].pixels, " ".join("가" * 200)) is None
 
 
-def test_words_are_the_pixels_of_their_line_with_all_ink_of_the_word(lines: list[CroppedLine]) -> None:
+def test_words_have_the_original_pixels_and_all_ink(lines: list[CroppedLine]) -> None:
     for line in lines:
         words = cut_words(line.pixels, line.text, page_id=line.page_id, line_id=line.line_id)
         assert [word.text for word in words] in ([], line.text.split(" "))
@@ -111,26 +112,26 @@ def test_words_are_the_pixels_of_their_line_with_all_ink_of_the_word(lines: list
             height, width = word.pixels.shape
             windows = np.lib.stride_tricks.sliding_window_view(line.pixels, (height, width))
             offsets = windows[:, max(x0 - 3, 0) : x0 + 3].reshape(-1, height, width)
-            assert (offsets == word.pixels).all(axis=(1, 2)).any(), "a piece of the line, near the word"
+            assert (offsets == word.pixels).all(axis=(1, 2)).any(), "part of the line, near the word"
             dark = (line.pixels[:, x0:x1] < 100).sum()
             assert (word.pixels < 100).sum() == dark > 0
 
 
-def test_words_of_one_height_stand_at_one_distance_from_where_their_line_was_drawn(
+def test_words_of_one_height_have_the_same_baseline(
     lines_by_font: dict[str, list[CroppedLine]],
 ) -> None:
-    for name, its_lines in lines_by_font.items():
+    for name, font_lines in lines_by_font.items():
         bottoms: dict[int, list[int]] = {}
-        for line in its_lines:
+        for line in font_lines:
             if not line.line_id.endswith("#0"):
                 continue  # the first line of each page is drawn at the same height
             for word in cut_words(line.pixels, line.text, page_id="", line_id=""):
                 bottoms.setdefault(word.height_px, []).append(line.tops[word.index] + word.baseline_px)
         assert len(bottoms) > 3
-        for its_bottoms in bottoms.values():
-            middle = np.median(its_bottoms)
-            assert np.abs(np.array(its_bottoms) - middle).max() <= 2, name
-            assert (np.abs(np.array(its_bottoms) - middle) <= 1).mean() >= 0.95, name
+        for values in bottoms.values():
+            middle = np.median(values)
+            assert np.abs(np.array(values) - middle).max() <= 2, name
+            assert (np.abs(np.array(values) - middle) <= 1).mean() >= 0.95, name
 
 
 def test_a_line_without_syllables_gives_no_words(fonts: list[Font]) -> None:

@@ -8,14 +8,14 @@ import pytest
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
-from ocr_ray.pages.crop_config import CropStyle
+from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.files.store import pair_pages
-from ocr_ray.pages.labels.read import Schema, read_label
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.survey import split_of_problem
 from ocr_ray.pages.synthetic.labels import QUESTION
-from ocr_ray.pages.synthetic.pages import MadePage, make_page, write_pages
+from ocr_ray.pages.synthetic.pages import Schema, SyntheticPage, make_page, write_pages
 from ocr_ray.storage.location import list_files, locate, read_bytes
 from ocr_ray.text.markup import to_text
 
@@ -33,26 +33,26 @@ def font_bytes() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def pages(font_bytes: bytes) -> list[MadePage]:
+def pages(font_bytes: bytes) -> list[SyntheticPage]:
     return [make_page(7, number, font_bytes=font_bytes) for number in range(NUM_PAGES)]
 
 
 @pytest.fixture(scope="module")
-def pages_71859(font_bytes: bytes) -> list[MadePage]:
+def pages_71859(font_bytes: bytes) -> list[SyntheticPage]:
     return [make_page(7, number, font_bytes=font_bytes, schema="71859") for number in range(NUM_PAGES)]
 
 
 @pytest.fixture(scope="module")
-def all_pages(pages: list[MadePage], pages_71859: list[MadePage]) -> list[MadePage]:
+def all_pages(pages: list[SyntheticPage], pages_71859: list[SyntheticPage]) -> list[SyntheticPage]:
     return pages + pages_71859
 
 
-def test_a_page_depends_on_seed_and_number_alone(pages: list[MadePage], font_bytes: bytes) -> None:
+def test_a_page_depends_only_on_seed_and_number(pages: list[SyntheticPage], font_bytes: bytes) -> None:
     assert make_page(7, 41, font_bytes=font_bytes) == pages[41]
     assert make_page(8, 41, font_bytes=font_bytes) != pages[41]
 
 
-def test_page_ids_are_unique_and_shaped_like_those_of_ai_hub(pages: list[MadePage]) -> None:
+def test_page_ids_are_unique_and_have_the_form_of_ai_hub(pages: list[SyntheticPage]) -> None:
     assert len({page.page_id for page in pages}) == NUM_PAGES
     for number, page in enumerate(pages):
         grade, term, unit, topic, last = page.page_id.split("_")
@@ -61,7 +61,7 @@ def test_page_ids_are_unique_and_shaped_like_those_of_ai_hub(pages: list[MadePag
         assert last == f"{number:05}"
 
 
-def test_pages_are_rgba_on_transparent_black(pages: list[MadePage]) -> None:
+def test_pages_are_rgba_on_transparent_black(pages: list[SyntheticPage]) -> None:
     for page in pages:
         image = Image.open(io.BytesIO(page.image_bytes))
         assert (image.format, image.mode, image.width) == ("PNG", "RGBA", 765)
@@ -69,7 +69,7 @@ def test_pages_are_rgba_on_transparent_black(pages: list[MadePage]) -> None:
         assert image.getpixel((0, 0)) == (0, 0, 0, 0)
 
 
-def test_a_label_has_a_byte_order_mark_and_reads_back_as_the_truth(pages: list[MadePage]) -> None:
+def test_a_label_has_a_byte_order_mark_and_the_content_of_the_page(pages: list[SyntheticPage]) -> None:
     for page in pages:
         assert page.label_bytes.startswith(b"\xef\xbb\xbf")
         assert json.loads(page.label_bytes)["question_filename"] == f"{page.page_id}.png"
@@ -80,7 +80,9 @@ def test_a_label_has_a_byte_order_mark_and_reads_back_as_the_truth(pages: list[M
         assert label.out_of_scope == ({"image": 1} if page.figure else {})
 
 
-def test_the_lines_of_a_page_are_its_problem_broken_anywhere_but_in_maths(pages: list[MadePage]) -> None:
+def test_the_lines_of_a_page_are_the_problem_broken_outside_of_maths(
+    pages: list[SyntheticPage],
+) -> None:
     for page in pages:
         joined = "".join(line.markup for line in page.lines)
         assert joined.replace(" ", "") == page.problem_markup.replace(" ", "")
@@ -89,10 +91,10 @@ def test_the_lines_of_a_page_are_its_problem_broken_anywhere_but_in_maths(pages:
     assert {len(page.lines) for page in pages} >= {1, 2, 3}
     heads = ["".join(line.markup for line in page.lines[:1]) for page in pages]
     rests = [page.problem_markup[len(head) :] for head, page in zip(heads, pages, strict=True)]
-    assert any(rest and not rest.startswith(" ") for rest in rests), "some line ends inside a word"
+    assert any(rest and not rest.startswith(" ") for rest in rests), "at least one line ends inside a word"
 
 
-def test_what_is_printed_is_the_text_of_the_markup(all_pages: list[MadePage]) -> None:
+def test_the_printed_text_is_that_of_the_markup(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         for line in page.lines:
             assert to_text(line.markup) == line.text
@@ -102,7 +104,7 @@ def test_what_is_printed_is_the_text_of_the_markup(all_pages: list[MadePage]) ->
             )
 
 
-def test_boxes_hold_all_ink_of_the_page_and_none_of_their_neighbours(all_pages: list[MadePage]) -> None:
+def test_boxes_contain_all_ink_of_the_page_and_do_not_overlap(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         ink = 255 - np.asarray(open_page(page.image_bytes)).astype(int)
         owners = np.zeros_like(ink)
@@ -116,36 +118,36 @@ def test_boxes_hold_all_ink_of_the_page_and_none_of_their_neighbours(all_pages: 
             assert min(line.ink[0] - x0, line.ink[1] - y0, x1 - line.ink[2], y1 - line.ink[3]) >= 1
 
 
-def test_words_share_the_ink_of_their_line_in_the_order_of_its_text(all_pages: list[MadePage]) -> None:
+def test_words_divide_the_ink_of_their_line_in_text_order(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         ink = 255 - np.asarray(open_page(page.image_bytes)).astype(int)
         for line in page.lines:
             assert len(line.words) == len(line.text.split())
             assert all(left[2] < right[0] for left, right in pairwise(line.words)), "paper between words"
-            of_words = sum(ink[y0:y1, x0:x1].sum() for x0, y0, x1, y1 in line.words)
+            words_ink = sum(ink[y0:y1, x0:x1].sum() for x0, y0, x1, y1 in line.words)
             x0, y0, x1, y1 = line.ink
-            assert of_words == ink[y0:y1, x0:x1].sum()
+            assert words_ink == ink[y0:y1, x0:x1].sum()
             assert (line.words[0][0], line.words[-1][2]) == (x0, x1)
             assert (min(word[1] for word in line.words), max(word[3] for word in line.words)) == (y0, y1)
 
 
-def test_every_line_of_a_made_problem_becomes_a_crop_with_its_ink(all_pages: list[MadePage]) -> None:
+def test_every_line_of_a_page_becomes_a_crop_with_its_ink(all_pages: list[SyntheticPage]) -> None:
     for page in all_pages:
         image = open_page(page.image_bytes)
         crops = crop_page(read_label(page.label_bytes, page.page_id), image, NATIVE)
-        made_lines = [line for box in page.boxes if box.part in ("", QUESTION) for line in box.lines]
+        drawn_lines = [line for box in page.boxes if box.part in ("", QUESTION) for line in box.lines]
         assert (crops.rejects, crops.warnings) == ([], {})
-        assert [line.text for line in crops.lines] == [line.text for line in made_lines]
-        assert [line.page_order for line in crops.lines] == list(range(len(made_lines)))
-        for line, made in zip(crops.lines, made_lines, strict=True):
+        assert [line.text for line in crops.lines] == [line.text for line in drawn_lines]
+        assert [line.page_order for line in crops.lines] == list(range(len(drawn_lines)))
+        for line, drawn in zip(crops.lines, drawn_lines, strict=True):
             cropped = np.asarray(Image.open(io.BytesIO(line.image_bytes)))
-            x0, y0, x1, y1 = made.ink
+            x0, y0, x1, y1 = drawn.ink
             ink = np.asarray(image)[y0:y1, x0:x1]
             assert (255 - cropped.astype(int)).sum() == (255 - ink.astype(int)).sum() > 0
             assert (line.width_px, line.height_px) == (cropped.shape[1], cropped.shape[0])
 
 
-def test_pages_of_71859_are_rgb_and_of_their_measured_sizes(pages_71859: list[MadePage]) -> None:
+def test_pages_of_71859_are_rgb_and_have_the_sizes_of_the_dataset(pages_71859: list[SyntheticPage]) -> None:
     sizes = []
     for number, page in enumerate(pages_71859):
         image = Image.open(io.BytesIO(page.image_bytes))
@@ -158,20 +160,20 @@ def test_pages_of_71859_are_rgb_and_of_their_measured_sizes(pages_71859: list[Ma
     assert 225 <= min(heights) <= max(heights) <= 1110
 
 
-def test_a_label_of_71859_reads_back_as_the_truth(pages_71859: list[MadePage]) -> None:
+def test_a_label_of_71859_has_the_content_of_the_page(pages_71859: list[SyntheticPage]) -> None:
     for page in pages_71859:
         label = read_label(page.label_bytes, page.page_id)
-        asked = [box for box in page.boxes if box.part == QUESTION]
+        questions = [box for box in page.boxes if box.part == QUESTION]
         assert label.schema == "71859"
-        assert [(box.x0, box.y0, box.x1, box.y1) for box in label.boxes] == [box.corners for box in asked]
-        assert [box.markup for box in label.boxes] == [box.markup for box in asked]
+        assert [(box.x0, box.y0, box.x1, box.y1) for box in label.boxes] == [box.corners for box in questions]
+        assert [box.markup for box in label.boxes] == [box.markup for box in questions]
         others = {"정답(텍스트)": 1, "해설(텍스트)": sum("해설" in box.part for box in page.boxes)}
         assert label.out_of_scope == others | ({"문항(이미지)": 1} if page.figure else {})
         document = json.loads(page.label_bytes.decode("utf-8-sig"))
         assert document["source_data_info"]["source_data_name"] == page.page_id
 
 
-def test_pages_of_71859_hold_what_is_odd_about_them(pages_71859: list[MadePage]) -> None:
+def test_pages_of_71859_have_the_quirks_of_the_dataset(pages_71859: list[SyntheticPage]) -> None:
     boxes = [box for page in pages_71859 for box in page.boxes]
     assert {len(box.lines) for box in boxes} >= {1, 2, 5}
     assert all(box.markup.count("\n") == len(box.lines) - 1 for box in boxes)
@@ -181,7 +183,7 @@ def test_pages_of_71859_hold_what_is_odd_about_them(pages_71859: list[MadePage])
     assert sum(b'"Polygon"' in page.label_bytes for page in pages_71859) == NUM_PAGES
 
 
-def test_pages_hold_figures_choices_and_both_splits(pages: list[MadePage]) -> None:
+def test_pages_include_figures_choices_and_both_splits(pages: list[SyntheticPage]) -> None:
     assert any(page.figure for page in pages)
     assert any(line.text.startswith("①") for page in pages for line in page.lines)
     splits = [split_of_problem(page.problem_markup, 7, 0.2) for page in pages]
@@ -192,13 +194,13 @@ def test_pages_hold_figures_choices_and_both_splits(pages: list[MadePage]) -> No
 def test_written_pages_are_paired_without_rejects(tmp_path: Path, font_bytes: bytes, schema: Schema) -> None:
     folder = locate(str(tmp_path))
     write_pages(folder, num_pages=3, seed=7, font_bytes=font_bytes, schema=schema)
-    files, rejects, others = pair_pages(list_files(folder))
-    assert (len(files), rejects, others) == (3, [], {})
-    made = {
+    files, rejects, out_of_scope = pair_pages(list_files(folder))
+    assert (len(files), rejects, out_of_scope) == (3, [], {})
+    expected = {
         page.page_id: page
         for page in (make_page(7, n, font_bytes=font_bytes, schema=schema) for n in range(3))
     }
     for file in files:
         assert file.image_path == f"images/{file.page_id}.png"
-        assert read_bytes(folder / file.image_path) == made[file.page_id].image_bytes
-        assert read_bytes(folder / file.label_path) == made[file.page_id].label_bytes
+        assert read_bytes(folder / file.image_path) == expected[file.page_id].image_bytes
+        assert read_bytes(folder / file.label_path) == expected[file.page_id].label_bytes

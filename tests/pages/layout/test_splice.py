@@ -1,18 +1,17 @@
 import io
-import json
 import random
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from builders.words import cut_made_words
+from builders.words import cut_synthetic_words
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import Reject, TextLine
-from ocr_ray.pages.layout.words import Word
-from ocr_ray.pages.splice import SpliceConfig, WordPool, splice_line
+from ocr_ray.pages.layout.splice import SpliceConfig, WordPool, splice_line
+from ocr_ray.pages.layout.words import WordImage
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.text.markup import to_text
 
@@ -21,31 +20,31 @@ NUM_LINES = 150
 
 
 @pytest.fixture(scope="module")
-def words(fonts: list[Font]) -> list[Word]:
-    return cut_made_words(fonts[0].content, 60)
+def words(fonts: list[Font]) -> list[WordImage]:
+    return cut_synthetic_words(fonts[0].content, 60)
 
 
 @pytest.fixture(scope="module")
-def pool(words: list[Word]) -> WordPool:
+def pool(words: list[WordImage]) -> WordPool:
     return WordPool(words)
 
 
 @pytest.fixture(scope="module")
 def lines(pool: WordPool) -> list[TextLine]:
-    made = [splice_line(pool, seed=3, number=number, config=NATIVE) for number in range(NUM_LINES)]
-    return [line for line in made if isinstance(line, TextLine)]
+    results = [splice_line(pool, seed=3, number=number, config=NATIVE) for number in range(NUM_LINES)]
+    return [line for line in results if isinstance(line, TextLine)]
 
 
-def words_of(line: TextLine, pool: WordPool) -> list[Word]:
-    by_name = {f"{word.line_id}:{word.index}": word for word in pool.words}
-    return [by_name[name] for name in json.loads(line.style or "")["words"]]
+def words_of(line: TextLine, pool: WordPool) -> list[WordImage]:
+    by_origin = {(word.line_id, word.index): word for word in pool.words}
+    return [by_origin[origin] for origin in line.spliced_from or ()]
 
 
-def make_word(text: str, *, page_id: str, height_px: int = 16, paper: int = 255) -> Word:
+def make_word(text: str, *, page_id: str, height_px: int = 16, paper: int = 255) -> WordImage:
     """Return a black block as wide as its text."""
     pixels = np.full((height_px, 8 * len(text)), paper, np.uint8)
     pixels[:, 1:-1] = 20
-    return Word(
+    return WordImage(
         text=text,
         pixels=pixels,
         page_id=page_id,
@@ -69,7 +68,7 @@ def test_lines_have_5_to_30_characters_of_every_length(lines: list[TextLine]) ->
     assert 26 <= max(lengths) <= 30
 
 
-def test_words_side_by_side_come_from_different_pages(lines: list[TextLine], pool: WordPool) -> None:
+def test_adjacent_words_come_from_different_pages(lines: list[TextLine], pool: WordPool) -> None:
     for line in lines:
         words = words_of(line, pool)
         assert line.text == " ".join(word.text for word in words)
@@ -78,7 +77,7 @@ def test_words_side_by_side_come_from_different_pages(lines: list[TextLine], poo
         assert len({word.text for word in words}) == len(words)
 
 
-def test_words_of_a_line_differ_by_two_pixels_in_height_at_most(
+def test_words_of_a_line_differ_in_height_by_at_most_two_pixels(
     lines: list[TextLine], pool: WordPool
 ) -> None:
     assert len({word.height_px for word in pool.words}) > 3
@@ -87,7 +86,7 @@ def test_words_of_a_line_differ_by_two_pixels_in_height_at_most(
         assert max(heights) - min(heights) <= 2
 
 
-def test_a_line_is_told_like_any_other(lines: list[TextLine]) -> None:
+def test_a_spliced_line_has_the_columns_of_any_line(lines: list[TextLine]) -> None:
     for line in lines:
         assert line.source == "spliced"
         assert line.line_id.startswith("spliced#")
@@ -96,7 +95,7 @@ def test_a_line_is_told_like_any_other(lines: list[TextLine]) -> None:
         assert Image.open(io.BytesIO(line.image_bytes)).size == (line.width_px, line.height_px)
 
 
-def test_a_line_has_the_ink_of_its_words_and_no_other(lines: list[TextLine], pool: WordPool) -> None:
+def test_a_line_has_exactly_the_ink_of_its_words(lines: list[TextLine], pool: WordPool) -> None:
     for line in lines:
         words = words_of(line, pool)
         pixels = np.asarray(Image.open(io.BytesIO(line.image_bytes))).astype(int)
@@ -105,7 +104,7 @@ def test_a_line_has_the_ink_of_its_words_and_no_other(lines: list[TextLine], poo
         assert all((side == 255).all() for side in border)
 
 
-def test_gaps_between_words_are_those_of_print(lines: list[TextLine], pool: WordPool) -> None:
+def test_gaps_between_words_are_like_those_in_print(lines: list[TextLine], pool: WordPool) -> None:
     for line in lines:
         words = words_of(line, pool)
         paper_px = line.width_px - sum(word.pixels.shape[1] for word in words)
@@ -113,7 +112,7 @@ def test_gaps_between_words_are_those_of_print(lines: list[TextLine], pool: Word
         assert min(gaps) * (len(words) - 1) + 2 <= paper_px <= (max(gaps) + 1) * (len(words) - 1) + 6
 
 
-def test_a_line_depends_on_seed_number_and_words_alone(words: list[Word], lines: list[TextLine]) -> None:
+def test_a_line_depends_only_on_seed_number_and_words(words: list[WordImage], lines: list[TextLine]) -> None:
     shuffled = random.Random(1).sample(words, len(words))
     again = WordPool(shuffled)
     for line in lines[:20]:
@@ -137,17 +136,17 @@ def test_a_line_depends_on_seed_number_and_words_alone(words: list[Word], lines:
     ],
     ids=["none", "one", "one page", "one text", "two sizes", "two inks", "too long", "too short"],
 )
-def test_words_that_make_no_line_are_a_reject(words: list[Word]) -> None:
-    made = splice_line(WordPool(words), seed=3, number=8, config=NATIVE)
-    assert isinstance(made, Reject)
-    assert (made.reason, made.number) == ("no_words_fit", 8)
+def test_words_that_cannot_be_joined_give_a_reject(words: list[WordImage]) -> None:
+    result = splice_line(WordPool(words), seed=3, number=8, config=NATIVE)
+    assert isinstance(result, Reject)
+    assert (result.reason, result.number) == ("no_words_fit", 8)
 
 
-def test_words_on_different_papers_come_to_lie_on_one() -> None:
+def test_words_on_different_papers_are_put_on_one() -> None:
     pool = WordPool([make_word("하나", page_id="a", paper=200), make_word("둘이서", page_id="b", paper=240)])
-    made = splice_line(pool, seed=3, number=0, config=NATIVE)
-    assert isinstance(made, TextLine)
-    pixels = np.asarray(Image.open(io.BytesIO(made.image_bytes)))
+    result = splice_line(pool, seed=3, number=0, config=NATIVE)
+    assert isinstance(result, TextLine)
+    pixels = np.asarray(Image.open(io.BytesIO(result.image_bytes)))
     assert set(np.unique(pixels[pixels > 100])) == {220}
 
 

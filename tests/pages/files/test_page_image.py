@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ocr_ray.errors import CropError
-from ocr_ray.pages.page_image import open_page
+from ocr_ray.pages.files.page_image import open_page
 
 PAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
 
@@ -25,20 +25,20 @@ def test_transparent_pixels_become_white_and_ink_stays() -> None:
     assert list(open_page(encoded(page)).tobytes()) == [255, 20, 127]
 
 
-def test_transparent_pages_are_flattened_as_light_falls_through_them() -> None:
+def test_transparent_pages_are_blended_with_white() -> None:
     rng = np.random.default_rng(0)
     rgba = rng.integers(0, 256, (64, 256, 4), dtype=np.uint8)
     rgba[0, :, 3], rgba[1, :, 3], rgba[2, :, 3] = 0, 255, np.arange(256)
     colour, alpha = rgba[..., :3].astype(float), rgba[..., 3].astype(float) / 255
-    seen = (colour @ [0.299, 0.587, 0.114]) * alpha + 255 * (1 - alpha)
+    expected = (colour @ [0.299, 0.587, 0.114]) * alpha + 255 * (1 - alpha)
     page = np.asarray(open_page(encoded(Image.fromarray(rgba))))
-    assert np.abs(page - seen).max() <= 1
+    assert np.abs(page - expected).max() <= 1
     grey = np.asarray(Image.fromarray(rgba[..., :3]).convert("L")).astype(int)
     blended = np.rint((grey * rgba[..., 3] + 255 * (255 - rgba[..., 3].astype(int))) / 255)
     assert (page == blended).all()
 
 
-def test_sixteen_bits_are_scaled_and_one_bit_and_palettes_keep_their_greys() -> None:
+def test_16_bit_pages_are_scaled_and_1_bit_and_palette_pages_keep_their_greys() -> None:
     ramp = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
     assert (np.asarray(open_page(encoded(Image.fromarray(ramp)))) == ramp // 256).all()
     bits = np.random.default_rng(0).random((16, 16)) < 0.5
@@ -73,14 +73,14 @@ def test_jpeg_pages_are_read_as_greyscale(mode: str) -> None:
     assert page.getpixel((4, 4)) == pytest.approx(200, abs=2)
 
 
-def test_a_page_is_not_turned_by_its_exif() -> None:
+def test_exif_orientation_is_ignored() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # "rotate by 90 degrees to display"
     assert open_page(encoded(PAGE, "JPEG", exif=exif)).size == PAGE.size
 
 
 def bomb_png(width_px: int, height_px: int) -> bytes:
-    """A PNG whose header promises more than it holds."""
+    """Return a PNG whose header declares a larger image."""
     content = bytearray(encoded(Image.new("L", (1, 1))))
     content[16:24] = width_px.to_bytes(4, "big") + height_px.to_bytes(4, "big")
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
@@ -88,7 +88,7 @@ def bomb_png(width_px: int, height_px: int) -> bytes:
 
 
 def bomb_jpeg(width_px: int, height_px: int) -> bytes:
-    """A JPEG whose header promises more than it holds."""
+    """Return a JPEG whose header declares a larger image."""
     content = bytearray(encoded(Image.new("L", (8, 8)), "JPEG"))
     size = content.index(b"\xff\xc0") + 5
     content[size : size + 4] = height_px.to_bytes(2, "big") + width_px.to_bytes(2, "big")
