@@ -30,7 +30,7 @@ class ContextCounts(Sums):
     spliced_errors: int
     spliced_characters: int
     """Of words of spliced lines that are also known where they come from."""
-    unwrap_worker_errors: int
+    own_errors: int
     """Of the same words in the lines that they come from, once for each spliced line that has them."""
     own_characters: int
     words_unmatched: int
@@ -51,14 +51,14 @@ class ContextCounts(Sums):
             (self.last_errors, self.last_characters), (self.first_errors, self.first_characters)
         )
         orders = divide_rates(
-            (self.spliced_errors, self.spliced_characters), (self.unwrap_worker_errors, self.own_characters)
+            (self.spliced_errors, self.spliced_characters), (self.own_errors, self.own_characters)
         )
         return {
             "context_dependence": None if thirds is None or orders is None else sqrt(thirds * orders),
             "last_over_first": thirds,
             "last_over_first_at_least": thirds is not None and not self.first_errors,
             "spliced_over_own": orders,
-            "spliced_over_own_at_least": orders is not None and not self.unwrap_worker_errors,
+            "spliced_over_own_at_least": orders is not None and not self.own_errors,
             "counts": asdict(self),
         }
 

@@ -34,7 +34,7 @@ def test_the_worked_example_is_worked_right() -> None:
         last_characters=90,
         spliced_errors=12,
         spliced_characters=80,
-        unwrap_worker_errors=3,
+        own_errors=3,
         own_characters=80,
         words_unmatched=0,
     ).describe()
@@ -89,7 +89,7 @@ def test_spliced_words_are_held_against_the_same_words_in_their_own_lines() -> N
     for order in (lines, lines[::-1]):
         counts = count(order, words_of)
         assert (counts.spliced_errors, counts.spliced_characters) == (0 + 2 + 1 + 1, 2 + 3 + 2 + 2)
-        assert (counts.unwrap_worker_errors, counts.own_characters) == (1 + 0 + 0 + 1, 9)  # 둘레 twice
+        assert (counts.own_errors, counts.own_characters) == (1 + 0 + 0 + 1, 9)  # 둘레 twice
         assert counts.words_unmatched == 0
     assert count(lines, words_of).describe()["spliced_over_own"] == 2.0
 
