@@ -16,7 +16,7 @@ from ocr_ray.evaluation.analysis.bootstrap import describe_intervals, describe_s
 from ocr_ray.evaluation.analysis.calibration import calibrate
 from ocr_ray.evaluation.analysis.collapse import Collapse
 from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
-from ocr_ray.evaluation.analysis.overread import Overreads
+from ocr_ray.evaluation.analysis.trailing_hallucination import Overreads
 from ocr_ray.evaluation.analysis.slices import LINE_FAMILIES, Knowledge, SliceSums
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems, Problem
 from ocr_ray.evaluation.html.examples import Example, Examples, list_ops

@@ -1,7 +1,7 @@
 import pytest
 from builders.readings import make_reading, make_truths, read_brief
 
-from ocr_ray.evaluation.analysis.overread import OverreadCounts, Overreads, begins_box
+from ocr_ray.evaluation.analysis.trailing_hallucination import OverreadCounts, Overreads, begins_box
 from ocr_ray.evaluation.readings import Reading
 
 
