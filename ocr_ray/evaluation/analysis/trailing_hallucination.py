@@ -1,4 +1,8 @@
-"""Reading on: what stands in predictions behind the last character of the line."""
+"""Trailing hallucination: text that a model appends after the last character of the line.
+
+If the appended text is how the next box of the same problem begins, the model completes the sentence from
+memory; the report calls this spill.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -10,21 +14,22 @@ from ocr_ray.metrics import Sums, divide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OverreadCounts(Sums):
-    """How often and how far was read on, over some lines."""
+class TrailingHallucinationCounts(Sums):
+    """Sums over lines; the fields are keys of report.json."""
 
     lines: int
     characters: int
-    """Of the truths."""
+    """Of the references."""
     overread_lines: int
+    """Lines with text after the last reference character."""
     overread_characters: int
-    """Behind the last character of their truths."""
+    """Characters after the last reference character."""
     followed_lines: int
-    """Overread lines behind which the problem's next box is among the lines."""
+    """Overread lines whose problem has a next box among the lines."""
     spill_lines: int
-    """Of those, where what was read on is how the next box begins, or all of it and more; spaces aside."""
+    """Of those, lines whose trailing text starts the next box, or covers all of it; spaces are ignored."""
     spill_characters: int
-    """Of their overread characters."""
+    """Overread characters of the spill lines."""
 
     def describe(self) -> dict[str, Any]:
         """Return the rates and the counts they come from."""
@@ -36,54 +41,58 @@ class OverreadCounts(Sums):
         }
 
 
-class Overreads:
-    """Counts lines that were read on, and remembers those of pages until the next box is there.
+class TrailingHallucination:
+    """Counts lines with trailing text, and compares it with the next box of the page.
 
-    The boxes of a page may come in any parts and any order; of page lines the truths are kept.
+    The boxes of a page can come in any parts and order, so the references of page lines are kept.
     """
 
     def __init__(self) -> None:
-        self._counts = OverreadCounts.zero()
+        self._counts = TrailingHallucinationCounts.zero()
         self._boxes: dict[tuple[str, str, int], str] = {}
-        self._overreads: defaultdict[tuple[str, str, int], list[str]] = defaultdict(list)
+        self._tails: defaultdict[tuple[str, str, int], list[str]] = defaultdict(list)
 
     def add(self, lines: Sequence[Reading]) -> None:
-        """Count some lines."""
-        num_overread = num_characters = 0
+        """Count the lines of a part."""
+        num_lines = num_characters = 0
         for line in lines:
-            overread = line.alignment.overread
-            num_overread += bool(overread)
-            num_characters += len(overread)
+            tail = line.alignment.trailing_hallucination
+            num_lines += bool(tail)
+            num_characters += len(tail)
             if line.page_id is None or line.page_order is None:
                 continue
-            self._boxes[line.dataset, line.page_id, line.page_order] = line.truth
-            if overread:
-                self._overreads[line.dataset, line.page_id, line.page_order + 1].append(overread)
-        self._counts += OverreadCounts(
+            self._boxes[line.dataset, line.page_id, line.page_order] = line.reference
+            if tail:
+                self._tails[line.dataset, line.page_id, line.page_order + 1].append(tail)
+        self._counts += TrailingHallucinationCounts(
             lines=len(lines),
-            characters=sum(len(line.truth) for line in lines),
-            overread_lines=num_overread,
+            characters=sum(len(line.reference) for line in lines),
+            overread_lines=num_lines,
             overread_characters=num_characters,
             followed_lines=0,
             spill_lines=0,
             spill_characters=0,
         )
 
-    def counts(self) -> OverreadCounts:
-        """Return the sums over all lines that were added; spill needs a page's boxes in the same sums."""
+    def counts(self) -> TrailingHallucinationCounts:
+        """Return the sums over all lines added so far."""
         followed = [
-            (overread, self._boxes[place])
-            for place, overreads in self._overreads.items()
-            if place in self._boxes
-            for overread in overreads
+            (tail, self._boxes[box])
+            for box, tails in self._tails.items()
+            if box in self._boxes
+            for tail in tails
         ]
-        spills = [overread for overread, box in followed if begins_box(overread, box)]
-        return self._counts + OverreadCounts.from_list(
+        spills = [tail for tail, box in followed if is_spill(tail, box)]
+        return self._counts + TrailingHallucinationCounts.from_list(
             [0, 0, 0, 0, len(followed), len(spills), sum(map(len, spills))]
         )
 
+    def describe(self) -> dict[str, Any]:
+        """Return the value of `overread` in the report."""
+        return self.counts().describe()
 
-def begins_box(overread: str, box: str) -> bool:
-    """Return whether what was read on is the beginning of a box, or the whole box with more behind it."""
-    read, truth = "".join(overread.split()), "".join(box.split())
-    return bool(read and truth) and (truth.startswith(read) or read.startswith(truth))
+
+def is_spill(tail: str, next_box: str) -> bool:
+    """Return whether trailing text starts the next box, or covers all of it; spaces are ignored."""
+    read, expected = "".join(tail.split()), "".join(next_box.split())
+    return bool(read and expected) and (expected.startswith(read) or read.startswith(expected))

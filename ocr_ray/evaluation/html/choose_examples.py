@@ -53,8 +53,10 @@ class ChosenLines:
             _keep(self._random, found, NUM_RANDOM)
             if line.alignment.is_exact:
                 continue
-            errors = [(step.truth, step.read) for step in line.alignment.steps if step.kind != "equal"]
-            _keep(self._worst, found._replace(weight=len(errors) / max(1, len(line.truth))), NUM_WORST)
+            errors = [
+                (step.reference, step.prediction) for step in line.alignment.steps if step.kind != "equal"
+            ]
+            _keep(self._worst, found._replace(weight=len(errors) / max(1, len(line.reference))), NUM_WORST)
             for confusion in set(errors):
                 _keep(self._confusions[confusion], found, NUM_OF_CONFUSION)
 
@@ -120,7 +122,7 @@ def _make_example(line: Reading, confidence: float | None, image_bytes: bytes) -
     return Example(
         line_id=line.line_id,
         dataset=line.dataset,
-        truth=line.truth,
+        truth=line.reference,
         prediction=line.prediction,
         image_bytes=image_bytes,
         confidence=confidence,

@@ -1,27 +1,24 @@
 import pytest
-from builders.readings import make_reading, make_truths, read_brief
+from builders.readings import make_page, make_reading, make_references, read_example
 
-from ocr_ray.evaluation.analysis.trailing_hallucination import OverreadCounts, Overreads, begins_box
+from ocr_ray.evaluation.analysis.trailing_hallucination import (
+    TrailingHallucination,
+    TrailingHallucinationCounts,
+    is_spill,
+)
 from ocr_ray.evaluation.readings import Reading
 
 
-def count(*parts: list[Reading]) -> OverreadCounts:
-    overreads = Overreads()
+def count(*parts: list[Reading]) -> TrailingHallucinationCounts:
+    metric = TrailingHallucination()
     for part in parts:
-        overreads.add(part)
-    return overreads.counts()
+        metric.add(part)
+    return metric.counts()
 
 
-def make_page(page_id: str, texts: list[str], predictions: list[str]) -> list[Reading]:
-    return [
-        make_reading(truth, prediction, line_id=f"{page_id}#{order}", page_id=page_id, page_order=order)
-        for order, (truth, prediction) in enumerate(zip(texts, predictions, strict=True))
-    ]
-
-
-def test_the_brief_reads_on_once_into_the_next_box_as_counted_by_hand() -> None:
-    counts = count(read_brief())
-    assert counts == OverreadCounts(
+def test_one_box_of_the_example_spills_into_the_next_as_counted_by_hand() -> None:
+    counts = count(read_example())
+    assert counts == TrailingHallucinationCounts(
         lines=3,
         characters=36 + 39 + 27,
         overread_lines=1,
@@ -35,36 +32,38 @@ def test_the_brief_reads_on_once_into_the_next_box_as_counted_by_hand() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overread", "box", "begins"),
+    ("tail", "next_box", "spills"),
     [
         (" 개에", "개에 $6$ 명씩", True),
         ("개에 $6", "개에 $6$ 명씩", True),
         ("개에$6$", "개에 $6$ 명씩", True),
-        (" 개에 둘", "개에", True),  # on through the whole box
+        (" 개에 둘", "개에", True),  # the whole box and more
         (" 명씩", "개에 $6$ 명씩", False),
         (" ", "개에", False),
         ("개에", "", False),
     ],
 )
-def test_spill_is_how_the_next_box_begins(overread: str, box: str, begins: bool) -> None:
-    assert begins_box(overread, box) == begins
+def test_spill_is_the_start_of_the_next_box(tail: str, next_box: str, spills: bool) -> None:
+    assert is_spill(tail, next_box) == spills
 
 
-def test_a_reader_that_reads_on_is_exposed_and_one_that_invents_an_end_does_not_spill() -> None:
-    texts = make_truths(20, ["사과", "직각", "나머지", "둘레", "길이"])
-    ahead = [f"{here} {behind[:4]}" for here, behind in zip(texts, [*texts[1:], "끝이다"], strict=True)]
-    invented = [f"{here}#구하시오" for here in texts]
-    reading_on = count(make_page("a", texts, ahead)).describe()
-    assert (reading_on["overread_rate"], reading_on["spill_rate"]) == (1.0, 1.0)
-    inventing = count(make_page("a", texts, invented)).describe()
-    assert (inventing["overread_rate"], inventing["spill_rate"]) == (1.0, 0.0)
-    perfect = count(make_page("a", texts, texts)).describe()
-    assert (perfect["overread_rate"], perfect["spill_rate"]) == (0.0, None)
+def test_a_model_that_continues_the_sentence_spills_and_one_that_invents_an_ending_does_not() -> None:
+    texts = make_references(20, ["사과", "직각", "나머지", "둘레", "길이"])
+    next_texts = [*texts[1:], "끝이다"]
+    continued = [(text, f"{text} {following[:4]}") for text, following in zip(texts, next_texts, strict=True)]
+    invented = [(text, f"{text}#구하시오") for text in texts]
+    for pairs, rates in [
+        (continued, (1.0, 1.0)),
+        (invented, (1.0, 0.0)),
+        (list(zip(texts, texts, strict=True)), (0.0, None)),
+    ]:
+        report = count(make_page("a", pairs)).describe()
+        assert (report["overread_rate"], report["spill_rate"]) == rates
 
 
-def test_the_next_box_is_that_of_the_same_page_wherever_its_part_comes() -> None:
-    first, second = make_page("a", ["탁자 한", "개에 6명"], ["탁자 한 개에", "개에 6명"])
-    (other,) = make_page("b", ["개에"], ["개에"])
+def test_the_next_box_belongs_to_the_same_page_and_can_come_in_any_part() -> None:
+    first, second = make_page("a", [("탁자 한", "탁자 한 개에"), ("개에 6명", "개에 6명")])
+    (other,) = make_page("b", [("개에", "개에")])
     assert count([first], [second]) == count([second], [first]) == count([first, second])
     assert count([first, second]).spill_lines == 1
     assert count([first, other]).followed_lines == 0

@@ -35,10 +35,10 @@ def test_differences_of_a_line_are_marked_on_either_side() -> None:
 def test_differences_lose_and_add_nothing(truth: str, read: str) -> None:
     alignment = align(truth, read)
     ops = list_ops(alignment)
-    assert "".join(piece for piece, _ in ops) == alignment.truth
+    assert "".join(piece for piece, _ in ops) == alignment.reference
     assert "".join(piece for _, piece in ops) == alignment.prediction
     marked = draw_differences(ops)
-    assert tuple(map(plain, marked)) == (alignment.truth, alignment.prediction)
+    assert tuple(map(plain, marked)) == (alignment.reference, alignment.prediction)
     assert ("<del>" in marked[0] or "<ins>" in marked[1]) == (not alignment.is_exact)
 
 
