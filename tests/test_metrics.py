@@ -5,7 +5,7 @@ import unicodedata
 import jiwer
 import numpy as np
 import pytest
-from builders.readings import BRIEF_PAIRS
+from builders.readings import EXAMPLE_PAIRS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,7 +77,7 @@ def test_a_pair_worked_by_hand_is_counted_as_by_hand(
 
 
 def test_the_first_of_the_three_boxes_was_read_with_one_space_and_one_word_too_many() -> None:
-    counts = count_errors(*BRIEF_PAIRS[0])
+    counts = count_errors(*EXAMPLE_PAIRS[0])
     assert characters(counts) == (36, 0, 0, 4)  # a space before 개에, and " 개에" at the end
     assert words(counts) == (8, 1, 0, 2)  # $7$개에 became two words, 개에 was added
     assert counts.cer == pytest.approx(4 / 36)
@@ -85,14 +85,14 @@ def test_the_first_of_the_three_boxes_was_read_with_one_space_and_one_word_too_m
 
 
 def test_the_invented_boxes_are_mostly_wrong_and_the_read_one_is_not() -> None:
-    first, second, third = (count_errors(*pair) for pair in BRIEF_PAIRS)
+    first, second, third = (count_errors(*pair) for pair in EXAMPLE_PAIRS)
     assert first.cer < 0.12
     assert second.cer > 0.6
     assert words(second) == (1, 6, 4, 0)  # only $6$ was read
     assert words(third) == (3, 2, 2, 0)  # 나타내고, and $4$를 for 나타내고 and one of 전체 학생 수를
     assert characters(third)[0] == len("눗셈식으로 나타내고 를 구해 보세요.")
-    assert count_pairs(BRIEF_PAIRS) == first + second + third
-    assert count_pairs(BRIEF_PAIRS).exact == 0
+    assert count_pairs(EXAMPLE_PAIRS) == first + second + third
+    assert count_pairs(EXAMPLE_PAIRS).exact == 0
 
 
 @settings(deadline=None)
@@ -253,9 +253,9 @@ def test_the_other_rates_of_a_pair_are_as_by_hand(
 
 
 def test_one_early_insertion_ruins_the_old_metric_of_the_first_box_and_not_the_character_accuracy() -> None:
-    details = count_details(*BRIEF_PAIRS[0])
+    details = count_details(*EXAMPLE_PAIRS[0])
     assert (details.positional_hits, details.positions) == (11, 36)  # up to `$7$`
-    assert count_errors(*BRIEF_PAIRS[0]).character_accuracy == 1.0
+    assert count_errors(*EXAMPLE_PAIRS[0]).character_accuracy == 1.0
     assert details.bare_insertions == 2  # 개에
 
 

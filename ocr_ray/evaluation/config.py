@@ -1,4 +1,4 @@
-"""The flags of evaluate_trocr."""
+"""The flags of `evaluate_trocr`."""
 
 from dataclasses import dataclass
 
@@ -8,35 +8,35 @@ from ocr_ray.model.options import Decoding, Precision
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """Read a split of one or more datasets with a model and count its errors."""
+    """Read a split of one or more datasets with a model and report its errors."""
 
     model_uri: str
-    """A model's folder, or a Hugging Face hub id."""
+    """Model folder, or a Hugging Face hub id."""
     lines_uri: tuple[str, ...]
-    """Datasets of lines, each reported under its folder's name."""
+    """Datasets of lines to read, each reported under its folder's name."""
     out_uri: str
-    """Where report.json, report.html and predictions/ go; an interrupted run of the same is completed."""
+    """Folder for report.json, report.html and predictions/; an interrupted run resumes here."""
     split: str = "validation"
     """train, validation or test."""
     baseline: str | None = None
-    """Another model's report.json on the same lines, its predictions/ beside it: both are shown side by side,
-    with how likely a difference is chance."""
+    """report.json of another model on the same lines, with its predictions/ in the same folder. The report
+    compares both models and tests the differences for significance."""
     trained_on: tuple[str, ...] = ()
-    """Datasets that the model has learnt from, to tell seen words and fonts from unseen ones; none: those
-    that its metrics.json names."""
+    """Training datasets of the model, used to report seen and unseen words and fonts separately. Default: the
+    datasets named in its metrics.json."""
     max_aspect: float | None = None
-    """Lines wider than so many times their height are read in pieces, cut at their widest gaps, and as a
-    whole to compare; None: as a whole."""
+    """Lines with a larger width-to-height ratio are split at their widest gaps and read in pieces, and as a
+    whole for comparison. Default: every line is read as a whole."""
     num_beams: int = 1
     """Beams of the search; 1: greedy."""
     batch_size: int = 16
-    """Lines read at once by each worker; 64 or more on a GPU."""
+    """Lines per batch and worker; 64 or more on a GPU."""
     precision: Precision | None = None
-    """fp32, tf32, bf16 or fp16; None: bf16 with --use-gpu, else fp32."""
+    """fp32, tf32, bf16 or fp16. Default: bf16 with --use-gpu, else fp32."""
     num_workers: int | None = None
-    """Models that read at once; None: one per CPU, with --use-gpu one per GPU."""
+    """Models that read in parallel. Default: one per CPU, with --use-gpu one per GPU."""
     use_gpu: bool = False
-    """Each worker takes a GPU."""
+    """One GPU per worker."""
 
     def __post_init__(self) -> None:
         if not self.lines_uri:

@@ -1,4 +1,4 @@
-"""What an evaluation reads: parts of datasets, the column a model was trained on, what is known of lines."""
+"""What an evaluation reads: part files, the model's training datasets, problem texts and word origins."""
 
 import hashlib
 import logging
@@ -15,7 +15,7 @@ from ocr_ray.dataset.texts import iter_texts
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.context_dependence import SPLICED
 from ocr_ray.evaluation.analysis.seen_words import SeenWords
-from ocr_ray.evaluation.analysis.slices import Knowledge
+from ocr_ray.evaluation.analysis.slices import SliceInputs
 from ocr_ray.evaluation.analysis.whole_problems import read_problems
 from ocr_ray.storage.location import Location, exists, list_files, locate, open_file, read_bytes, read_json
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinesPart:
-    """A part file whose lines are to be read."""
+    """A part file of lines to read."""
 
     dataset: str
     location: Location
@@ -32,73 +32,76 @@ class LinesPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationInputs:
-    """All that an evaluation reads, and where it writes; resolved before any work."""
+    """Everything that an evaluation reads, and where it writes; resolved before any work."""
 
     model: Location | str
     """A folder, or a hub id."""
     label_column: LabelColumn
-    """The column that the model was trained on, which holds the truth."""
+    """The column that the model was trained on; it holds the reference."""
     datasets: dict[str, Location]
     parts: tuple[LinesPart, ...]
-    """In the order of their predictions' names."""
+    """In the order of the predictions' part numbers."""
     out: Location
-    learnt: dict[str, Location]
-    """The datasets that the model has learnt from, those that are known and still there as they were."""
+    training_datasets: dict[str, Location]
+    """Training datasets of the model; empty if one is unknown, missing or has changed."""
     plan: Plan
 
     @property
     def reads(self) -> list[Location]:
-        """The folders that every node must see to read from."""
+        """The folders that every node must be able to read."""
         models = [] if isinstance(self.model, str) else [self.model]
         return [*models, *self.datasets.values()]
 
 
-def find_parts(dataset: str, place: Location, split: str) -> list[LinesPart]:
+def find_parts(dataset: str, folder: Location, split: str) -> list[LinesPart]:
     """Return the part files of a dataset's split, in order.
 
     Raises:
         InputError: there are none.
     """
-    names = [name for name in list_files(place / split, recursive=False) if name.endswith(".parquet")]
+    names = [name for name in list_files(folder / split, recursive=False) if name.endswith(".parquet")]
     if not names:
         raise InputError(
-            f"--lines-uri must hold a split {split!r}, found no .parquet files in {place / split}"
+            f"--lines-uri must hold a split {split!r}, found no .parquet files in {folder / split}"
         )
-    return [LinesPart(dataset=dataset, location=place / split / name) for name in names]
+    return [LinesPart(dataset=dataset, location=folder / split / name) for name in names]
 
 
-def find_learnt(metrics: Mapping[str, Any]) -> dict[str, Location]:
-    """Return the datasets that a model has learnt from by its metrics; none unless all are as they were."""
-    found = {}
+def find_training_datasets(metrics: Mapping[str, Any]) -> dict[str, Location]:
+    """Return the training datasets that a model's metrics.json names; none unless all are unchanged."""
+    datasets = {}
     for name, facts in (metrics.get("datasets") or {}).items():
-        place = locate(facts["uri"])
-        manifest = place / MANIFEST
-        is_there = exists(manifest)
-        if not is_there or hashlib.sha256(read_bytes(manifest)).hexdigest() != facts["manifest_sha256"]:
+        folder = locate(facts["uri"])
+        manifest = folder / MANIFEST
+        is_present = exists(manifest)
+        if not is_present or hashlib.sha256(read_bytes(manifest)).hexdigest() != facts["manifest_sha256"]:
             log.warning(
-                "%s, which the model has learnt from, is %s: seen and unseen words and fonts are not told "
-                "apart; --trained-on says where its datasets are",
-                place,
-                "another one now" if is_there else "not there",
+                "the model was trained on %s, which %s: the report cannot separate seen from unseen words "
+                "and fonts; pass the training datasets with --trained-on",
+                folder,
+                "has changed since" if is_present else "does not exist any more",
             )
             return {}
-        found[name] = place
-    return found
+        datasets[name] = folder
+    return datasets
 
 
-def gather_knowledge(inputs: EvaluationInputs, split: str) -> Knowledge:
-    """Return what is known of lines besides their predictions: words and fonts learnt, whole problems."""
+def read_slice_inputs(inputs: EvaluationInputs, split: str) -> SliceInputs:
+    """Return the words and fonts of the training data and the problem texts, which slices need."""
     problems = {
-        name: read_problems(place, split, inputs.label_column) for name, place in inputs.datasets.items()
+        name: read_problems(folder, split, inputs.label_column) for name, folder in inputs.datasets.items()
     }
-    if not inputs.learnt:
-        return Knowledge(problems=problems)
-    manifests = [read_json(place / MANIFEST) for place in inputs.learnt.values()]
-    return Knowledge(
-        words=SeenWords(
-            text for place in inputs.learnt.values() for text in iter_texts(place, inputs.label_column)
+    if not inputs.training_datasets:
+        return SliceInputs(problems=problems)
+    folders = inputs.training_datasets.values()
+    manifests = [read_json(folder / MANIFEST) for folder in folders]
+    return SliceInputs(
+        training_words=SeenWords(
+            text for folder in folders for text in iter_texts(folder, inputs.label_column)
         ),
-        fonts=frozenset(font for manifest in manifests for font in manifest["counts"].get("by_font", {})),
+        training_fonts=frozenset(
+            font for manifest in manifests for font in manifest["counts"].get("by_font", {})
+        ),
         problems=problems,
     )
 

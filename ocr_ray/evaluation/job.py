@@ -1,4 +1,4 @@
-"""A model's readings of a split, counted: predictions, `report.json` and a page to look at."""
+"""Evaluates a model on a split: predictions, `report.json` and `report.html`."""
 
 import logging
 from collections.abc import Iterator
@@ -14,13 +14,14 @@ from ocr_ray.dataset.plan import PLAN, Plan, check_reserved
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.baseline import compare_reports
 from ocr_ray.evaluation.config import EvaluationConfig
+from ocr_ray.evaluation.html.choose_examples import ChosenLines
 from ocr_ray.evaluation.html.page import MAX_CONFUSIONS as NUM_SHOWN_CONFUSIONS
 from ocr_ray.evaluation.html.page import report_html
 from ocr_ray.evaluation.inputs import (
     EvaluationInputs,
-    find_learnt,
     find_parts,
-    gather_knowledge,
+    find_training_datasets,
+    read_slice_inputs,
     read_word_origins,
 )
 from ocr_ray.evaluation.predict import predict_lines
@@ -44,35 +45,33 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """What another model read."""
+    """The finished evaluation of another model."""
 
     report: dict[str, Any]
-    place: Location
+    location: Location
     paths: tuple[str, ...]
-    """Of its predictions."""
+    """Of the parts of its predictions."""
 
     def predictions(self) -> Iterator[pa.Table]:
-        return read_predictions(self.place, self.paths)
+        return read_predictions(self.location, self.paths)
 
 
 def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
-    """Read the lines, write their predictions and the report; return its headline.
+    """Read the lines, write their predictions and the report; return a summary.
 
     Raises:
-        InputError: the model, a dataset, the baseline or the output place is wrong; found before any line is
-            read.
+        InputError: the model, a dataset, the baseline or the output location is wrong; raised before any line
+            is read.
     """
     baseline = open_baseline(config.baseline) if config.baseline else None
     inputs = resolve_inputs(config)
     with ray_session(reads=inputs.reads, writes=[inputs.out]):
-        claim_place(inputs)
+        reserve_output(inputs)
         num_kept = predict_lines(
             inputs, config.decoding(), num_workers=config.num_workers, use_gpu=config.use_gpu
         )
-    report = count_predictions(config, inputs, baseline)
-    log.info(
-        "%s: CER %s; look at %s", inputs.out / REPORT, report["overall"]["cer"], inputs.out / REPORT_PAGE
-    )
+    report = write_report(config, inputs, baseline)
+    log.info("%s: CER %s, page %s", inputs.out / REPORT, report["overall"]["cer"], inputs.out / REPORT_PAGE)
     overall = {key: value for key, value in report["overall"].items() if key not in ("lines", "counts")}
     return {
         "report": (inputs.out / REPORT).uri,
@@ -91,11 +90,11 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
     """Return what the flags name; needs no Ray.
 
     Raises:
-        InputError: the model cannot be loaded, a dataset lacks the split, or the output place holds
-            another evaluation.
+        InputError: the model cannot be loaded, a dataset lacks the split, or the output folder holds another
+            evaluation.
     """
     datasets = require_datasets(config.lines_uri)
-    parts = [part for name, place in datasets.items() for part in find_parts(name, place, config.split)]
+    parts = [part for name, folder in datasets.items() for part in find_parts(name, folder, config.split)]
     out, model = locate(config.out_uri), locate_model(config.model_uri)
     facts = inspect_model(model)
     decoding = config.decoding()
@@ -122,49 +121,50 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
         datasets=datasets,
         parts=tuple(parts),
         out=out,
-        learnt=find_learnt(facts.metrics) if trained_on is None else trained_on,
+        training_datasets=find_training_datasets(facts.metrics) if trained_on is None else trained_on,
         plan=plan,
     )
 
 
 def open_baseline(uri: str) -> Baseline:
-    """Return what another model read.
+    """Return the evaluation whose report.json `uri` names.
 
     Raises:
-        InputError: there is no report, or no predictions beside it.
+        InputError: there is no such report, or its folder holds no predictions.
     """
     if not uri.endswith(f"/{REPORT}"):
         raise InputError(f"--baseline must be the {REPORT} of an evaluation, got {uri}")
-    place = locate(uri.removesuffix(f"/{REPORT}"))
-    if not exists(place / REPORT):
-        raise InputError(f"--baseline must be a finished evaluation, there is no {place / REPORT}")
-    names = [name for name in list_files(place / PREDICTIONS) if name.endswith(".parquet")]
+    folder = locate(uri.removesuffix(f"/{REPORT}"))
+    if not exists(folder / REPORT):
+        raise InputError(f"--baseline must be a finished evaluation, there is no {folder / REPORT}")
+    names = [name for name in list_files(folder / PREDICTIONS) if name.endswith(".parquet")]
     if not names:
-        raise InputError(f"--baseline needs its predictions, there are none in {place / PREDICTIONS}")
+        raise InputError(f"--baseline needs its predictions, there are none in {folder / PREDICTIONS}")
     paths = tuple(f"{PREDICTIONS}/{name}" for name in names)
-    return Baseline(report=read_json(place / REPORT), place=place, paths=paths)
+    return Baseline(report=read_json(folder / REPORT), location=folder, paths=paths)
 
 
-def claim_place(inputs: EvaluationInputs) -> None:
-    """Write down whose predictions these are; a report of before is taken away, as it means complete."""
+def reserve_output(inputs: EvaluationInputs) -> None:
+    """Write plan.json; delete an earlier report, because its existence means a finished evaluation."""
     plan, out = inputs.plan, inputs.out
     record = {"config": plan.config, "config_sha256": plan.config_sha256, "flags": plan.flags}
     write_json(out / PLAN, record)
     delete_file(out / REPORT)
 
 
-def count_predictions(
+def write_report(
     config: EvaluationConfig, inputs: EvaluationInputs, baseline: Baseline | None
 ) -> dict[str, Any]:
-    """Count all predictions; write the page, then the report, and return it."""
+    """Count all predictions, write report.html, then report.json; return the report."""
     out = inputs.out
-    known = gather_knowledge(inputs, config.split)
+    slice_inputs = read_slice_inputs(inputs, config.split)
     evaluation = Evaluation(
-        describe_config(config, inputs), known=known, word_origins=read_word_origins(inputs.parts)
+        describe_config(config, inputs), slice_inputs, word_origins=read_word_origins(inputs.parts)
     )
+    chosen = ChosenLines()
     paths = [part_path(index) for index in range(len(inputs.parts))]
     for index, table in enumerate(read_predictions(out, paths)):
-        evaluation.add(table, index)
+        chosen.add(index, evaluation.add(table))
     report = evaluation.describe()
     report["hashes"] = {name: inputs.plan.config[name] for name in ("model_sha256", "lines")} | {
         "config_sha256": inputs.plan.config_sha256
@@ -175,10 +175,10 @@ def count_predictions(
             baseline.report,
             predictions=read_predictions(out, paths),
             baseline_predictions=baseline.predictions(),
-            known=known,
+            inputs=slice_inputs,
         )
-    examples = evaluation.chosen.read_examples(
-        [(found["truth"], found["read"]) for found in report["confusions"][:NUM_SHOWN_CONFUSIONS]],
+    examples = chosen.read_examples(
+        [(entry["truth"], entry["read"]) for entry in report["confusions"][:NUM_SHOWN_CONFUSIONS]],
         inputs.parts,
         lambda index: next(read_predictions(out, [paths[index]])),
         baseline.predictions() if baseline else (),
@@ -189,12 +189,12 @@ def count_predictions(
 
 
 def describe_config(config: EvaluationConfig, inputs: EvaluationInputs) -> ReportConfig:
-    """Return what the report says of how it came about."""
+    """Return what the report records of its configuration."""
     decoding = asdict(config.decoding())
     del decoding["batch_size"]
     return ReportConfig(
         model_uri=inputs.model if isinstance(inputs.model, str) else inputs.model.uri,
-        lines_uris={name: place.uri for name, place in inputs.datasets.items()},
+        lines_uris={name: folder.uri for name, folder in inputs.datasets.items()},
         split=config.split,
         label_column=inputs.label_column,
         decoding=decoding,
@@ -202,5 +202,5 @@ def describe_config(config: EvaluationConfig, inputs: EvaluationInputs) -> Repor
 
 
 def describe_flags(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, by their names."""
+    """Return the flags that differ from their defaults."""
     return changed_flags(config, EvaluationConfig(model_uri="", lines_uri=("",), out_uri=""), {})

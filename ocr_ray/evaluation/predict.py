@@ -1,8 +1,8 @@
-"""What a model reads on every line of a split, through Ray Data, one model per actor.
+"""Batch inference with Ray Data: the predictions of a model for every line of a split, one model per actor.
 
-Rows of the Ray dataset are part files to read. An actor writes the predictions of a part itself and returns
-its name and number of rows, so that neither pixels nor predictions pass through the object store. What an
-earlier run has written stays.
+A row of the Ray dataset is the index of a part file. The actor writes the predictions of the part and
+returns only its name and number of rows, so neither pixels nor predictions pass through the object store.
+Parts that an earlier run has finished are kept.
 """
 
 import logging
@@ -22,7 +22,7 @@ from ocr_ray.evaluation.inputs import EvaluationInputs, LinesPart
 from ocr_ray.evaluation.predictions import (
     LINE_COLUMNS,
     PREDICTIONS_SCHEMA,
-    find_read,
+    find_finished,
     part_path,
     write_predictions,
 )
@@ -39,14 +39,14 @@ log = logging.getLogger(__name__)
 def predict_lines(
     inputs: EvaluationInputs, decoding: Decoding, *, num_workers: int | None, use_gpu: bool
 ) -> int:
-    """Read the lines of the parts without predictions, and write these; return how many parts were there.
+    """Write the missing predictions; return the number of parts that were already there.
 
-    Ray must be running, and the plan have been written.
+    Ray must be running, and plan.json written.
 
     Raises:
         InputError: there are fewer CPUs or GPUs than workers.
     """
-    done = set(find_read(inputs.out, len(inputs.parts), inputs.plan.config_sha256))
+    done = set(find_finished(inputs.out, len(inputs.parts), inputs.plan.config_sha256))
     rows = [{"index": index} for index in range(len(inputs.parts)) if index not in done]
     if not rows:
         return len(done)
@@ -67,13 +67,13 @@ def predict_lines(
 
 
 class PartReader:
-    """A model on its device, and the parts that it may be asked to read; one per actor."""
+    """An actor that holds the model on its device and reads one part per call."""
 
     def __init__(self, inputs: EvaluationInputs, decoding: Decoding, *, use_gpu: bool) -> None:
         self.inputs, self.decoding = inputs, decoding
         if not exists(inputs.out / PLAN):
             raise InputError(
-                f"a local folder must be seen by every node of the cluster, {inputs.out} is not; use s3://"
+                f"a local folder must be visible to every node of the cluster, {inputs.out} is not; use s3://"
             )
         with model_files(inputs.model) as folder:
             self.model = load_model(folder)
@@ -91,9 +91,10 @@ class PartReader:
 
 
 def read_part(model: OcrModel, part: LinesPart, label_column: LabelColumn, decoding: Decoding) -> pa.Table:
-    """Return the predictions for the lines of a part, in their order; a table of `PREDICTIONS_SCHEMA`.
+    """Return the predictions for the lines of a part in their order, as `PREDICTIONS_SCHEMA`.
 
-    Lines of like width are read together, so that they end together. One part is held at a time.
+    Lines of similar aspect ratio share a batch, so that they end at about the same step. The whole part is
+    held in memory.
     """
     with open_file(part.location) as file:
         columns = dict.fromkeys([*LINE_COLUMNS, "image.bytes", label_column])
@@ -101,22 +102,22 @@ def read_part(model: OcrModel, part: LinesPart, label_column: LabelColumn, decod
     images = lines["image"].combine_chunks().field("bytes").to_pylist()
     sizes_px = list(zip(lines["width_px"].to_pylist(), lines["height_px"].to_pylist(), strict=True))
     aspects = [width_px / max(1, height_px) for width_px, height_px in sizes_px]
-    by_width = sorted(range(len(images)), key=aspects.__getitem__)
+    order = sorted(range(len(images)), key=aspects.__getitem__)
     read = partial(read_images, model, decoding=decoding)
-    found = dict(zip(by_width, zip(*read([images[row] for row in by_width]), strict=True), strict=True))
+    readings = dict(zip(order, zip(*read([images[row] for row in order]), strict=True), strict=True))
     whole: list[str | None] = [None] * len(images)
-    wide = [row for row in by_width if decoding.max_aspect and aspects[row] > decoding.max_aspect]
+    wide = [row for row in order if decoding.max_aspect and aspects[row] > decoding.max_aspect]
     if decoding.max_aspect and wide:
         in_pieces = read_in_pieces(
             read, [images[row] for row in wide], decoding.max_aspect, sizes_px=[sizes_px[row] for row in wide]
         )
         for row, reading in zip(wide, zip(*in_pieces, strict=True), strict=True):
-            whole[row], found[row] = found[row][0], reading
+            whole[row], readings[row] = readings[row][0], reading
     values = {
         "dataset": [part.dataset] * len(images),
         "text": lines[label_column],
-        "prediction": [found[row][0] for row in range(len(images))],
-        "confidence": [found[row][1] for row in range(len(images))],
+        "prediction": [readings[row][0] for row in range(len(images))],
+        "confidence": [readings[row][1] for row in range(len(images))],
         "whole_prediction": whole,
         **{name: lines[name] for name in LINE_COLUMNS},
     }

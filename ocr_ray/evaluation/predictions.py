@@ -1,6 +1,7 @@
-"""Predictions as Parquet: one part for each part of the lines, whose footer says which evaluation it is of.
+"""Predictions on disk: one Parquet part per part of the lines.
 
-A part is written whole or not at all, so that its existence is the commit of its lines.
+A part is written whole or not at all, and its footer holds the `config_sha256` of its evaluation: if both are
+right, its lines need not be read again.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,14 +15,14 @@ from ocr_ray.storage.location import Location, list_files, open_file, read_bytes
 
 PREDICTIONS = "predictions"
 LINE_COLUMNS = ("line_id", "source", "font", "page_id", "page_order", "width_px", "height_px", "markup")
-"""Carried over from the lines."""
+"""Copied from the lines."""
 PREDICTIONS_SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
         ("line_id", pa.string()),
-        ("text", pa.string()),  # the truth, in the spelling that the model was trained on
+        ("text", pa.string()),  # the reference, from the column that the model was trained on
         ("prediction", pa.string()),
-        ("confidence", pa.float32()),  # the mean probability of the tokens
+        ("confidence", pa.float32()),  # mean probability of the predicted tokens
         ("source", pa.string()),
         ("font", pa.string()),
         ("page_id", pa.string()),
@@ -29,7 +30,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("width_px", pa.int32()),
         ("height_px", pa.int32()),
         ("markup", pa.string()),
-        ("whole_prediction", pa.string()),  # of a line read in pieces: what was read of it in one; else null
+        ("whole_prediction", pa.string()),  # of a line read in pieces: its prediction as a whole; else null
     ]
 )
 
@@ -40,24 +41,24 @@ def part_path(index: int) -> str:
 
 
 def write_predictions(location: Location, table: pa.Table, config_sha256: str) -> None:
-    """Write a part of the predictions of the evaluation with this configuration."""
+    """Write a part of the predictions; its footer holds the hash of the evaluation's configuration."""
     sink = pa.BufferOutputStream()
     metadata = {**(table.schema.metadata or {}), "config_sha256": config_sha256}
     pq.write_table(table.replace_schema_metadata(metadata), sink, compression="zstd")
     write_bytes(location, sink.getvalue().to_pybytes())
 
 
-def find_read(out: Location, num_parts: int, config_sha256: str) -> list[int]:
-    """Return the parts that are there and of this evaluation, in order."""
-    there = list_files(out)
-    candidates = [index for index in range(num_parts) if part_path(index) in there]
+def find_finished(out: Location, num_parts: int, config_sha256: str) -> list[int]:
+    """Return the indices of the parts that an earlier run of this evaluation has finished, in order."""
+    names = list_files(out)
+    candidates = [index for index in range(num_parts) if part_path(index) in names]
     with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
-        whole = pool.map(lambda index: _is_of(out / part_path(index), config_sha256), candidates)
-        return [index for index, is_whole in zip(candidates, whole, strict=True) if is_whole]
+        finished = pool.map(lambda index: _is_finished(out / part_path(index), config_sha256), candidates)
+        return [index for index, is_finished in zip(candidates, finished, strict=True) if is_finished]
 
 
 def read_predictions(out: Location, paths: Iterable[str]) -> Iterator[pa.Table]:
-    """Yield tables of `PREDICTIONS_SCHEMA`; `paths` are relative to `out`. Columns they lack are null."""
+    """Yield tables of `PREDICTIONS_SCHEMA`; `paths` are relative to `out`. Missing columns are null."""
     for path in paths:
         table = pq.read_table(pa.BufferReader(read_bytes(out / path)))
         columns = [
@@ -69,7 +70,7 @@ def read_predictions(out: Location, paths: Iterable[str]) -> Iterator[pa.Table]:
         yield pa.table(columns, schema=PREDICTIONS_SCHEMA)
 
 
-def _is_of(location: Location, config_sha256: str) -> bool:
+def _is_finished(location: Location, config_sha256: str) -> bool:
     try:
         with open_file(location) as file:
             metadata = pq.read_metadata(file).metadata or {}

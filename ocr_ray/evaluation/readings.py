@@ -1,24 +1,14 @@
-"""The rows that an evaluation counts: what a line says, what was read, and how the two lie side by side."""
+"""`Reading`: a line with its reference text, its prediction and their alignment."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 import pyarrow as pa
 
 from ocr_ray.errors import LabelError
 from ocr_ray.evaluation.alignment import Alignment, align_all
+from ocr_ray.metrics import normalise
 from ocr_ray.text.markup import to_text
-
-_FACTS = (
-    "dataset",
-    "line_id",
-    "source",
-    "font",
-    "page_id",
-    "page_order",
-    "width_px",
-    "height_px",
-    "markup",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +25,13 @@ class Reading:
     width_px: int | None = None
     height_px: int | None = None
     markup: str | None = None
-    """The label's own, whatever column the model learnt."""
+    """As labelled, also if the model was trained on `text`."""
+    confidence: float | None = None
 
     @property
-    def truth(self) -> str:
+    def reference(self) -> str:
         """In canonical form."""
-        return self.alignment.truth
+        return self.alignment.reference
 
     @property
     def prediction(self) -> str:
@@ -48,28 +39,42 @@ class Reading:
         return self.alignment.prediction
 
 
+_COLUMNS = tuple(field.name for field in fields(Reading) if field.name != "alignment")
+
+
 def read_table(table: pa.Table) -> list[Reading]:
-    """Return the lines of a table of predictions; of a column that it lacks every value is None."""
-    columns = [
-        table[name].to_pylist() if name in table.column_names else [None] * table.num_rows for name in _FACTS
-    ]
+    """Return the lines of a table of predictions; the values of a missing column are None."""
     alignments = align_all(table["text"].to_pylist(), table["prediction"].to_pylist())
+    return _make_readings(table, alignments)
+
+
+def read_references(table: pa.Table) -> list[Reading]:
+    """Return the lines of a table of predictions without their predictions, which need no alignment."""
+    references = map(normalise, table["text"].to_pylist())
+    return _make_readings(table, (Alignment(reference, "", ()) for reference in references))
+
+
+def _make_readings(table: pa.Table, alignments: Iterable[Alignment]) -> list[Reading]:
+    columns = [
+        table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+        for name in _COLUMNS
+    ]
     return [
-        Reading(alignment=alignment, **dict(zip(_FACTS, values, strict=True)))
+        Reading(alignment=alignment, **dict(zip(_COLUMNS, values, strict=True)))
         for alignment, *values in zip(alignments, *columns, strict=True)
     ]
 
 
 def print_table(table: pa.Table) -> tuple[pa.Table, int]:
-    """Return predictions of markup as what they print, and how many print nothing.
+    """Return a table of markup as printed text, and how many predictions could not be converted.
 
-    By rule, so that a model that learnt markup is judged by the print as well: truth and prediction go
-    through `text.markup.to_text`; a prediction that is no markup (a `$` without its partner) stays as it was
-    read, and what it has of dollars and commands is an error.
+    Reference and prediction go through `text.markup.to_text`, so that a model of markup is scored on print as
+    well. A prediction that is not valid markup (an unpaired `$`) stays as it is; its dollars and commands
+    count as errors.
     """
-    truths = [_print_or_keep(markup)[0] for markup in table["text"].to_pylist()]
+    references = [_print_or_keep(markup)[0] for markup in table["text"].to_pylist()]
     printed = [_print_or_keep(markup) for markup in table["prediction"].to_pylist()]
-    for name, values in (("text", truths), ("prediction", [text for text, _ in printed])):
+    for name, values in (("text", references), ("prediction", [text for text, _ in printed])):
         table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
     return table, sum(not is_printed for _, is_printed in printed)
 

@@ -1,47 +1,77 @@
-"""The report of an evaluation, `report.json`: all that is counted of predictions, part by part.
+"""The evaluation report, `report.json`: every metric over all predictions, counted part by part.
 
-Counts are sums over lines, so that parts may come in any number and order; every rate is taken at the end.
+Metrics count sums over lines, so parts can come in any number and order; rates are computed at the end.
+
+To add a metric, write a class with the methods of `Metric` in `analysis/` and list it in `make_metrics`. To
+add a slice of the error rates, such as `by_font`, add a function to `analysis.slices.LINE_FAMILIES`.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from ocr_ray.dataset.lines import WordOrigin
-from ocr_ray.evaluation.alignment import count_confusions
-from ocr_ray.evaluation.analysis.arithmetic import ArithmeticCounts, count_arithmetic
-from ocr_ray.evaluation.analysis.bootstrap import describe_intervals, describe_slices, number_clusters
-from ocr_ray.evaluation.analysis.calibration import Calibration, calibrate
+from ocr_ray.evaluation.analysis.arithmetic import Arithmetic
+from ocr_ray.evaluation.analysis.bootstrap import (
+    describe_intervals,
+    describe_slice_intervals,
+    number_clusters,
+)
+from ocr_ray.evaluation.analysis.calibration import Calibration
 from ocr_ray.evaluation.analysis.collapse import Collapse
+from ocr_ray.evaluation.analysis.confusions import Confusions
 from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
-from ocr_ray.evaluation.analysis.overread import Overreads
-from ocr_ray.evaluation.analysis.slices import Knowledge, SliceSums
+from ocr_ray.evaluation.analysis.slices import LineSlices, SliceInputs, SliceSums
+from ocr_ray.evaluation.analysis.trailing_hallucination import TrailingHallucination
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems
-from ocr_ray.evaluation.html.choose_examples import ChosenLines
 from ocr_ray.evaluation.readings import Reading, print_table, read_table
-from ocr_ray.metrics import COLUMNS, Counts, count_lines, describe_counts
+from ocr_ray.metrics import COLUMNS, count_lines, describe_counts
 
 REPORT, REPORT_PAGE = "report.json", "report.html"
-MAX_CONFUSIONS = 1_000
-"""Of the commonest that are reported."""
+PRINTED_METRICS = frozenset({"arithmetic"})
+"""Metrics over printed text, also if the model writes markup."""
+
+
+class Metric(Protocol):
+    """A metric of the report; its value does not depend on how the lines are split into parts."""
+
+    def add(self, lines: Sequence[Reading]) -> None:
+        """Count the lines of a part."""
+
+    def describe(self) -> Any:
+        """Return the value of its key in report.json."""
+
+
+def make_metrics(
+    inputs: SliceInputs, word_origins: Mapping[tuple[str, str], Sequence[WordOrigin]] | None = None
+) -> dict[str, Metric]:
+    """Return the metrics by their keys in report.json, all over no lines."""
+    return {
+        "overread": TrailingHallucination(),
+        "arithmetic": Arithmetic(),
+        "collapse": Collapse(),
+        "context_dependence": ContextDependence(word_origins),
+        "joined_problems": JoinedProblems(inputs.problems),
+        "confusions": Confusions(),
+        "calibration": Calibration(),
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
-    """What was evaluated; kept in the report."""
+    """What was evaluated; written to the report."""
 
     model_uri: str
     lines_uris: dict[str, str]
-    """Where the lines are, by the dataset's name."""
+    """By the name of the dataset."""
     split: str
     label_column: str
-    """The column that holds the truth."""
+    """The column that holds the reference."""
     decoding: dict[str, Any] = field(default_factory=dict)
-    """How the model wrote."""
+    """How predictions were decoded."""
 
 
 class Evaluation:
@@ -50,52 +80,43 @@ class Evaluation:
     def __init__(
         self,
         config: ReportConfig,
-        known: Knowledge | None = None,
+        inputs: SliceInputs | None = None,
         word_origins: Mapping[tuple[str, str], Sequence[WordOrigin]] | None = None,
     ) -> None:
         """`word_origins`: of the words of spliced lines, by dataset and line_id."""
         self._config = config
-        known = known or Knowledge()
-        self._slices = SliceSums(known)
-        self._overreads = Overreads()
-        self._arithmetic = ArithmeticCounts.zero()
-        self._collapse = Collapse()
-        self._context = ContextDependence(word_origins)
-        self._problems = JoinedProblems(known.problems)
-        self._confusions: Counter[tuple[str, str]] = Counter()
-        self._calibration = Calibration()
+        inputs = inputs or SliceInputs()
+        self._slices = SliceSums(inputs)
+        self._metrics = make_metrics(inputs, word_origins)
         self._printed = np.zeros(len(COLUMNS), np.int64)
-        self._unprintable = 0
+        self._num_unprintable = 0
         self._in_pieces = np.zeros((2, len(COLUMNS)), np.int64)
-        self._lines: list[tuple[Counts, dict[str, list[str | None]], pa.Table]] = []
-        self.chosen = ChosenLines()
+        self._lines: list[LineSlices] = []
+        self._pages: list[pa.Table] = []
 
-    def add(self, table: pa.Table, part: int = 0) -> None:
-        """Count the lines of a part, a table of `PREDICTIONS_SCHEMA`."""
+    def add(self, table: pa.Table) -> list[Reading]:
+        """Count the lines of a part, a table of `PREDICTIONS_SCHEMA`, and return them aligned."""
         lines = read_table(table)
-        facts = self._slices.add(lines)
-        for counter in (self._overreads, self._collapse, self._context, self._problems):
-            counter.add(lines)
-        self._confusions.update(count_confusions(line.alignment for line in lines))
-        confidences = table["confidence"].to_pylist()
-        self._calibration += calibrate(confidences, [line.alignment.is_exact for line in lines])
-        self._arithmetic += count_arithmetic(self._print(table, lines))
+        line_slices = self._slices.add(lines)
+        self._lines.append(line_slices._replace(counts=line_slices.counts.astype(np.int32)))
+        self._pages.append(table.select(["dataset", "page_id"]))
+        printed = self._add_printed(table) if self._config.label_column == "markup" else lines
+        for name, metric in self._metrics.items():
+            metric.add(printed if name in PRINTED_METRICS else lines)
         self._compare_pieces(table)
-        pages = table.select(["dataset", "page_id"])
-        self._lines.append((facts.counts.astype(np.int32), facts.names, pages))
-        self.chosen.add(part, lines)
+        return lines
 
     def describe(self) -> dict[str, Any]:
         """Return the report."""
         slices = self._slices.describe()
         intervals = self._find_intervals()
         slices["overall"]["intervals"] = intervals.pop("overall")
-        for family, names in intervals.items():
-            for name, found in names.items():
-                slices[family][name]["intervals"] = found
+        for family, intervals_by_name in intervals.items():
+            for name, slice_intervals in intervals_by_name.items():
+                slices[family][name]["intervals"] = slice_intervals
         report = {"config": asdict(self._config), **slices}
         if self._config.label_column == "markup":
-            report["printed"] = {**describe_counts(self._printed), "unprintable": self._unprintable}
+            report["printed"] = {**describe_counts(self._printed), "unprintable": self._num_unprintable}
         if self._in_pieces.any():
             whole, in_pieces = map(describe_counts, self._in_pieces)
             report["long_lines"] = {
@@ -104,30 +125,14 @@ class Evaluation:
                 "whole": whole,
                 "in_pieces": in_pieces,
             }
-        return {
-            **report,
-            "overread": self._overreads.counts().describe(),
-            "arithmetic": self._arithmetic.describe(),
-            "collapse": self._collapse.describe(),
-            "context_dependence": self._context.counts().describe(),
-            "joined_problems": self._problems.describe(),
-            "confusions": [
-                {"truth": truth, "read": read, "count": count}
-                for (truth, read), count in sorted(
-                    self._confusions.items(), key=lambda item: (-item[1], item[0])
-                )[:MAX_CONFUSIONS]
-            ],
-            "calibration": self._calibration.to_report(),
-        }
+        return {**report, **{name: metric.describe() for name, metric in self._metrics.items()}}
 
-    def _print(self, table: pa.Table, lines: list[Reading]) -> list[Reading]:
-        """Return the lines as they print, which those of markup are counted as, too."""
-        if self._config.label_column != "markup":
-            return lines
+    def _add_printed(self, table: pa.Table) -> list[Reading]:
+        """Count lines of markup by what they print, and return them in print."""
         printed, num_unprintable = print_table(table)
         texts = (printed["text"].to_pylist(), printed["prediction"].to_pylist())
         self._printed += count_lines(*texts).sum(axis=0)
-        self._unprintable += num_unprintable
+        self._num_unprintable += num_unprintable
         return read_table(printed)
 
     def _compare_pieces(self, table: pa.Table) -> None:
@@ -139,27 +144,27 @@ class Evaluation:
                 self._in_pieces[index] += counts.sum(axis=0)
 
     def _find_intervals(self) -> dict[str, Any]:
-        """Return the intervals of the rates of all lines, and of each slice of each family of lines."""
+        """Return the confidence intervals of the overall rates, and of each slice of each family of lines."""
         if not self._lines:
             return {"overall": describe_intervals(count_lines([], []), np.zeros(0, np.int64))}
-        counts = np.concatenate([some for some, _, _ in self._lines])
-        pages = pa.concat_tables([table for _, _, table in self._lines])
+        counts = np.concatenate([part.counts for part in self._lines])
+        pages = pa.concat_tables(self._pages)
         clusters = number_clusters(pages["dataset"], pages["page_id"])
         families = {
-            family: [name for _, names, _ in self._lines for name in names[family]]
-            for family in self._lines[0][1]
+            family: [name for part in self._lines for name in part.names[family]]
+            for family in self._lines[0].names
         }
         return {
             "overall": describe_intervals(counts, clusters),
-            **describe_slices(counts, clusters, families),
+            **describe_slice_intervals(counts, clusters, families),
         }
 
 
 def build_report(
-    predictions: Iterable[pa.Table], config: ReportConfig, known: Knowledge | None = None
+    predictions: Iterable[pa.Table], config: ReportConfig, inputs: SliceInputs | None = None
 ) -> dict[str, Any]:
     """Return the report on tables of `PREDICTIONS_SCHEMA`."""
-    evaluation = Evaluation(config, known)
-    for part, table in enumerate(predictions):
-        evaluation.add(table, part)
+    evaluation = Evaluation(config, inputs)
+    for table in predictions:
+        evaluation.add(table)
     return evaluation.describe()

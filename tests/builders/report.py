@@ -9,18 +9,15 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw, ImageFont
 
-from ocr_ray.evaluation.alignment import align, count_confusions
-from ocr_ray.evaluation.analysis.arithmetic import count_arithmetic
+from ocr_ray.dataset.lines import WordOrigin
+from ocr_ray.evaluation.alignment import align
 from ocr_ray.evaluation.analysis.baseline import compare_reports
-from ocr_ray.evaluation.analysis.bootstrap import describe_intervals, describe_slices, number_clusters
-from ocr_ray.evaluation.analysis.calibration import calibrate
-from ocr_ray.evaluation.analysis.collapse import Collapse
-from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
-from ocr_ray.evaluation.analysis.overread import Overreads
-from ocr_ray.evaluation.analysis.slices import LINE_FAMILIES, Knowledge, SliceSums
-from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems, Problem
+from ocr_ray.evaluation.analysis.confusions import count_confusions
+from ocr_ray.evaluation.analysis.slices import SliceInputs
+from ocr_ray.evaluation.analysis.whole_problems import ProblemText
 from ocr_ray.evaluation.html.examples import Example, Examples, list_ops
-from ocr_ray.evaluation.readings import read_table
+from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
+from ocr_ray.evaluation.report import Evaluation, ReportConfig
 from ocr_ray.metrics import count_lines, describe_counts
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 
@@ -40,15 +37,6 @@ LOOKALIKES = {"이": "미", "자": "지", "7": "1", "8": "3", "+": "÷", " ": ""
 SOURCES = ("page", "words", "arithmetic", "spliced")
 NUM_BOXES = 6
 """Of a page."""
-SCHEMA = pa.schema(
-    [
-        *((name, pa.string()) for name in ("dataset", "line_id", "text", "prediction")),
-        ("confidence", pa.float32()),
-        *((name, pa.string()) for name in ("source", "font", "page_id")),
-        *((name, pa.int32()) for name in ("page_order", "width_px", "height_px")),
-        ("markup", pa.string()),
-    ]
-)
 
 
 def make_rows(num_lines: int, *, error_rate: float = 0.05, seed: int = 1) -> list[dict[str, Any]]:
@@ -66,7 +54,7 @@ def make_rows(num_lines: int, *, error_rate: float = 0.05, seed: int = 1) -> lis
 
 
 def make_table(rows: list[dict[str, Any]]) -> pa.Table:
-    return pa.Table.from_pylist(rows, schema=SCHEMA)
+    return pa.Table.from_pylist(rows, schema=PREDICTIONS_SCHEMA)
 
 
 @cache
@@ -105,7 +93,7 @@ def make_report() -> tuple[dict[str, Any], Examples]:
         baseline,
         predictions=[make_table(rows)],
         baseline_predictions=[make_table(others)],
-        known=_know(rows),
+        inputs=_make_inputs(rows),
     )
     wrong = [index for index, row in enumerate(rows) if row["text"] != row["prediction"]]
     confused: dict[tuple[str, str], list[Example]] = {}
@@ -124,45 +112,18 @@ def make_report() -> tuple[dict[str, Any], Examples]:
 def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
     """Return the report on rows, with every section but the baseline."""
     table = make_table(rows)
-    lines = read_table(table)
-    known = _know(rows)
-    slices = SliceSums(known)
-    counters = (
-        slices,
-        Overreads(),
-        Collapse(),
-        ContextDependence(_list_styles(rows)),
-        JoinedProblems(known.problems),
+    config = ReportConfig(
+        model_uri=model_uri,
+        lines_uris={"lines": "runs/lines", "crops_of_books": "s3://bucket/crops"},
+        split="validation",
+        label_column="text",
+        decoding={"num_beams": 1},
     )
-    for counter in counters:
-        counter.add(lines)
-    _, overreads, collapse, context, problems = counters
+    evaluation = Evaluation(config, _make_inputs(rows), _list_origins(rows))
+    evaluation.add(table)
     counts = count_lines(table["text"].to_pylist(), table["prediction"].to_pylist())
-    clusters = number_clusters(table["dataset"], table["page_id"])
-    report = slices.describe()
-    report["overall"]["intervals"] = describe_intervals(counts, clusters)
-    names = {family: [fact(line, known) for line in lines] for family, fact in LINE_FAMILIES.items()}
-    for family, intervals_by_name in describe_slices(counts, clusters, names).items():
-        for name, intervals in intervals_by_name.items():
-            report[family][name]["intervals"] = intervals
-    confusions = count_confusions(line.alignment for line in lines).most_common()
-    exact = [line.alignment.is_exact for line in lines]
-    lines_uris = {"lines": "runs/lines", "crops_of_books": "s3://bucket/crops"}
     return {
-        "config": {
-            "model_uri": model_uri,
-            "lines_uris": lines_uris,
-            "split": "validation",
-            "decoding": {"beams": 1},
-        },
-        **report,
-        "overread": overreads.counts().describe(),
-        "arithmetic": count_arithmetic(lines).describe(),
-        "collapse": collapse.describe(),
-        "context_dependence": context.counts().describe(),
-        "joined_problems": problems.describe(),
-        "confusions": [{"truth": truth, "read": read, "count": n} for (truth, read), n in confusions],
-        "calibration": calibrate([row["confidence"] for row in rows], exact).to_report(),
+        **evaluation.describe(),
         "printed": {**describe_counts(counts.sum(axis=0)), "unprintable": 3},
         "long_lines": {
             "max_aspect": 15.0,
@@ -214,25 +175,25 @@ def _read(row: dict[str, Any], following: str, rng: np.random.Generator, error_r
     return f"{read} {following}" if hallucinates else read
 
 
-def _know(rows: list[dict[str, Any]]) -> Knowledge:
-    """Return the training words and fonts, and the problems that the boxes are cut from."""
+def _make_inputs(rows: list[dict[str, Any]]) -> SliceInputs:
+    """Return the words and fonts of a training dataset, and the problems that the boxes are cut from."""
     boxes: dict[str, list[str]] = {}
     for row in rows:
         if row["page_id"] is not None:
             boxes.setdefault(row["page_id"], []).append(row["text"])
     problems = {
-        page_id: Problem(" ".join(texts).replace("몇 ", "몇"), True) for page_id, texts in boxes.items()
+        page_id: ProblemText(" ".join(texts).replace("몇 ", "몇"), True) for page_id, texts in boxes.items()
     }
-    return Knowledge(words=frozenset(WORDS[:6]), fonts={"바탕"}, problems={"crops": problems})
+    return SliceInputs(
+        training_words=frozenset(WORDS[:6]), training_fonts={"바탕"}, problems={"crops": problems}
+    )
 
 
-def _list_styles(rows: list[dict[str, Any]]) -> dict[tuple[str, str], str]:
+def _list_origins(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[WordOrigin]]:
     """Return the origin of the words of spliced lines: the first words of three boxes before them."""
     starts = {row["line_id"]: int(row["line_id"]) // (2 * NUM_BOXES) * 2 * NUM_BOXES for row in rows}
     return {
-        ("crops", row["line_id"]): json.dumps(
-            {"words": [f"{starts[row['line_id']] + box:09d}:0" for box in (4, 2, 0)]}
-        )
+        ("crops", row["line_id"]): [WordOrigin(f"{starts[row['line_id']] + box:09d}", 0) for box in (4, 2, 0)]
         for row in rows
         if row["source"] == "spliced"
     }

@@ -3,28 +3,31 @@ from collections import Counter
 import jiwer
 import numpy as np
 import pytest
-from builders.readings import BRIEF_PAIRS
+from builders.readings import EXAMPLE_PAIRS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ocr_ray.evaluation.alignment import align, align_all, count_confusions, third_of
+from ocr_ray.evaluation.alignment import align, align_all, third_of
+from ocr_ray.evaluation.analysis.confusions import count_confusions
 from ocr_ray.metrics import count_errors
 
 LINE = st.text(alphabet="가나다라 12=", max_size=14)
 
 
-def errors_by_third(truth: str, prediction: str) -> list[int]:
-    alignment = align(truth, prediction)
+def errors_by_third(reference: str, prediction: str) -> list[int]:
+    alignment = align(reference, prediction)
     thirds = Counter(
-        third_of(step.owner, len(truth)) for step in alignment.steps if step.kind != "equal" and truth
+        third_of(step.anchor, len(reference))
+        for step in alignment.steps
+        if step.kind != "equal" and reference
     )
     return [thirds[third] for third in range(3)]
 
 
-def distance(truth: str, prediction: str) -> int:
-    """Levenshtein's distance by its definition."""
+def distance(reference: str, prediction: str) -> int:
+    """Return the Levenshtein distance by dynamic programming."""
     row = list(range(len(prediction) + 1))
-    for i, a in enumerate(truth, 1):
+    for i, a in enumerate(reference, 1):
         above = row
         row = [i]
         for j, b in enumerate(prediction, 1):
@@ -33,28 +36,28 @@ def distance(truth: str, prediction: str) -> int:
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_the_steps_say_both_sides_and_have_as_many_errors_as_the_distance(
-    truth: str, prediction: str
+@given(reference=LINE, prediction=LINE)
+def test_steps_spell_both_sides_and_have_as_many_errors_as_the_edit_distance(
+    reference: str, prediction: str
 ) -> None:
-    alignment = align(truth, prediction)
-    assert "".join(step.truth for step in alignment.steps) == truth.strip() == alignment.truth
-    assert "".join(step.read for step in alignment.steps) == prediction.strip() == alignment.prediction
+    alignment = align(reference, prediction)
+    assert "".join(step.reference for step in alignment.steps) == reference.strip() == alignment.reference
+    assert "".join(step.prediction for step in alignment.steps) == prediction.strip() == alignment.prediction
     for step in alignment.steps:
-        assert step.kind == "insert" or alignment.truth[step.truth_place] == step.truth
-        assert step.kind == "delete" or alignment.prediction[step.read_place] == step.read
-        assert (step.kind == "equal") == (step.truth == step.read)
-        assert (step.kind == "insert") == (step.truth == "")
-        assert (step.kind == "delete") == (step.read == "")
+        assert step.kind == "insert" or alignment.reference[step.reference_index] == step.reference
+        assert step.kind == "delete" or alignment.prediction[step.prediction_index] == step.prediction
+        assert (step.kind == "equal") == (step.reference == step.prediction)
+        assert (step.kind == "insert") == (step.reference == "")
+        assert (step.kind == "delete") == (step.prediction == "")
     errors = sum(step.kind != "equal" for step in alignment.steps)
-    assert errors == distance(alignment.truth, alignment.prediction)
+    assert errors == distance(alignment.reference, alignment.prediction)
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_moving_the_gaps_changes_none_of_the_counts_that_jiwer_gives(truth: str, prediction: str) -> None:
-    kinds = Counter(step.kind for step in align(truth, prediction).steps)
-    counts = jiwer.process_characters(truth.strip(), prediction.strip())
+@given(reference=LINE, prediction=LINE)
+def test_shifting_gaps_keeps_the_counts_of_jiwer(reference: str, prediction: str) -> None:
+    kinds = Counter(step.kind for step in align(reference, prediction).steps)
+    counts = jiwer.process_characters(reference.strip(), prediction.strip())
     assert (kinds["equal"], kinds["substitute"], kinds["delete"], kinds["insert"]) == (
         counts.hits,
         counts.substitutions,
@@ -64,118 +67,120 @@ def test_moving_the_gaps_changes_none_of_the_counts_that_jiwer_gives(truth: str,
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_operations_follow_each_other_without_a_gap_and_end_at_both_ends(truth: str, prediction: str) -> None:
-    alignment = align(truth, prediction)
-    places = (0, 0)
+@given(reference=LINE, prediction=LINE)
+def test_operations_cover_both_sides_without_gaps(reference: str, prediction: str) -> None:
+    alignment = align(reference, prediction)
+    position = (0, 0)
     for operation in alignment.operations:
-        assert (operation.truth_start, operation.read_start) == places
-        places = (operation.truth_stop, operation.read_stop)
-    assert places == (len(alignment.truth), len(alignment.prediction))
+        assert (operation.reference_start, operation.prediction_start) == position
+        position = (operation.reference_stop, operation.prediction_stop)
+    assert position == (len(alignment.reference), len(alignment.prediction))
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_the_errors_of_the_thirds_sum_to_those_of_the_line(truth: str, prediction: str) -> None:
-    truth = truth.strip() or "가"
-    counts = count_errors(truth, prediction)
+@given(reference=LINE, prediction=LINE)
+def test_the_errors_of_the_thirds_sum_to_those_of_the_line(reference: str, prediction: str) -> None:
+    reference = reference.strip() or "가"
+    counts = count_errors(reference, prediction)
     errors = counts.character_substitutions + counts.character_deletions + counts.character_insertions
-    assert sum(errors_by_third(truth, prediction)) == errors
+    assert sum(errors_by_third(reference, prediction)) == errors
 
 
 @pytest.mark.parametrize(
     ("length", "sizes"),
     [(1, [1, 0, 0]), (2, [1, 1, 0]), (3, [1, 1, 1]), (4, [2, 1, 1]), (5, [2, 2, 1]), (30, [10, 10, 10])],
 )
-def test_thirds_are_as_even_as_can_be(length: int, sizes: list[int]) -> None:
-    thirds = [third_of(place, length) for place in range(length)]
+def test_thirds_are_as_even_as_possible(length: int, sizes: list[int]) -> None:
+    thirds = [third_of(index, length) for index in range(length)]
     assert thirds == sorted(thirds)
     assert np.bincount(thirds, minlength=3).tolist() == sizes
 
 
 def test_thirds_of_every_length_differ_by_one_character_at_most() -> None:
     for length in range(1, 200):
-        sizes = np.bincount([third_of(place, length) for place in range(length)], minlength=3)
+        sizes = np.bincount([third_of(index, length) for index in range(length)], minlength=3)
         assert sizes.sum() == length
         assert sizes.max() - sizes.min() <= 1
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "thirds"),
+    ("reference", "prediction", "thirds"),
     [
         ("가나다라마바", "가나다라마바", [0, 0, 0]),
-        ("가나다라마바", "가나다라XYZW", [0, 0, 4]),  # the surplus is not the middle's, where jiwer has it
+        ("가나다라마바", "가나다라XYZW", [0, 0, 4]),  # jiwer has the surplus in the middle
         ("가나다라마바", "가나다라X", [0, 0, 2]),
         ("가나다라마바", "X가나다라마바", [1, 0, 0]),
-        ("가나다라마바", "가나X다라마바", [1, 0, 0]),  # behind 나
+        ("가나다라마바", "가나X다라마바", [1, 0, 0]),  # after 나
         ("가나다라마바", "가나다라마바X", [0, 0, 1]),
         ("가나다라마바", "", [2, 2, 2]),
         ("가", "나다", [2, 0, 0]),
     ],
 )
-def test_errors_lie_in_the_third_where_a_reader_made_them(
-    truth: str, prediction: str, thirds: list[int]
+def test_errors_are_in_the_third_where_the_model_made_them(
+    reference: str, prediction: str, thirds: list[int]
 ) -> None:
-    assert errors_by_third(truth, prediction) == thirds
+    assert errors_by_third(reference, prediction) == thirds
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "overread"),
+    ("reference", "prediction", "tail"),
     [
         ("탁자 한", "탁자 한 개에", " 개에"),
         ("탁자 한", "탁자 한", ""),
-        ("탁자 한", "탁자 두 개에", " 개에"),  # the last character was misread, not left out
-        ("가나다", "가라다 마바다", " 마바다"),  # and not the last of these
+        ("탁자 한", "탁자 두 개에", " 개에"),  # the last character is a substitution, not a deletion
+        ("가나다", "가라다 마바다", " 마바다"),  # not only the last of these
         ("탁자 한", "책상 탁자 한", ""),
         ("12", "1212", "12"),
         ("", "가", "가"),
         ("가나", "가", ""),
     ],
 )
-def test_overread_is_what_stands_behind_the_last_character(
-    truth: str, prediction: str, overread: str
+def test_trailing_hallucination_is_the_text_after_the_last_character(
+    reference: str, prediction: str, tail: str
 ) -> None:
-    assert align(truth, prediction).overread == overread
+    assert align(reference, prediction).trailing_hallucination == tail
 
 
-def longest_tail(truth: str, prediction: str) -> int:
-    """How many of the last characters of a prediction can be left off with as many fewer errors."""
-    whole = distance(truth, prediction)
+def longest_tail(reference: str, prediction: str) -> int:
+    """Return how many final characters of a prediction can be insertions at the minimum edit distance."""
+    whole = distance(reference, prediction)
     fits = [
         n
         for n in range(len(prediction) + 1)
-        if distance(truth, prediction[: len(prediction) - n]) + n == whole
+        if distance(reference, prediction[: len(prediction) - n]) + n == whole
     ]
     return max(fits)
 
 
 @settings(deadline=None)
-@given(truth=LINE, tail=st.text(alphabet="마바사34+", min_size=1, max_size=6))
-def test_what_is_added_behind_a_line_is_overread_in_full(truth: str, tail: str) -> None:
-    truth = truth.strip()
-    assert align(truth, truth + tail).overread == tail
+@given(reference=LINE, tail=st.text(alphabet="마바사34+", min_size=1, max_size=6))
+def test_text_appended_to_a_line_is_trailing_hallucination_in_full(reference: str, tail: str) -> None:
+    reference = reference.strip()
+    assert align(reference, reference + tail).trailing_hallucination == tail
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_overread_is_never_more_than_fewest_errors_allow(truth: str, prediction: str) -> None:
-    alignment = align(truth, prediction)
-    assert len(alignment.overread) <= longest_tail(alignment.truth, alignment.prediction)
+@given(reference=LINE, prediction=LINE)
+def test_trailing_hallucination_is_never_longer_than_the_edit_distance_allows(
+    reference: str, prediction: str
+) -> None:
+    alignment = align(reference, prediction)
+    assert len(alignment.trailing_hallucination) <= longest_tail(alignment.reference, alignment.prediction)
 
 
 @settings(deadline=None)
 @given(head=LINE, rest=st.text(alphabet="거너더", max_size=6), tail=st.text(alphabet="마바사34+", max_size=9))
-def test_a_tail_that_was_made_up_is_overread_as_far_as_it_is_longer(head: str, rest: str, tail: str) -> None:
+def test_the_surplus_of_an_invented_tail_is_trailing_hallucination(head: str, rest: str, tail: str) -> None:
     head = head.strip()
     surplus = max(0, len(tail) - len(rest))
-    assert align(head + rest, head + tail).overread == tail[len(tail) - surplus :]
+    assert align(head + rest, head + tail).trailing_hallucination == tail[len(tail) - surplus :]
 
 
-def test_what_was_read_for_a_part_has_what_was_put_in_behind_its_characters() -> None:
+def test_the_prediction_for_a_range_includes_insertions_after_its_characters() -> None:
     alignment = align("3×8=24, 5", "3×8=245, 6")
-    assert alignment.read_of(0, 6) == "3×8=245"
-    assert alignment.read_of(6, 9) == ", 6"
-    assert align("가나", "X가Y나").read_of(0, 1) == "X가Y"
+    assert alignment.prediction_for(0, 6) == "3×8=245"
+    assert alignment.prediction_for(6, 9) == ", 6"
+    assert align("가나", "X가Y나").prediction_for(0, 1) == "X가Y"
 
 
 def test_confusions_are_counted_as_pairs_with_gaps_as_empty() -> None:
@@ -183,16 +188,20 @@ def test_confusions_are_counted_as_pairs_with_gaps_as_empty() -> None:
     assert count_confusions(alignments) == {("2", "7"): 1, ("", "1"): 1, ("가", ""): 1}
 
 
-def test_the_brief_was_misread_as_counted_by_hand() -> None:
-    # One space put in behind `$7$`, the first box's 11th character of 36; three characters read on.
-    assert errors_by_third(*BRIEF_PAIRS[0]) == [1, 0, 3]
-    assert align(*BRIEF_PAIRS[0]).overread == " 개에"
-    # `, $4$` for ` 전체 학생 수`: 9 characters for 5, of which the second space alone is right.
-    assert errors_by_third(*BRIEF_PAIRS[2]) == [0, 7, 0]
-    assert align(*BRIEF_PAIRS[1]).overread == align(*BRIEF_PAIRS[2]).overread == ""
-    assert sum(errors_by_third(*BRIEF_PAIRS[1])) == distance(*BRIEF_PAIRS[1])
+def test_errors_of_the_example_counted_by_hand() -> None:
+    # One space inserted after `$7$`, the 11th character of 36; three trailing characters.
+    assert errors_by_third(*EXAMPLE_PAIRS[0]) == [1, 0, 3]
+    assert align(*EXAMPLE_PAIRS[0]).trailing_hallucination == " 개에"
+    # `, $4$` for ` 전체 학생 수`: 5 characters for 8, of which only the second space is correct.
+    assert errors_by_third(*EXAMPLE_PAIRS[2]) == [0, 7, 0]
+    assert (
+        align(*EXAMPLE_PAIRS[1]).trailing_hallucination
+        == align(*EXAMPLE_PAIRS[2]).trailing_hallucination
+        == ""
+    )
+    assert sum(errors_by_third(*EXAMPLE_PAIRS[1])) == distance(*EXAMPLE_PAIRS[1])
 
 
-def test_a_truth_without_a_prediction_is_refused() -> None:
+def test_a_reference_without_a_prediction_is_an_error() -> None:
     with pytest.raises(ValueError, match="zip"):
         align_all(["가"], [])

@@ -24,7 +24,7 @@ def test_parts_are_the_parquet_files_of_the_split_in_order(tmp_path: Path) -> No
         find_parts("lines", locate(str(tmp_path)), "test")
 
 
-def test_the_label_column_is_the_one_that_the_model_was_trained_on(tmp_path: Path) -> None:
+def test_the_label_column_is_that_of_the_training(tmp_path: Path) -> None:
     assert read_label_column(tmp_path) == "text"
     (tmp_path / "metrics.json").write_text('{"label_column": "markup"}')
     assert read_label_column(tmp_path) == "markup"

@@ -1,4 +1,4 @@
-"""The whole evaluation over a real Ray: predictions, report, page, resumed and beside a baseline."""
+"""Evaluation with Ray end to end: predictions, report, page, resume and comparison with a baseline."""
 
 import json
 from dataclasses import replace
@@ -9,33 +9,24 @@ from typing import Any
 import jiwer
 import pyarrow.parquet as pq
 import pytest
-from evaluation.test_predict import make_line, write_lines
+from builders.evaluation_data import make_line, write_lines, write_model
 
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.job import evaluate_lines
-from ocr_ray.model.tiny import write_tiny_model
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
 
-def write_model(folder: Path, *, seed: int, **metrics: Any) -> str:
-    write_tiny_model(folder, [f"탁자 {number}개" for number in range(50)], seed=seed)
-    generation = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(json.dumps({**generation, "max_length": 12}))
-    (folder / "metrics.json").write_text(json.dumps({"label_column": "text", **metrics}))
-    return str(folder)
-
-
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> EvaluationConfig:
-    place = tmp_path_factory.mktemp("evaluating")
-    write_lines(str(place / "lines"), [[make_line(number) for number in range(6)], [], [make_line(9)]])
-    write_lines(str(place / "crops"), [[make_line(90, page_id="p1"), make_line(91, page_id="p1")]])
+    folder = tmp_path_factory.mktemp("evaluation")
+    write_lines(str(folder / "lines"), [[make_line(number) for number in range(6)], [], [make_line(9)]])
+    write_lines(str(folder / "crops"), [[make_line(90, page_id="p1"), make_line(91, page_id="p1")]])
     return EvaluationConfig(
-        model_uri=write_model(place / "model", seed=1),
-        lines_uri=(str(place / "lines"), str(place / "crops")),
-        out_uri=str(place / "out"),
+        model_uri=str(write_model(folder / "model", seed=1, label_column="text")),
+        lines_uri=(str(folder / "lines"), str(folder / "crops")),
+        out_uri=str(folder / "out"),
         num_workers=1,
         batch_size=4,
     )
@@ -51,9 +42,7 @@ def read_report(config: EvaluationConfig) -> dict[str, Any]:
     return report
 
 
-def test_the_report_counts_what_the_predictions_say(
-    config: EvaluationConfig, summary: dict[str, Any]
-) -> None:
+def test_the_report_counts_the_predictions(config: EvaluationConfig, summary: dict[str, Any]) -> None:
     parts = sorted((Path(config.out_uri) / "predictions").iterdir())
     rows = [row for part in parts for row in pq.read_table(part).to_pylist()]
     assert [row["line_id"] for row in rows] == [f"{n:09d}" for n in (*range(6), 9, 90, 91)]
@@ -65,7 +54,7 @@ def test_the_report_counts_what_the_predictions_say(
     assert "http://" not in page.replace("http://www.w3.org", "")
 
 
-def test_an_interrupted_evaluation_reads_only_what_is_missing(
+def test_an_interrupted_evaluation_reads_only_missing_parts(
     config: EvaluationConfig, summary: dict[str, Any]
 ) -> None:
     report, parts = read_report(config), sorted((Path(config.out_uri) / "predictions").iterdir())
@@ -80,7 +69,7 @@ def test_an_interrupted_evaluation_reads_only_what_is_missing(
     assert evaluate_lines(config)["parts_kept"] == len(parts)
 
 
-def test_another_way_of_reading_is_another_evaluation(
+def test_other_decoding_flags_make_another_evaluation(
     config: EvaluationConfig, summary: dict[str, Any]
 ) -> None:
     with pytest.raises(InputError, match="num_beams: 1 there, 2 now"):
@@ -94,7 +83,7 @@ def test_two_models_are_compared_line_by_line(
 ) -> None:
     other = replace(
         config,
-        model_uri=write_model(tmp_path / "other", seed=2),
+        model_uri=str(write_model(tmp_path / "other", seed=2, label_column="text")),
         out_uri=str(tmp_path / "out"),
         baseline=f"{config.out_uri}/report.json",
         num_beams=2,
@@ -113,37 +102,37 @@ def test_two_models_are_compared_line_by_line(
 @pytest.mark.parametrize(
     ("baseline", "message"),
     [
-        ("{place}/nothing/report.json", "must be a finished evaluation, there is no"),
-        ("{place}", "must be the report.json of an evaluation"),
-        ("{place}/alone/report.json", "needs its predictions, there are none"),
+        ("{folder}/nothing/report.json", "must be a finished evaluation, there is no"),
+        ("{folder}", "must be the report.json of an evaluation"),
+        ("{folder}/no_predictions/report.json", "needs its predictions, there are none"),
     ],
 )
-def test_a_baseline_that_is_none_is_refused(
+def test_a_baseline_without_a_report_or_predictions_is_an_error(
     config: EvaluationConfig, baseline: str, message: str, tmp_path: Path
 ) -> None:
-    (tmp_path / "alone").mkdir()
-    (tmp_path / "alone/report.json").write_text("{}")
+    (tmp_path / "no_predictions").mkdir()
+    (tmp_path / "no_predictions/report.json").write_text("{}")
     with pytest.raises(InputError, match=message):
-        evaluate_lines(replace(config, baseline=baseline.format(place=tmp_path)))
+        evaluate_lines(replace(config, baseline=baseline.format(folder=tmp_path)))
 
 
-def test_what_a_model_has_learnt_from_tells_seen_words_from_unseen_ones(
+def test_training_datasets_separate_seen_from_unseen_words(
     config: EvaluationConfig, summary: dict[str, Any], tmp_path: Path
 ) -> None:
-    learnt = tmp_path / "learnt"
-    write_lines(str(learnt), [[make_line(number) for number in (0, 1, 90)]])
-    (learnt / "validation").rename(learnt / "train")
-    manifest = json.loads((learnt / "manifest.json").read_text())
+    trained = tmp_path / "trained"
+    write_lines(str(trained), [[make_line(number) for number in (0, 1, 90)]])
+    (trained / "validation").rename(trained / "train")
+    manifest = json.loads((trained / "manifest.json").read_text())
     manifest["parts"] = [
         {**part, "path": part["path"].replace("validation", "train")} for part in manifest["parts"]
     ]
     manifest["counts"]["by_font"] = {"바탕": 3}
-    (learnt / "manifest.json").write_text(json.dumps(manifest))
-    told = replace(config, out_uri=str(tmp_path / "out"), trained_on=(str(learnt),))
-    copytree(config.out_uri, told.out_uri)
+    (trained / "manifest.json").write_text(json.dumps(manifest))
+    separated = replace(config, out_uri=str(tmp_path / "out"), trained_on=(str(trained),))
+    copytree(config.out_uri, separated.out_uri)
     num_parts = len(list(Path(config.out_uri, "predictions").iterdir()))
-    assert evaluate_lines(told)["parts_kept"] == num_parts
-    report = read_report(told)
+    assert evaluate_lines(separated)["parts_kept"] == num_parts
+    report = read_report(separated)
     words = {name: entry["counts"] for name, entry in report["by_word_seen"].items()}
     assert words["seen"]["word_hits"] + words["seen"]["word_substitutions"] == 9 + 3  # 탁자, and 0개 1개 90개
     assert words["unseen"]["word_hits"] + words["unseen"]["word_substitutions"] == 6

@@ -1,20 +1,15 @@
-import io
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
+from builders.evaluation_data import make_line, write_lines, write_model
 
-from ocr_ray.dataset.lines import TextLine, lines_to_table
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.inputs import EvaluationInputs
-from ocr_ray.evaluation.job import claim_place, resolve_inputs
+from ocr_ray.evaluation.job import reserve_output, resolve_inputs
 from ocr_ray.evaluation.predict import read_part
 from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
 from ocr_ray.model.load import OcrModel, load_model
@@ -22,47 +17,11 @@ from ocr_ray.model.options import Decoding
 from ocr_ray.model.pixels import make_pixel_values
 from ocr_ray.model.read import mean_before_end, read_images
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.storage.location import list_files, locate, write_bytes, write_json
-
-
-def make_line(number: int, *, page_id: str | None = None) -> TextLine:
-    pixels = np.random.default_rng(number).integers(0, 256, (64, 384), dtype=np.uint8)
-    sink = io.BytesIO()
-    Image.fromarray(pixels).save(sink, "PNG")
-    return TextLine(
-        line_id=f"{number:09d}",
-        image_bytes=sink.getvalue(),
-        text=f"탁자 {number}개",
-        markup=f"탁자 ${number}$개",
-        source="page" if page_id else "words",
-        font=None if page_id else "바탕",
-        page_id=page_id,
-        page_order=3 if page_id else None,
-        width_px=384,
-        height_px=64,
-    )
-
-
-def write_lines(uri: str, parts: list[list[TextLine]]) -> None:
-    for index, lines in enumerate(parts):
-        sink = io.BytesIO()
-        pq.write_table(lines_to_table(lines), sink)
-        write_bytes(locate(uri) / f"validation/part-{index:05d}.parquet", sink.getvalue())
-    digests = {"digest_by_split": {"validation": f"{len(parts):064x}"}}
-    owned = [
-        {"path": f"validation/{name}", "bytes": size_bytes}
-        for name, size_bytes in list_files(locate(uri) / "validation").items()
-    ]
-    write_json(locate(uri) / "manifest.json", {"counts": digests, "parts": owned})
 
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model") / "best_ocr"
-    write_tiny_model(folder, [f"탁자 {number}개" for number in range(50)], seed=1)
-    generation = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(json.dumps({**generation, "max_length": 12}))
-    return folder
+    return write_model(tmp_path_factory.mktemp("model") / "best_ocr", seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +46,7 @@ def resolve(
     return resolve_inputs(config), config
 
 
-def test_a_part_is_read_line_by_line_in_its_order(
+def test_the_predictions_of_a_part_are_in_the_order_of_its_lines(
     model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
     inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
@@ -108,14 +67,14 @@ def test_predictions_do_not_depend_on_the_batch_size(
     model: OcrModel, model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
     inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
-    one, all_at_once = (
+    single, together = (
         read_part(model, inputs.parts[0], "text", Decoding(batch_size=size)) for size in (1, 5)
     )
-    assert one["prediction"].to_pylist() == all_at_once["prediction"].to_pylist()
-    assert one["confidence"].to_pylist() == pytest.approx(all_at_once["confidence"].to_pylist(), rel=1e-4)
+    assert single["prediction"].to_pylist() == together["prediction"].to_pylist()
+    assert single["confidence"].to_pylist() == pytest.approx(together["confidence"].to_pylist(), rel=1e-4)
 
 
-def test_the_confidence_is_the_mean_probability_that_the_model_gives_its_own_tokens(model: OcrModel) -> None:
+def test_confidence_is_the_mean_probability_of_the_predicted_tokens(model: OcrModel) -> None:
     image = make_line(7).image_bytes
     _, (confidence,) = read_images(model, [image])
     network = model.network
@@ -127,7 +86,7 @@ def test_the_confidence_is_the_mean_probability_that_the_model_gives_its_own_tok
     assert confidence == pytest.approx(probabilities.mean().item(), rel=1e-3)
 
 
-def test_beams_are_those_of_transformers(model: OcrModel) -> None:
+def test_beam_search_equals_that_of_transformers(model: OcrModel) -> None:
     images = [make_line(number).image_bytes for number in range(5)]
     texts, confidences = read_images(model, images, Decoding(num_beams=3, batch_size=2))
     with torch.inference_mode():
@@ -136,17 +95,18 @@ def test_beams_are_those_of_transformers(model: OcrModel) -> None:
     assert all(0 < confidence < 1 for confidence in confidences)
 
 
-def test_lines_of_other_widths_keep_their_places(model: OcrModel, model_folder: Path, tmp_path: Path) -> None:
-    """They are read in the order of their widths, and given back in their own."""
+def test_lines_of_different_widths_keep_their_order(
+    model: OcrModel, model_folder: Path, tmp_path: Path
+) -> None:
     widths_px = (900, 30, 200, 64, 500)
     lines = [replace(make_line(number), width_px=width_px) for number, width_px in enumerate(widths_px)]
     write_lines(str(tmp_path / "lines"), [lines])
     inputs, _ = resolve(model_folder, (str(tmp_path / "lines"),), tmp_path / "out")
     table = read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
     assert table["line_id"].to_pylist() == [line.line_id for line in lines]
-    alone = [read_images(model, [line.image_bytes])[1][0] for line in lines]
-    assert table["confidence"].to_pylist() == pytest.approx(alone, rel=1e-4)
-    assert len({round(confidence, 4) for confidence in alone}) == len(lines)
+    confidences = [read_images(model, [line.image_bytes])[1][0] for line in lines]
+    assert table["confidence"].to_pylist() == pytest.approx(confidences, rel=1e-4)
+    assert len({round(confidence, 4) for confidence in confidences}) == len(lines)
 
 
 def test_tokens_after_the_end_do_not_count() -> None:
@@ -156,7 +116,7 @@ def test_tokens_after_the_end_do_not_count() -> None:
     assert mean_before_end(values, tokens, [2, 1]).tolist() == pytest.approx([0.3, 0.25, 0.5])
 
 
-def test_a_missing_input_is_named_before_any_work(
+def test_an_error_names_a_missing_input_before_any_work(
     model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
     with pytest.raises(InputError, match=r"--lines-uri must name an existing folder, got .*nowhere"):
@@ -176,11 +136,11 @@ def test_a_missing_input_is_named_before_any_work(
         resolve(tmp_path / "empty", lines_uris[1:], tmp_path / "out")
 
 
-def test_another_evaluation_is_not_replaced(
+def test_another_evaluation_is_not_overwritten(
     model_folder: Path, lines_uris: tuple[str, str], tmp_path: Path
 ) -> None:
     inputs, _ = resolve(model_folder, lines_uris, tmp_path / "out")
-    claim_place(inputs)
+    reserve_output(inputs)
     resolve(model_folder, lines_uris, tmp_path / "out")
     with pytest.raises(InputError, match=r"lines.crops.validation: .* there, nothing now.*--out-uri"):
         resolve(model_folder, lines_uris[:1], tmp_path / "out")
@@ -209,6 +169,6 @@ def test_an_unfinished_dataset_is_refused(
         ({"lines_uri": ()}, "lines_uri must name at least one dataset"),
     ],
 )
-def test_a_flag_out_of_range_is_refused_by_its_name(flags: dict[str, object], message: str) -> None:
+def test_an_error_names_a_flag_out_of_range(flags: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         EvaluationConfig(**{"model_uri": "m", "lines_uri": ("l",), "out_uri": "o", **flags})  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ def make_table(pairs: list[tuple[str, str]], **columns: list[object]) -> pa.Tabl
         {
             "dataset": ["crops"] * len(pairs),
             "line_id": ids,
-            "text": [truth for truth, _ in pairs],
+            "text": [reference for reference, _ in pairs],
             "prediction": [prediction for _, prediction in pairs],
             "source": ["page"] * len(pairs),
             **columns,
@@ -17,16 +17,16 @@ def make_table(pairs: list[tuple[str, str]], **columns: list[object]) -> pa.Tabl
     )
 
 
-def test_lines_are_read_with_what_is_known_of_them_and_nothing_for_columns_that_are_not_there() -> None:
+def test_lines_have_the_values_of_the_table_and_none_for_missing_columns() -> None:
     lines = read_table(make_table([("3㎠", "3cm²"), ("가", "나")], page_id=["p", None], page_order=[4, None]))
-    assert [(line.truth, line.prediction) for line in lines] == [("3cm²", "3cm²"), ("가", "나")]
+    assert [(line.reference, line.prediction) for line in lines] == [("3cm²", "3cm²"), ("가", "나")]
     assert [(line.page_id, line.page_order, line.font, line.markup) for line in lines] == [
         ("p", 4, None, None),
         (None, None, None, None),
     ]
 
 
-def test_markup_is_judged_by_its_print_and_what_is_no_markup_as_it_was_read() -> None:
+def test_markup_is_converted_to_print_and_invalid_markup_is_kept() -> None:
     pairs = [(r"$3 \times 8$ 개", r"$3\times 8$ 개"), ("$7$개", "7개"), ("$7$개", "$7개")]
     table, unprintable = print_table(make_table(pairs))
     assert table["text"].to_pylist() == ["3 × 8 개", "7개", "7개"]

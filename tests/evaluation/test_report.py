@@ -45,9 +45,7 @@ def make_row(text: str, prediction: str, source: str = "words", font: str | None
 
 @settings(deadline=None)
 @given(rows=ROWS, cut=st.integers(0, 12))
-def test_the_slices_of_every_family_add_up_to_overall_for_any_parts(
-    rows: list[dict[str, Any]], cut: int
-) -> None:
+def test_slices_of_every_family_add_up_to_overall_for_any_parts(rows: list[dict[str, Any]], cut: int) -> None:
     report = build_report([make_table(rows[:cut]), make_table(rows[cut:])], CONFIG)
     for family in ("by_dataset", "by_source", "by_font", "by_length"):
         for name, total in report["overall"]["counts"].items():
@@ -63,15 +61,15 @@ def test_rates_are_those_of_jiwer_and_not_means_over_lines() -> None:
         make_row("3 × 8", "3 × 8 = 24"),
     ]
     overall = build_report([make_table(rows)], CONFIG)["overall"]
-    truths, predictions = [row["text"] for row in rows], [row["prediction"] for row in rows]
-    assert overall["cer"] == pytest.approx(jiwer.cer(truths, predictions))
-    assert overall["wer"] == pytest.approx(jiwer.wer(truths, predictions))
+    references, predictions = [row["text"] for row in rows], [row["prediction"] for row in rows]
+    assert overall["cer"] == pytest.approx(jiwer.cer(references, predictions))
+    assert overall["wer"] == pytest.approx(jiwer.wer(references, predictions))
     assert overall["character_accuracy"] == pytest.approx(15 / 16)
     assert overall["exact_match"] == pytest.approx(1 / 3)
     assert overall["counts"]["character_insertions"] == 5
 
 
-def test_lines_of_pages_are_counted_under_no_font() -> None:
+def test_lines_of_pages_are_in_the_slice_without_a_font() -> None:
     rows = [make_row("가", "가"), make_row("나", "다", source="page", font=None)]
     report = build_report([make_table(rows)], CONFIG)
     assert set(report["by_font"]) == {"바탕", NO_VALUE}
@@ -79,7 +77,7 @@ def test_lines_of_pages_are_counted_under_no_font() -> None:
     assert report["by_font"][NO_VALUE]["cer"] == 1.0
 
 
-def test_no_predictions_give_null_rates_and_not_a_perfect_score() -> None:
+def test_no_predictions_give_null_rates_and_no_perfect_score() -> None:
     for tables in ([], [make_table([])]):
         report = build_report(tables, CONFIG)
         assert report["overall"]["lines"] == 0
@@ -87,13 +85,13 @@ def test_no_predictions_give_null_rates_and_not_a_perfect_score() -> None:
         assert report["by_source"] == {}
 
 
-def test_the_report_says_what_was_evaluated_and_survives_json() -> None:
+def test_the_report_holds_its_configuration_and_survives_json() -> None:
     report = build_report([make_table([make_row("가", "나")])], CONFIG)
     assert json.loads(json.dumps(report, allow_nan=False)) == report
     assert report["config"]["lines_uris"]["crops"] == "s3://bucket/crops"
 
 
-def test_a_model_of_markup_is_scored_on_markup_and_on_what_it_prints() -> None:
+def test_a_model_of_markup_is_scored_on_markup_and_on_print() -> None:
     config = replace(CONFIG, label_column="markup")
     rows = [
         make_row(r"$3 \times 8 = 24$", r"$3 \times 8$ $= 24$"),
@@ -109,7 +107,7 @@ def test_a_model_of_markup_is_scored_on_markup_and_on_what_it_prints() -> None:
     assert "printed" not in build_report([make_table(rows)], CONFIG)
 
 
-def test_lines_read_in_pieces_are_compared_with_the_same_lines_read_whole() -> None:
+def test_lines_read_in_pieces_are_compared_with_the_same_lines_read_as_a_whole() -> None:
     rows = [
         {**make_row("가나다라", "가나다라"), "whole_prediction": "가나"},
         {**make_row("마바사아", "마바사"), "whole_prediction": "마"},
@@ -122,7 +120,7 @@ def test_lines_read_in_pieces_are_compared_with_the_same_lines_read_whole() -> N
     assert "long_lines" not in build_report([make_table(rows[2:])], CONFIG)
 
 
-def test_confusions_are_listed_commonest_first() -> None:
+def test_the_most_common_confusions_come_first() -> None:
     rows = [make_row("갊 6", "갈 8"), make_row("갊", "갈"), make_row("가", "가을")]
     confusions = build_report([make_table(rows)], CONFIG)["confusions"]
     assert confusions == [
@@ -132,7 +130,7 @@ def test_confusions_are_listed_commonest_first() -> None:
     ]
 
 
-def test_an_interval_holds_its_rate_and_every_family_of_lines_has_some() -> None:
+def test_every_slice_of_lines_has_an_interval_around_its_rate() -> None:
     rows = [make_row("가나다라", "가나다라" if number % 3 else "가나다") for number in range(60)]
     report = build_report([make_table(rows)], CONFIG)
     for entry in (report["overall"], report["by_source"]["words"], report["by_length"]["0-5"]):

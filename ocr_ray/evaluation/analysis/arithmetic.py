@@ -1,7 +1,7 @@
-"""Arithmetic: whether numbers and signs are read, and whether they are read or worked out.
+"""Arithmetic: are digits, operators and equations read correctly, and are results read or calculated?
 
-A model that works out results reads true equations where false ones are printed. Lines are made with false
-equations so that this shows.
+A model that calculates results predicts a true equation where a false one is printed. The datasets contain
+false equations to expose this.
 """
 
 import re
@@ -15,32 +15,32 @@ from ocr_ray.evaluation.readings import Reading
 from ocr_ray.metrics import Sums, divide
 from ocr_ray.text.characters import DIGIT, OPERATOR, classify
 
-_RUN_OF_DIGITS = re.compile(r"([0-9])\1+")
+_REPEATED_DIGIT = re.compile(r"([0-9])\1+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArithmeticCounts(Sums):
-    """What the truths have of arithmetic, and what of it was read."""
+    """Sums over lines; the fields are keys of report.json. Totals count the references."""
 
     digits: int
     digit_hits: int
     operators: int
     operator_hits: int
     equations: int
-    """Equations and comparisons, those with something left out too."""
+    """Equations and comparisons, also with a blank."""
     equations_exact: int
-    """Read sign for sign, spaces too, with nothing put in or right behind."""
+    """Read character by character, spaces too, with no insertion inside or right after."""
     repeated_runs: int
-    """Runs of one digit two or more times, as `99` in `199.00` and the `00` behind it."""
+    """Runs of one digit two or more times, such as `99` and `00` in `199.00`."""
     repeated_runs_read: int
-    """With as many digits as are printed."""
+    """Read with as many digits as are printed."""
     true_equations: int
     true_equations_exact: int
     false_equations: int
-    """Whose label is false; the others are open, or cannot be judged."""
+    """The other equations have a blank or make no sense."""
     false_equations_exact: int
     solved: int
-    """False equations for which a true one was read."""
+    """False equations for which the model wrote a true one."""
 
     def describe(self) -> dict[str, Any]:
         """Return the rates and the counts they come from."""
@@ -56,34 +56,54 @@ class ArithmeticCounts(Sums):
         }
 
 
+class Arithmetic:
+    """Counts the arithmetic of printed lines, from any source."""
+
+    def __init__(self) -> None:
+        self._counts = ArithmeticCounts.zero()
+
+    def add(self, lines: Sequence[Reading]) -> None:
+        """Count the lines of a part."""
+        self._counts += count_arithmetic(lines)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the rates and the counts they come from."""
+        return self._counts.describe()
+
+
 def count_arithmetic(lines: Iterable[Reading]) -> ArithmeticCounts:
-    """Return the sums over lines of print, of any source."""
+    """Return the sums over printed lines."""
     return sum((_count_line(line.alignment) for line in lines), ArithmeticCounts.zero())
 
 
 def _count_line(alignment: Alignment) -> ArithmeticCounts:
-    kinds = [(classify(step.truth), step.kind == "equal") for step in alignment.steps if step.truth]
-    runs = [alignment.read_of(*run.span()) == run[0] for run in _RUN_OF_DIGITS.finditer(alignment.truth)]
+    characters = [
+        (classify(step.reference), step.kind == "equal") for step in alignment.steps if step.reference
+    ]
+    runs = [
+        alignment.prediction_for(*run.span()) == run[0]
+        for run in _REPEATED_DIGIT.finditer(alignment.reference)
+    ]
     equations = [
-        (is_true(equation.text), alignment.read_of(equation.start, equation.stop), equation.text)
-        for equation in find_equations(alignment.truth)
+        (is_true(equation.text), equation.text, alignment.prediction_for(equation.start, equation.stop))
+        for equation in find_equations(alignment.reference)
     ]
     return ArithmeticCounts(
-        digits=sum(kind == DIGIT for kind, _ in kinds),
-        digit_hits=sum(is_hit for kind, is_hit in kinds if kind == DIGIT),
-        operators=sum(kind == OPERATOR for kind, _ in kinds),
-        operator_hits=sum(is_hit for kind, is_hit in kinds if kind == OPERATOR),
+        digits=sum(kind == DIGIT for kind, _ in characters),
+        digit_hits=sum(is_hit for kind, is_hit in characters if kind == DIGIT),
+        operators=sum(kind == OPERATOR for kind, _ in characters),
+        operator_hits=sum(is_hit for kind, is_hit in characters if kind == OPERATOR),
         equations=len(equations),
         equations_exact=_count_exact(equations, (True, False, None)),
         repeated_runs=len(runs),
         repeated_runs_read=sum(runs),
-        true_equations=sum(truth is True for truth, _, _ in equations),
+        true_equations=sum(holds is True for holds, _, _ in equations),
         true_equations_exact=_count_exact(equations, (True,)),
-        false_equations=sum(truth is False for truth, _, _ in equations),
+        false_equations=sum(holds is False for holds, _, _ in equations),
         false_equations_exact=_count_exact(equations, (False,)),
-        solved=sum(truth is False and is_true(read.strip()) is True for truth, read, _ in equations),
+        solved=sum(holds is False and is_true(read.strip()) is True for holds, _, read in equations),
     )
 
 
-def _count_exact(equations: Sequence[tuple[bool | None, str, str]], truths: Sequence[bool | None]) -> int:
-    return sum(read == text for truth, read, text in equations if truth in truths)
+def _count_exact(equations: Sequence[tuple[bool | None, str, str]], holding: Sequence[bool | None]) -> int:
+    return sum(text == read for holds, text, read in equations if holds in holding)

@@ -1,8 +1,8 @@
-"""How far a rate would move with other pages: 95 % intervals by bootstrap, for one model and for two.
+"""Cluster bootstrap: 95 % confidence intervals of error rates, and of the difference between two models.
 
-Lines of a page share their print and their sentence, so that pages are drawn again and not lines (Efron and
-Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13); a line without a page stands for
-itself. Where nothing at all went wrong the interval is [0, 0], although the next page may hold an error.
+Lines of a page share their print and their sentence, so pages are resampled and not lines (Efron and
+Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13); a line without a page is a cluster of
+one. If no line has an error the interval is [0, 0], although the next page may have one.
 """
 
 from collections import defaultdict
@@ -23,85 +23,84 @@ NUM_RESAMPLES = 1_000
 INTERVAL_PERCENT = (2.5, 97.5)
 _CHARACTERS = ("character_hits", "character_substitutions", "character_deletions")
 _WORDS = ("word_hits", "word_substitutions", "word_deletions")
-RATE_PARTS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+RATES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "cer": ((*_CHARACTERS[1:], "character_insertions"), _CHARACTERS),
     "wer": ((*_WORDS[1:], "word_insertions"), _WORDS),
     "character_accuracy": (("character_hits",), _CHARACTERS),
     "exact_match": (("exact",), ("lines",)),
 }
-"""The counts that a rate is the quotient of: the sum of the first over the sum of the second."""
+"""Columns of the numerator and of the denominator of each rate; each is a sum of columns."""
 _MAX_CELLS = 4_000_000
-"""Weights held at once, 8 bytes each."""
+"""Weights in memory at a time, 8 bytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How far a rate lies above that of a baseline on the same lines; None where either is over nothing."""
+    """Difference of a rate to that of a baseline on the same lines; None if a denominator is 0."""
 
     difference: float | None
     low: float | None
     high: float | None
-    """Both ends are None with fewer than two pages as well: nothing is known about other pages."""
+    """Both ends are also None with fewer than two pages."""
     p_value: float | None
-    """Two-sided, at least 2 / (resamples + 1); 1 where no line differs. None like the ends."""
+    """Two-sided, at least 2 / (resamples + 1); 1 if no line differs. None if the ends are."""
 
 
 def number_clusters(datasets: pa.ChunkedArray, page_ids: pa.ChunkedArray) -> Counts:
-    """Return the number of each line's page, from 0; a line without a page has a number of its own."""
+    """Return the cluster number of each line, from 0: one for each page, and for each line without a page."""
     if not len(page_ids):
         return np.zeros(0, dtype=np.int64)
-    # The length of the name keeps ("a", "b/c") and ("a/b", "c") apart.
+    # The length of the dataset name distinguishes ("a", "b/c") from ("a/b", "c").
     lengths = pc.cast(pc.binary_length(datasets), pa.string())
     names = pc.binary_join_element_wise(lengths, datasets, page_ids, "/").combine_chunks()
     codes = pc.fill_null(names.dictionary_encode().indices, -1).to_numpy(zero_copy_only=False)
     numbers = np.asarray(codes, dtype=np.int64)
-    alone = numbers < 0
-    numbers[alone] = numbers.max() + 1 + np.arange(alone.sum())
+    is_single = numbers < 0
+    numbers[is_single] = numbers.max() + 1 + np.arange(is_single.sum())
     return numbers
 
 
 def sum_clusters(counts: Counts, clusters: Counts) -> Counts:
-    """Return the sums of the lines of each page: N, C and N give K, C; pages in the order of their number."""
-    names, places = np.unique(clusters, return_inverse=True)
-    sums = np.zeros((len(names), counts.shape[1]), dtype=np.int64)
-    np.add.at(sums, places, counts)
+    """Return the sums of each cluster in order of its number: (N, C) and (N,) give (K, C)."""
+    numbers, indices = np.unique(clusters, return_inverse=True)
+    sums = np.zeros((len(numbers), counts.shape[1]), dtype=np.int64)
+    np.add.at(sums, indices, counts)
     return sums
 
 
-def rate_parts(counts: Counts, rate: str) -> Counts:
-    """Return what a rate divides, of each row of counts: N, COLUMNS gives N, 2."""
-    over, under = RATE_PARTS[rate]
-    parts = [counts[:, [COLUMNS.index(name) for name in names]].sum(axis=1) for names in (over, under)]
-    return np.stack(parts, axis=1)
+def rate_terms(counts: Counts, rate: str) -> Counts:
+    """Return numerator and denominator of a rate for each row of counts: (N, `COLUMNS`) gives (N, 2)."""
+    terms = [counts[:, [COLUMNS.index(name) for name in names]].sum(axis=1) for names in RATES[rate]]
+    return np.stack(terms, axis=1)
 
 
 def describe_intervals(counts: Counts, clusters: Counts) -> dict[str, list[float] | None]:
-    """Return the ends of every rate's interval as an entry of the report keeps them, `{"cer": [low, high]}`.
+    """Return the interval of every rate, `{"cer": [low, high]}`.
 
-    Counts and page of each line: N, COLUMNS and N.
+    `counts` has shape (N, `COLUMNS`), `clusters` (N,).
     """
     pages = sum_clusters(counts, clusters)
-    return {rate: find_interval(rate_parts(pages, rate)) for rate in RATE_PARTS}
+    return {rate: find_interval(rate_terms(pages, rate)) for rate in RATES}
 
 
-def describe_slices(
+def describe_slice_intervals(
     counts: Counts, clusters: Counts, names: Mapping[str, Sequence[str | None]]
 ) -> dict[str, dict[str, dict[str, list[float] | None]]]:
-    """Return `describe_intervals` of every slice: `{"by_font": {"바탕": {"cer": [low, high]}}}`.
+    """Return the intervals of every slice: `{"by_font": {"바탕": {"cer": [low, high]}}}`.
 
-    Of each family the name of each line's slice; None: it is in none.
+    `names`: the slice of each line by family, None if unknown.
     """
     return {
         family: {
             name: describe_intervals(counts[rows], clusters[rows])
-            for name, rows in group_rows(of_lines).items()
+            for name, rows in group_rows(line_names).items()
         }
-        for family, of_lines in names.items()
+        for family, line_names in names.items()
     }
 
 
 def group_rows(names: Sequence[str | None]) -> dict[str, list[int]]:
-    """Return the places of each name, names in their order; None is no name."""
+    """Return the rows of each name, sorted by name; None is left out."""
     rows = defaultdict(list)
     for row, name in enumerate(names):
         if name is not None:
@@ -110,9 +109,9 @@ def group_rows(names: Sequence[str | None]) -> dict[str, list[int]]:
 
 
 def find_interval(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> list[float] | None:
-    """Return the ends of the interval of the rate of pages, each with what it divides and by what: K, 2.
+    """Return the ends of the interval of a rate from numerator and denominator of each page, (K, 2).
 
-    None where there is nothing to divide by, or fewer than two pages: nothing is known about other pages.
+    None if the denominator is 0, or with fewer than two pages.
     """
     if not len(pages):
         return None
@@ -123,12 +122,12 @@ def find_interval(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESA
 def rate_difference(
     pages: Counts, baseline: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES
 ) -> Difference:
-    """Return how far the rate of pages lies above that of a baseline on the same pages: K, 2 and K, 2.
+    """Return the rate minus that of a baseline on the same pages, each (K, 2): a paired bootstrap.
 
-    Both are drawn together, so that a page that is hard for both counts for neither.
+    Both models are resampled together, so a page that is hard for both favours neither.
 
     Raises:
-        ValueError: these are not the same pages.
+        ValueError: the numbers of pages differ.
     """
     if pages.shape != baseline.shape:
         raise ValueError(f"both models need the same pages, got {len(pages)} and {len(baseline)}")
@@ -146,10 +145,10 @@ def rate_difference(
 
 
 def resample_sums(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESAMPLES) -> FloatArray:
-    """Return sums over as many pages as there are, drawn with replacement: K, C gives num_resamples, C.
+    """Return sums over K pages drawn with replacement: (K, C) gives (num_resamples, C).
 
-    Pages with the same counts are one kind, and only how often each kind is drawn matters; so the pages' own
-    order does not, and 100,000 lines cost no more than the few thousand kinds of them.
+    Pages with equal counts are drawn as one kind with its multiplicity. The result does not depend on the
+    order of the pages, and 100,000 lines cost no more than their few thousand kinds.
     """
     kinds, multiplicities = np.unique(pages, axis=0, return_counts=True)
     generator = keyed_generator(seed, "bootstrap", 0)
@@ -163,7 +162,7 @@ def resample_sums(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESA
 
 
 def _divide(sums: Counts | FloatArray) -> FloatArray:
-    """Return the rates of those rows that have something to divide by: N, 2 gives at most N."""
+    """Return the rates of the rows with a positive denominator: (N, 2) gives at most N."""
     kept = sums[sums[:, 1] > 0].astype(np.float64)
     return kept[:, 0] / kept[:, 1]
 

@@ -1,87 +1,69 @@
-"""Whether confidence can be believed: of the lines read with confidence 0.9, are nine in ten right?
+"""Calibration of confidence: of the lines read with confidence 0.9, are nine in ten right?
 
-Expected calibration error after Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
+Expected calibration error: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017.
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from ocr_ray.metrics import Sums, divide
+import numpy as np
+
+from ocr_ray.evaluation.readings import Reading
+from ocr_ray.metrics import divide
 
 NUM_BINS = 10
 _UNIT = 10**9
-"""Confidences are summed as whole billionths, so that no order of addition changes the sum."""
+"""Confidences are summed as whole billionths, so that the sum does not depend on the order of the lines."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrationBin(Sums):
-    """The lines whose confidence lies in one tenth of [0, 1]."""
-
-    lines: int
-    exact: int
-    """Of them, read without any error."""
-    confidence_billionths: int
-    """The sum of their confidences."""
-
-
-@dataclass(frozen=True, slots=True)
 class Calibration:
-    """Confidence against what was right, over some lines; sums that add over any split of them."""
+    """Confidence against the share of exact lines, in bins of equal width.
 
-    bins: tuple[CalibrationBin, ...] = (CalibrationBin.zero(),) * NUM_BINS
-    """Bin b holds confidences in [b / 10, (b + 1) / 10), the last one 1 as well."""
-    without_confidence: int = 0
-    """Lines whose confidence is null or not a number; in no bin."""
+    Bin b holds confidences in [b / 10, (b + 1) / 10), the last one also 1.
+    """
 
-    def __add__(self, other: "Calibration") -> "Calibration":
-        return Calibration(
-            tuple(mine + theirs for mine, theirs in zip(self.bins, other.bins, strict=True)),
-            self.without_confidence + other.without_confidence,
-        )
+    def __init__(self) -> None:
+        self._bins = np.zeros((NUM_BINS, 3), np.int64)
+        """Lines, exact lines and the sum of confidences in billionths of each bin."""
+        self._num_without_confidence = 0
+        """Lines whose confidence is null or NaN; they are in no bin."""
 
-    @property
-    def expected_calibration_error(self) -> float | None:
-        """The mean distance of a line's bin's share of exact lines from its mean confidence."""
-        lines = sum(found.lines for found in self.bins)
-        distances = [abs(found.exact - found.confidence_billionths / _UNIT) for found in self.bins]
-        return divide(sum(distances), lines)
+    def add(self, lines: Sequence[Reading]) -> None:
+        """Count the lines of a part.
 
-    def to_report(self) -> dict[str, Any]:
-        """Return what the report keeps under `calibration`."""
+        Raises:
+            ValueError: a confidence lies outside of [0, 1] by more than rounding.
+        """
+        confidences = np.array([line.confidence for line in lines], np.float64)
+        exact = np.array([line.alignment.is_exact for line in lines], np.int64)
+        is_known = ~np.isnan(confidences)
+        confidences, exact = confidences[is_known], exact[is_known]
+        if (wrong := confidences[(confidences < -1e-6) | (confidences > 1 + 1e-6)]).size:
+            raise ValueError(f"a confidence must be from 0 to 1, got {wrong[0]}")
+        billionths = np.rint(confidences * _UNIT).astype(np.int64).clip(0, _UNIT)
+        bins = np.minimum(billionths * NUM_BINS // _UNIT, NUM_BINS - 1)
+        np.add.at(self._bins, bins, np.stack([np.ones_like(exact), exact, billionths], axis=1))
+        self._num_without_confidence += int((~is_known).sum())
+
+    def describe(self) -> dict[str, Any]:
+        """Return the expected calibration error and the bins.
+
+        The error is the distance between the share of exact lines and the mean confidence of a bin, averaged
+        over lines.
+        """
+        bins = [(lines, exact, billionths / _UNIT) for lines, exact, billionths in self._bins.tolist()]
+        distances = [abs(exact - confidence) for _, exact, confidence in bins]
         return {
-            "expected_calibration_error": self.expected_calibration_error,
-            "without_confidence": self.without_confidence,
+            "expected_calibration_error": divide(sum(distances), sum(lines for lines, _, _ in bins)),
+            "without_confidence": self._num_without_confidence,
             "bins": [
                 {
-                    "low": number / NUM_BINS,
-                    "high": (number + 1) / NUM_BINS,
-                    "lines": found.lines,
-                    "mean_confidence": divide(found.confidence_billionths / _UNIT, found.lines),
-                    "exact_share": divide(found.exact, found.lines),
+                    "low": index / NUM_BINS,
+                    "high": (index + 1) / NUM_BINS,
+                    "lines": lines,
+                    "mean_confidence": divide(confidence, lines),
+                    "exact_share": divide(exact, lines),
                 }
-                for number, found in enumerate(self.bins)
+                for index, (lines, exact, confidence) in enumerate(bins)
             ],
         }
-
-
-def calibrate(confidences: Sequence[float | None], exact: Iterable[bool]) -> Calibration:
-    """Return the calibration of lines, each with its confidence in [0, 1] and whether it was read exactly.
-
-    Raises:
-        ValueError: a confidence lies outside of [0, 1], beyond rounding.
-    """
-    bins = [[0, 0, 0] for _ in range(NUM_BINS)]
-    without = 0
-    for confidence, is_exact in zip(confidences, exact, strict=True):
-        if confidence is None or math.isnan(confidence):
-            without += 1
-            continue
-        if not -1e-6 <= confidence <= 1 + 1e-6:
-            raise ValueError(f"a confidence must be from 0 to 1, got {confidence}")
-        billionths = min(max(round(confidence * _UNIT), 0), _UNIT)
-        sums = bins[min(billionths * NUM_BINS // _UNIT, NUM_BINS - 1)]
-        for index, value in enumerate((1, int(is_exact), billionths)):
-            sums[index] += value
-    return Calibration(tuple(map(CalibrationBin.from_list, bins)), without)

@@ -1,4 +1,4 @@
-"""Collapse: a model that says the same whatever it is shown, as `다음은` before anything else."""
+"""Output collapse: a model that writes much the same text for every image, such as `다음은` first."""
 
 import hashlib
 from collections import Counter, defaultdict
@@ -9,78 +9,70 @@ from ocr_ray.evaluation.readings import Reading
 from ocr_ray.metrics import divide
 
 OPENING_LENGTH = 3
-"""Characters."""
+"""Characters at the start of a line."""
 NUM_OPENINGS = 10
-"""Of the commonest that are reported."""
+"""The report lists the most common ones."""
 
 
 class Collapse:
-    """What predictions have in common with each other; adds up over any parts of the lines.
+    """Counts how similar predictions are to each other, in comparison with the references.
 
-    Of a pair of a truth and a prediction 16 bytes are kept, and the openings as they are.
+    Keeps 16 bytes for each distinct pair of reference and prediction, and the openings as text.
     """
 
     def __init__(self) -> None:
         self._openings: Counter[str] = Counter()
-        self._truth_openings: Counter[str] = Counter()
+        self._reference_openings: Counter[str] = Counter()
         self._pairs: Counter[tuple[bytes, bytes]] = Counter()
 
     def add(self, lines: Sequence[Reading]) -> None:
-        """Count some lines."""
+        """Count the lines of a part."""
         self._openings.update(line.prediction[:OPENING_LENGTH] for line in lines)
-        self._truth_openings.update(line.truth[:OPENING_LENGTH] for line in lines)
-        self._pairs.update((_hash(line.truth), _hash(line.prediction)) for line in lines)
-
-    def merge(self, other: "Collapse") -> None:
-        """Add what another one has counted, of other lines."""
-        self._openings.update(other._openings)
-        self._truth_openings.update(other._truth_openings)
-        self._pairs.update(other._pairs)
+        self._reference_openings.update(line.reference[:OPENING_LENGTH] for line in lines)
+        self._pairs.update((_hash(line.reference), _hash(line.prediction)) for line in lines)
 
     def describe(self) -> dict[str, Any]:
-        """Return how alike the predictions are, beside how alike the truths are.
+        """Return the share of the most common opening and the number of distinct texts, of both sides.
 
-        `repeats` are lines read wrong whose prediction is word for word the truth or the prediction of a line
-        with another truth.
+        `repeats` are wrong lines whose prediction is exactly the reference or the prediction of a line with
+        another reference.
         """
         lines = self._pairs.total()
-        commonest = _commonest(self._openings)
-        truths = {truth for truth, _ in self._pairs}
+        openings = _most_common(self._openings)
+        references = {reference for reference, _ in self._pairs}
         predictions = {prediction for _, prediction in self._pairs}
-        repeats = self._count_repeats(truths)
-        share = divide(commonest[0][1], lines) if commonest else None
-        truth_openings = _commonest(self._truth_openings)
-        truth_share = divide(truth_openings[0][1], lines) if truth_openings else None
+        repeats = self._count_repeats(references)
+        reference_openings = _most_common(self._reference_openings)
         return {
             "lines": lines,
-            "opening_share": share,
-            "truth_opening_share": truth_share,
+            "opening_share": divide(openings[0][1], lines) if openings else None,
+            "truth_opening_share": divide(reference_openings[0][1], lines) if reference_openings else None,
             "openings": [
-                {"opening": opening, "lines": count, "truth_lines": self._truth_openings[opening]}
-                for opening, count in commonest
+                {"opening": opening, "lines": count, "truth_lines": self._reference_openings[opening]}
+                for opening, count in openings
             ],
             "distinct_predictions": len(predictions),
-            "distinct_truths": len(truths),
-            "distinct_ratio": divide(len(predictions), len(truths)),
+            "distinct_truths": len(references),
+            "distinct_ratio": divide(len(predictions), len(references)),
             "repeats": repeats,
             "repeat_rate": divide(repeats, lines),
         }
 
-    def _count_repeats(self, truths: Iterable[bytes]) -> int:
-        truths_of: defaultdict[bytes, set[bytes]] = defaultdict(set)
-        for truth in truths:
-            truths_of[truth].add(truth)
-        for truth, prediction in self._pairs:
-            truths_of[prediction].add(truth)
+    def _count_repeats(self, references: Iterable[bytes]) -> int:
+        references_by_text: defaultdict[bytes, set[bytes]] = defaultdict(set)
+        for reference in references:
+            references_by_text[reference].add(reference)
+        for reference, prediction in self._pairs:
+            references_by_text[prediction].add(reference)
         return sum(
             count
-            for (truth, prediction), count in self._pairs.items()
-            if truth != prediction and len(truths_of[prediction]) > 1
+            for (reference, prediction), count in self._pairs.items()
+            if reference != prediction and len(references_by_text[prediction]) > 1
         )
 
 
-def _commonest(openings: Counter[str]) -> list[tuple[str, int]]:
-    """Return the commonest openings and their lines; of those as common the first by the alphabet."""
+def _most_common(openings: Counter[str]) -> list[tuple[str, int]]:
+    """Return the most common openings with their numbers of lines; ties in alphabetical order."""
     return sorted(openings.items(), key=lambda item: (-item[1], item[0]))[:NUM_OPENINGS]
 
 

@@ -1,8 +1,8 @@
-"""Context dependence: how much worse a model reads what it could have guessed wrong.
+"""Context dependence: how much a model guesses from context instead of reading.
 
-A model that reads the head of a line and makes up the rest is worse in last thirds than in first ones, and
-worse on words in a shuffled order than on the same words in their own. Both are quotients of error rates, 1
-for a reader that takes no notice of context; the number is their geometric mean.
+A model that reads the head of a line and invents the rest has more errors in last thirds than in first
+thirds, and more errors on shuffled words than on the same words in their original order. Each is a ratio of
+error rates, 1 for a model that ignores context; `context_dependence` is the geometric mean of the two.
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +21,10 @@ SPLICED = "spliced"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextCounts(Sums):
-    """Errors and characters of the truth: of thirds over all lines, of words in both orders."""
+    """Errors and reference characters; the fields are keys of report.json.
+
+    First and last thirds are counted over all lines, words in spliced lines and in their original lines.
+    """
 
     first_errors: int
     first_characters: int
@@ -29,23 +32,23 @@ class ContextCounts(Sums):
     last_characters: int
     spliced_errors: int
     spliced_characters: int
-    """Of words of spliced lines that are also known where they come from."""
+    """Of words in spliced lines whose original line was evaluated as well."""
     own_errors: int
-    """Of the same words in the lines that they come from, once for each spliced line that has them."""
+    """Of the same words in their original lines, counted once for each spliced line that uses them."""
     own_characters: int
     words_unmatched: int
-    """Of spliced lines, whose own lines are not among those read; left out on both sides."""
+    """Words of spliced lines whose original line was not evaluated; they count on neither side."""
 
     def describe(self) -> dict[str, Any]:
-        """Return the quotients, their mean, and the counts they come from.
+        """Return both ratios, their geometric mean, and the counts they come from.
 
-        An example, worked: in first thirds 2 of 100 characters are wrong, in last thirds 18 of 90. Words of
-        spliced lines have 12 errors in 80 characters, the same words in their own lines 3 in 80. Then the
-        last third is 18/90 over 2/100 = 10 times as bad as the first, and the shuffled order 12/80 over 3/80
-        = 4 times as bad as their own; `context_dependence` is the root of 10 x 4, 6.3.
+        Example: 2 of 100 characters are wrong in first thirds, 18 of 90 in last thirds. Words of spliced
+        lines have 12 errors in 80 characters, the same words in their original lines 3 in 80. The last third
+        is (18/90) / (2/100) = 10 times as bad as the first, the shuffled order (12/80) / (3/80) = 4 times as
+        bad as the original one, and `context_dependence` is sqrt(10 x 4) = 6.3.
 
-        Where the better side has no error at all, it counts as one and the quotient is the least it can be
-        (`…_at_least`); where neither side has one, there is none. The mean needs both.
+        A divisor without errors counts as one error, so the ratio is a lower bound (`…_at_least`). A ratio is
+        None if neither side has an error, and the mean is None if either ratio is.
         """
         thirds = divide_rates(
             (self.last_errors, self.last_characters), (self.first_errors, self.first_characters)
@@ -64,30 +67,30 @@ class ContextCounts(Sums):
 
 
 class _Word(NamedTuple):
-    """A word of a line that was not spliced."""
+    """A word by its origin: its position in its original line."""
 
     dataset: str
     origin: WordOrigin
 
 
 class ContextDependence:
-    """Counts thirds and words; needs the origins of the words of spliced lines.
+    """Counts the errors of thirds, and of words in spliced and original lines.
 
-    Kept are two numbers a word, of the words of page lines only if any spliced lines are known.
+    Keeps two numbers for each word that is used in a spliced line.
     """
 
     def __init__(self, word_origins: Mapping[tuple[str, str], Sequence[WordOrigin]] | None = None) -> None:
         """`word_origins`: of the words of spliced lines, by dataset and line_id."""
         self._origins = word_origins or {}
-        self._wanted = {
+        self._used_words = {
             _Word(dataset, origin) for (dataset, _), origins in self._origins.items() for origin in origins
         }
         self._thirds: Counter[str] = Counter()
-        self._own: dict[_Word, tuple[int, int]] = {}
+        self._original: dict[_Word, tuple[int, int]] = {}
         self._spliced: defaultdict[_Word, list[tuple[int, int]]] = defaultdict(list)
 
     def add(self, lines: Sequence[Reading]) -> None:
-        """Count some lines, in any order."""
+        """Count the lines of a part."""
         for line in lines:
             self._add_thirds(line)
             if line.source == SPLICED:
@@ -95,59 +98,62 @@ class ContextDependence:
                 for origin, counts in zip(origins, count_words(line), strict=False):
                     self._spliced[_Word(line.dataset, origin)].append(counts)
                 continue
-            if self._wanted:
+            if self._used_words:
                 for index, counts in enumerate(count_words(line)):
                     word = _Word(line.dataset, WordOrigin(line.line_id, index))
-                    if word in self._wanted:
-                        self._own[word] = counts
+                    if word in self._used_words:
+                        self._original[word] = counts
 
     def counts(self) -> ContextCounts:
-        """Return the sums over all lines that were added; words need both of their lines in the same sums."""
+        """Return the sums over all lines added so far."""
         sums: Counter[str] = Counter(self._thirds)
         for word, spliced in self._spliced.items():
-            own = self._own.get(word)
-            if own is None:
+            original = self._original.get(word)
+            if original is None:
                 sums["words_unmatched"] += len(spliced)
                 continue
             sums["spliced_errors"] += sum(errors for errors, _ in spliced)
             sums["spliced_characters"] += sum(characters for _, characters in spliced)
-            sums["own_errors"] += own[0] * len(spliced)
-            sums["own_characters"] += own[1] * len(spliced)
+            sums["own_errors"] += original[0] * len(spliced)
+            sums["own_characters"] += original[1] * len(spliced)
         names = asdict(ContextCounts.zero())
         return ContextCounts(**{name: sums[name] for name in names})
 
+    def describe(self) -> dict[str, Any]:
+        """Return both ratios, their geometric mean, and the counts they come from."""
+        return self.counts().describe()
+
     def _add_thirds(self, line: Reading) -> None:
-        length = len(line.truth)
+        length = len(line.reference)
         for step in line.alignment.steps if length else ():
-            name = ("first", None, "last")[third_of(step.owner, length)]
+            name = ("first", None, "last")[third_of(step.anchor, length)]
             if name:
                 self._thirds[f"{name}_errors"] += step.kind != "equal"
                 self._thirds[f"{name}_characters"] += step.kind != "insert"
 
 
 def count_words(line: Reading) -> list[tuple[int, int]]:
-    """Return errors and characters of each word of the truth; what was put in belongs to the word before it.
+    """Return the errors and reference characters of each word of the reference.
 
-    Spaces are no part of a word, and what was put in behind one neither.
+    Insertions within or right after a word count for it; spaces and insertions after a space count for none.
     """
-    places: list[int | None] = []
-    num_words = 0
-    for word in line.truth.split(" "):
-        places += [num_words] * len(word) + [None]
-        num_words += 1
-    errors, characters = [0] * num_words, [0] * num_words
+    word_indices: list[int | None] = []
+    words = line.reference.split(" ")
+    for index, word in enumerate(words):
+        word_indices += [index] * len(word) + [None]
+    errors, characters = [0] * len(words), [0] * len(words)
     for step in line.alignment.steps:
-        index = places[step.owner]
-        if index is not None:
-            errors[index] += step.kind != "equal"
-            characters[index] += step.kind != "insert"
+        word_index = word_indices[step.anchor]
+        if word_index is not None:
+            errors[word_index] += step.kind != "equal"
+            characters[word_index] += step.kind != "insert"
     return list(zip(errors, characters, strict=True))
 
 
 def divide_rates(worse: tuple[int, int], better: tuple[int, int]) -> float | None:
-    """Return one error rate over another, each as errors and characters.
+    """Return one error rate over another, each given as (errors, characters).
 
-    No error in the divisor counts as one. None where either is over nothing, or there is no error in both.
+    A divisor without errors counts as one error. None if a rate is over no characters, or neither has errors.
     """
     if not worse[1] or not better[1] or not (worse[0] or better[0]):
         return None

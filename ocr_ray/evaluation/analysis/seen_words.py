@@ -1,4 +1,4 @@
-"""The words that a model has learnt from, so that those that it has not can be told apart."""
+"""The words of the training data, to score seen and unseen words separately."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -10,34 +10,37 @@ from ocr_ray.textgen.words import PUNCTUATION
 
 
 def strip_word(word: str) -> str:
-    """Return a word without the punctuation around it; one of nothing else stays as it is."""
+    """Return a word without surrounding punctuation; a word that is only punctuation stays as it is."""
     return word.strip(PUNCTUATION) or word
 
 
 class SeenWords:
-    """Which words were in some texts, 8 bytes a word; of ten million one in 10**12 others looks like one."""
+    """A set of words that stores 8 bytes a word.
+
+    With ten million words, one in 10**12 other words is taken for a member.
+    """
 
     def __init__(self, texts: Iterable[str], *, chunk_words: int = 1_000_000) -> None:
-        """Read the texts once; at most two chunks are held besides the words themselves."""
+        """Read the texts once; memory holds at most two chunks in addition to the set."""
         self._hashes = np.empty(0, np.uint64)
-        waiting: list[int] = []
-        for number in _hash_words(texts):
-            waiting.append(number)
-            if len(waiting) == chunk_words:
-                self._take(waiting)
-                waiting = []
-        self._take(waiting)
+        chunk: list[int] = []
+        for word_hash in _hash_words(texts):
+            chunk.append(word_hash)
+            if len(chunk) == chunk_words:
+                self._add(chunk)
+                chunk = []
+        self._add(chunk)
 
     def __contains__(self, word: object) -> bool:
-        number = np.uint64(_hash(strip_word(str(word))))
-        place = int(np.searchsorted(self._hashes, number))
-        return place < len(self._hashes) and bool(self._hashes[place] == number)
+        word_hash = np.uint64(_hash(strip_word(str(word))))
+        index = int(np.searchsorted(self._hashes, word_hash))
+        return index < len(self._hashes) and bool(self._hashes[index] == word_hash)
 
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def _take(self, waiting: list[int]) -> None:
-        self._hashes = np.union1d(self._hashes, np.array(waiting, np.uint64))
+    def _add(self, chunk: list[int]) -> None:
+        self._hashes = np.union1d(self._hashes, np.array(chunk, np.uint64))
 
 
 def _hash_words(texts: Iterable[str]) -> Iterator[int]:

@@ -1,8 +1,8 @@
-"""Whole problems: the predictions of a page's lines in reading order, against the problem's own text.
+"""Whole problems: the predictions of a page's lines joined in reading order, against the problem's own text.
 
-A page's label says the problem as a whole, which its boxes cut into lines. Joined again, the lines show what
-is lost between them: boxes that were never cropped, and words that a box cuts in two, which nothing that is
-read tells from two words. What joining alone costs shows when the truths are joined the same way.
+The label of a page holds the problem as a whole, and its boxes cut it into lines. The joined lines show what
+is lost between boxes: boxes that were not cropped, and words that are split across two boxes, which cannot
+be told from two words. Joining the references the same way shows the cost of joining alone.
 """
 
 from collections import defaultdict
@@ -21,125 +21,125 @@ from ocr_ray.storage.location import Location, exists, read_bytes
 
 PROBLEMS = "pages.parquet"
 _JOINED_SCHEMAS = frozenset({"71859"})
-"""Labels without the problem's own text, for which its boxes stand with a space between any two."""
+"""Label schemas without a text of the whole problem; it is joined from the boxes with spaces."""
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
-    """A problem as a whole, in the column that holds the truth."""
+class ProblemText:
+    """The text of a whole problem, from the column that holds the reference."""
 
-    truth: str | None
-    """In canonical form; None where its markup prints on no single line."""
+    reference: str | None
+    """In canonical form; None if its markup cannot be printed on a single line."""
     has_own_spaces: bool
-    """Whether the text is the label's own, and not its boxes with spaces between them."""
+    """Whether the label holds the text; otherwise it was joined from the boxes with spaces."""
 
 
-def read_problems(place: Location, split: str, column: LabelColumn) -> dict[str, Problem]:
-    """Return the problems of a split of a dataset by page id, none if it is not a dataset of pages."""
-    if not exists(place / PROBLEMS):
+def read_problems(dataset: Location, split: str, column: LabelColumn) -> dict[str, ProblemText]:
+    """Return the problems of a split by page id; empty if the dataset was not cropped from pages."""
+    if not exists(dataset / PROBLEMS):
         return {}
-    table = pq.read_table(pa.BufferReader(read_bytes(place / PROBLEMS)))
+    table = pq.read_table(pa.BufferReader(read_bytes(dataset / PROBLEMS)))
     table = table.filter(pc.equal(table["split"], split))
     rows = zip(*(table[name].to_pylist() for name in ("page_id", "schema", column)), strict=True)
     return {
-        page_id: Problem(None if truth is None else normalise(truth), schema not in _JOINED_SCHEMAS)
-        for page_id, schema, truth in rows
+        page_id: ProblemText(None if text is None else normalise(text), schema not in _JOINED_SCHEMAS)
+        for page_id, schema, text in rows
     }
 
 
 class _Box(NamedTuple):
     order: int
-    truth: str
+    reference: str
     prediction: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinedProblem:
-    """A problem's own text beside what its lines say one after another."""
+    """The text of a problem, and its lines joined."""
 
     dataset: str
     page_id: str
-    truth: str
+    reference: str
     prediction: str
-    joined_truth: str
+    joined_reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProblemCounts(Sums):
-    """What was found of some problems."""
+    """Sums over problems; the fields are keys of report.json."""
 
     problems: int
-    """With a text of their own and at least one line that was read; these are scored."""
+    """Scored problems: with a text, and at least one line among the predictions."""
     problems_unread: int
-    """Of which no line was read."""
+    """Without a line among the predictions."""
     problems_unprintable: int
-    """Whose text prints on no single line."""
+    """Whose text cannot be printed on a single line."""
     boxes: int
     boxes_missing: int
-    """Before the last line that was read; of those behind it nothing is known."""
+    """Gaps in the reading order; boxes missing after the last line cannot be counted."""
 
 
 class JoinedProblems:
-    """Collects the lines of pages until they are joined; about 400 bytes a line are held.
+    """Collects the lines of pages and joins them; holds about 400 bytes a line.
 
-    Lines of other sources, and of datasets whose problems are not known, are passed over.
+    Lines of other sources, and of datasets without problem texts, are ignored.
     """
 
-    def __init__(self, problems: Mapping[str, Mapping[str, Problem]]) -> None:
-        """`problems` by dataset and page id, those of the split alone."""
+    def __init__(self, problems: Mapping[str, Mapping[str, ProblemText]]) -> None:
+        """`problems`: those of the split, by dataset and page id."""
         self._problems = problems
         self._boxes: defaultdict[tuple[str, str], list[_Box]] = defaultdict(list)
 
     def add(self, lines: Sequence[Reading]) -> None:
-        """Take lines, in any order."""
+        """Collect the lines of a part."""
         for line in lines:
             if line.page_id is None or line.page_order is None:
                 continue
             if line.page_id in self._problems.get(line.dataset, {}):
-                box = _Box(line.page_order, line.truth, line.prediction)
+                box = _Box(line.page_order, line.reference, line.prediction)
                 self._boxes[line.dataset, line.page_id].append(box)
 
     def join(self) -> Iterator[JoinedProblem]:
-        """Yield each problem that has a text and a line that was read."""
+        """Yield each problem that has a text and at least one line."""
         for dataset, page_id, problem, boxes in self._list_problems():
-            if problem.truth is not None and boxes:
+            if problem.reference is not None and boxes:
                 yield JoinedProblem(
                     dataset=dataset,
                     page_id=page_id,
-                    truth=problem.truth,
+                    reference=problem.reference,
                     prediction=join_boxes(box.prediction for box in boxes),
-                    joined_truth=join_boxes(box.truth for box in boxes),
+                    joined_reference=join_boxes(box.reference for box in boxes),
                 )
 
     def describe(self) -> dict[str, Any]:
-        """Return the entry of the joined problems, each as one line, and what was found of all.
+        """Return the error rates of the joined problems, each as one line, and the counts of problems.
 
-        `of_truths` is the entry of their labels joined alike: what a perfect reader gets.
+        `of_truths` holds the rates of the references joined the same way: those of a perfect reader.
         """
         joined = list(self.join())
-        truths = [problem.truth for problem in joined]
-        found = [_count_problem(problem, boxes) for _, _, problem, boxes in self._list_problems()]
+        references = [problem.reference for problem in joined]
+        predictions = [problem.prediction for problem in joined]
+        joined_references = [problem.joined_reference for problem in joined]
+        counts = [_count_problem(problem, boxes) for _, _, problem, boxes in self._list_problems()]
         return {
-            **describe_counts(count_lines(truths, [problem.prediction for problem in joined]).sum(axis=0)),
-            "of_truths": describe_counts(
-                count_lines(truths, [problem.joined_truth for problem in joined]).sum(axis=0)
-            ),
-            "found": asdict(sum(found, ProblemCounts.zero())),
+            **describe_counts(count_lines(references, predictions).sum(axis=0)),
+            "of_truths": describe_counts(count_lines(references, joined_references).sum(axis=0)),
+            "found": asdict(sum(counts, ProblemCounts.zero())),
         }
 
-    def _list_problems(self) -> Iterator[tuple[str, str, Problem, list[_Box]]]:
+    def _list_problems(self) -> Iterator[tuple[str, str, ProblemText, list[_Box]]]:
         for dataset, problems in self._problems.items():
             for page_id, problem in problems.items():
                 yield dataset, page_id, problem, sorted(self._boxes.get((dataset, page_id), []))
 
 
 def join_boxes(texts: Iterable[str]) -> str:
-    """Return what boxes say one after another, with a space between any two that say something."""
+    """Return the texts of boxes joined by spaces; empty ones are skipped."""
     return " ".join(filter(None, (text.strip() for text in texts)))
 
 
-def _count_problem(problem: Problem, boxes: Sequence[_Box]) -> ProblemCounts:
-    is_printable = problem.truth is not None
+def _count_problem(problem: ProblemText, boxes: Sequence[_Box]) -> ProblemCounts:
+    is_printable = problem.reference is not None
     last = max((box.order for box in boxes), default=-1)
     return ProblemCounts(
         problems=int(is_printable and bool(boxes)),

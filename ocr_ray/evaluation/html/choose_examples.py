@@ -53,8 +53,10 @@ class ChosenLines:
             _keep(self._random, candidate, NUM_RANDOM)
             if line.alignment.is_exact:
                 continue
-            errors = [(step.truth, step.read) for step in line.alignment.steps if step.kind != "equal"]
-            weight = len(errors) / max(1, len(line.truth))
+            errors = [
+                (step.reference, step.prediction) for step in line.alignment.steps if step.kind != "equal"
+            ]
+            weight = len(errors) / max(1, len(line.reference))
             _keep(self._worst, candidate._replace(weight=weight), NUM_WORST)
             for pair in set(errors):
                 _keep(self._confusions[pair], candidate, NUM_PER_CONFUSION)
@@ -133,7 +135,7 @@ def _make_example(line: Reading, confidence: float | None, image_bytes: bytes) -
     return Example(
         line_id=line.line_id,
         dataset=line.dataset,
-        reference=line.truth,
+        reference=line.reference,
         prediction=line.prediction,
         image_bytes=image_bytes,
         confidence=confidence,

@@ -66,7 +66,10 @@ class MarkedText(NamedTuple):
 def list_ops(alignment: Alignment) -> tuple[tuple[str, str], ...]:
     """Return an alignment as the `ops` of an example."""
     return tuple(
-        (alignment.truth[op.truth_start : op.truth_stop], alignment.prediction[op.read_start : op.read_stop])
+        (
+            alignment.reference[op.reference_start : op.reference_stop],
+            alignment.prediction[op.prediction_start : op.prediction_stop],
+        )
         for op in alignment.operations
     )
 

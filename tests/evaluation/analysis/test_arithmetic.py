@@ -20,34 +20,36 @@ def draw_expressions(count: int = 1500) -> list[Expression]:
     return [draw_expression(random, ArithmeticConfig(false_share=0.5)) for _ in range(count)]
 
 
-def test_every_equation_of_the_grammar_is_found_whole_and_judged_as_it_was_made() -> None:
-    truths = {"true": True, "false": False, "open": None}
+def test_every_equation_of_the_grammar_is_found_whole_and_evaluated_as_it_was_made() -> None:
+    expected = {"true": True, "false": False, "open": None}
     for expression in draw_expressions():
-        found = [equation.text for equation in find_equations(expression.text)]
+        equations = [equation.text for equation in find_equations(expression.text)]
         if re.search("[=<>]", expression.text):
-            assert found == [expression.text]
-            assert is_true(expression.text) is truths[expression.truth], expression
+            assert equations == [expression.text]
+            assert is_true(expression.text) is expected[expression.truth], expression
         else:
-            assert found == []
+            assert equations == []
 
 
 @settings(deadline=None)
-@given(index=st.integers(0, 1499), place=st.integers(0, 40), digit=st.sampled_from("0123456789"))
-def test_with_any_digit_changed_it_is_judged_as_by_calculation(index: int, place: int, digit: str) -> None:
+@given(index=st.integers(0, 1499), position=st.integers(0, 40), digit=st.sampled_from("0123456789"))
+def test_with_any_digit_changed_the_value_is_that_of_an_independent_calculation(
+    index: int, position: int, digit: str
+) -> None:
     expression = draw_expressions()[index]
-    changed = expression.text[:place] + digit + expression.text[place + 1 :]
-    if expression.truth == "open" or not expression.text[place : place + 1].isdigit():
+    changed = expression.text[:position] + digit + expression.text[position + 1 :]
+    if expression.truth == "open" or not expression.text[position : position + 1].isdigit():
         return
     try:
-        wanted = oracle(changed.replace(" ", ""))
+        expected = oracle(changed.replace(" ", ""))
     except (AssertionError, ZeroDivisionError, ValueError):
-        return  # makes no sense, or is negative on the way
+        return  # makes no sense, or an intermediate result is negative
     if not re.search(r"\d,\d{3}\d|…", changed):
-        assert is_true(changed) is wanted
+        assert is_true(changed) is expected
 
 
 @pytest.mark.parametrize(
-    ("equation", "truth"),
+    ("equation", "holds"),
     [
         ("3 + 4 = 7", True),
         ("3+4=8", False),
@@ -86,12 +88,12 @@ def test_with_any_digit_changed_it_is_judged_as_by_calculation(index: int, place
         ("7", None),
     ],
 )
-def test_an_equation_is_true_false_or_cannot_be_judged(equation: str, truth: bool | None) -> None:
-    assert is_true(equation) is truth
+def test_an_equation_is_true_false_or_undecided(equation: str, holds: bool | None) -> None:
+    assert is_true(equation) is holds
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("3 + 4 = 7, 5 < 6", ["3 + 4 = 7", "5 < 6"]),
         ("사과 3+4=7 개", ["3+4=7"]),
@@ -104,21 +106,21 @@ def test_an_equation_is_true_false_or_cannot_be_judged(equation: str, truth: boo
         ("x=3 max", ["=3"]),
     ],
 )
-def test_equations_are_found_among_words(text: str, found: list[str]) -> None:
+def test_equations_are_found_among_words(text: str, expected: list[str]) -> None:
     equations = list(find_equations(text))
-    assert [equation.text for equation in equations] == found
-    assert [text[equation.start : equation.stop] for equation in equations] == found
+    assert [equation.text for equation in equations] == expected
+    assert [text[equation.start : equation.stop] for equation in equations] == expected
 
 
 def count(*pairs: tuple[str, str]) -> ArithmeticCounts:
     return count_arithmetic([make_reading(*pair, source="arithmetic") for pair in pairs])
 
 
-def test_a_line_worked_by_hand_is_counted_as_by_hand() -> None:
+def test_a_line_counted_by_hand() -> None:
     counts = count(("100 + 99 = 199, 3+4=8", "100 + 9 = 199, 3-4=7"))
     assert counts == ArithmeticCounts(
         digits=11,
-        digit_hits=9,  # one 9 is lacking, the 8 was read as 7
+        digit_hits=9,  # one 9 is missing, the 8 was read as 7
         operators=4,
         operator_hits=3,
         equations=2,
@@ -129,12 +131,12 @@ def test_a_line_worked_by_hand_is_counted_as_by_hand() -> None:
         true_equations_exact=0,
         false_equations=1,
         false_equations_exact=0,
-        solved=0,  # 3-4=7 is as false
+        solved=0,  # 3-4=7 is false as well
     )
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "runs", "read"),
+    ("reference", "prediction", "runs", "read"),
     [
         ("199.00", "19.00", 2, 1),  # donut's receipts
         ("40799932", "4079932", 1, 0),
@@ -144,10 +146,10 @@ def test_a_line_worked_by_hand_is_counted_as_by_hand() -> None:
         ("5 5", "5 5", 0, 0),
     ],
 )
-def test_a_run_of_one_digit_is_read_with_as_many_digits(
-    truth: str, prediction: str, runs: int, read: int
+def test_a_repeated_digit_is_read_if_it_has_as_many_digits(
+    reference: str, prediction: str, runs: int, read: int
 ) -> None:
-    counts = count((truth, prediction))
+    counts = count((reference, prediction))
     assert (counts.repeated_runs, counts.repeated_runs_read) == (runs, read)
 
 
@@ -164,14 +166,14 @@ def test_a_run_of_one_digit_is_read_with_as_many_digits(
         ("", 0),
     ],
 )
-def test_an_equation_is_exact_with_nothing_changed_put_in_or_right_behind(
+def test_an_equation_is_exact_without_a_change_inside_or_an_insertion_right_after(
     prediction: str, exact: int
 ) -> None:
     assert count(("3×8=24, 5", prediction)).equations_exact == exact
 
 
 def solve(text: str) -> str:
-    """Read an equation with the right result in the place of the printed one, where whole numbers give it."""
+    """Return an equation of whole numbers with the correct result, whatever is printed."""
     match = re.fullmatch(r"(\d+)( ?)([-+×])( ?)(\d+)( ?)=( ?)(\d+)", text)
     if not match:
         return text
@@ -180,22 +182,22 @@ def solve(text: str) -> str:
     return text[: match.start(8)] + str(result)
 
 
-def list_sums(is_false: int) -> list[str]:
-    return [f"{a} + {b} = {a + b + is_false}" for a in range(3, 40, 5) for b in range(2, 60, 7)]
+def list_sums(offset: int) -> list[str]:
+    return [f"{a} + {b} = {a + b + offset}" for a in range(3, 40, 5) for b in range(2, 60, 7)]
 
 
-def test_a_solver_is_exposed_by_the_solving_rate_and_no_other_reader() -> None:
+def test_only_a_model_that_calculates_has_a_solving_rate() -> None:
     labels = list_sums(0) + list_sums(1)
     solver = count_arithmetic(read_with(solve, labels)).describe()
     assert (solver["solving_rate"], solver["false_equation_exact_match"]) == (1.0, 0.0)
     assert solver["true_equation_exact_match"] == 1.0
-    reader = count_arithmetic(read_with(str, labels)).describe()
-    assert (reader["solving_rate"], reader["false_equation_exact_match"]) == (0.0, 1.0)
+    exact = count_arithmetic(read_with(str, labels)).describe()
+    assert (exact["solving_rate"], exact["false_equation_exact_match"]) == (0.0, 1.0)
     blurred = count_arithmetic(read_with(lambda text: text.replace("3", "8"), labels)).describe()
     assert blurred["solving_rate"] < 0.1
 
 
-def test_without_false_labels_there_is_no_solving_rate() -> None:
+def test_without_false_equations_there_is_no_solving_rate() -> None:
     report = count_arithmetic(read_with(solve, list_sums(0))).describe()
     assert report["solving_rate"] is None
     assert ArithmeticCounts.zero().describe()["digit_accuracy"] is None
@@ -206,12 +208,12 @@ def test_without_false_labels_there_is_no_solving_rate() -> None:
     lines=st.lists(
         st.builds(
             make_reading,
-            truth=st.sampled_from(["3+4=7", "3+4=8, 11<2", "1 000", "가 7×7=49"]),
+            reference=st.sampled_from(["3+4=7", "3+4=8, 11<2", "1 000", "가 7×7=49"]),
             prediction=st.text(alphabet="0134789+=, 가", max_size=12),
         ),
         max_size=6,
     ),
     cut=st.integers(0, 6),
 )
-def test_counts_add_over_any_partition_of_the_lines(lines: list[Reading], cut: int) -> None:
+def test_counts_are_the_same_for_any_parts(lines: list[Reading], cut: int) -> None:
     assert count_arithmetic(lines[:cut]) + count_arithmetic(lines[cut:]) == count_arithmetic(lines)

@@ -1,4 +1,4 @@
-"""Intervals against a plain loop, against what is known of a proportion, and against worlds drawn anew."""
+"""Intervals against a plain loop, the normal approximation and repeated simulations."""
 
 import numpy as np
 import numpy.typing as npt
@@ -8,13 +8,13 @@ from builders.report import make_rows
 
 from ocr_ray.evaluation.analysis.bootstrap import (
     NUM_RESAMPLES,
-    RATE_PARTS,
+    RATES,
     describe_intervals,
-    describe_slices,
+    describe_slice_intervals,
     find_interval,
     number_clusters,
     rate_difference,
-    rate_parts,
+    rate_terms,
     resample_sums,
     sum_clusters,
 )
@@ -29,14 +29,14 @@ def count_rows(num_lines: int = 120) -> Counts:
 
 
 def draw_pages(rng: Generator, num_pages: int, *, spread: float = 0.0, rate: float = 0.2) -> Counts:
-    """Return errors and characters of pages of unlike lengths, each with an error rate of its own."""
+    """Return errors and characters of pages of different lengths; `spread` varies their error rates."""
     lengths = rng.integers(10, 60, num_pages)
     rates = rate if not spread else rng.beta(rate / spread, (1 - rate) / spread, num_pages)
     return np.stack([rng.binomial(lengths, rates), lengths], axis=1)
 
 
 def loop_over_pages(pages: Counts, num_resamples: int, seed: int = 5) -> npt.NDArray[np.float64]:
-    """Return resampled rates, drawn page by page: what the bootstrap is, in so many words."""
+    """Return resampled rates, drawn page by page: the textbook bootstrap."""
     rng = np.random.default_rng(seed)
     rates = []
     for _ in range(num_resamples):
@@ -62,62 +62,62 @@ def test_resampled_sums_have_the_mean_and_the_covariance_of_sums_of_pages() -> N
     assert np.cov(sums.T) == pytest.approx(covariance, rel=0.05)
 
 
-def test_the_interval_of_a_proportion_is_the_normal_one() -> None:
+def test_the_interval_of_a_proportion_is_the_normal_approximation() -> None:
     pages = np.array([[1, 1]] * 1_600 + [[0, 1]] * 400)
     half = 1.96 * (0.8 * 0.2 / 2_000) ** 0.5
     assert find_interval(pages) == pytest.approx([0.8 - half, 0.8 + half], abs=0.1 * half)
 
 
-def test_intervals_hold_the_true_rate_as_often_as_they_say_only_if_pages_are_drawn() -> None:
+def test_intervals_have_their_nominal_coverage_only_if_pages_are_resampled() -> None:
     rng = np.random.default_rng(3)
-    num_worlds, held, held_by_lines = 300, 0, 0
-    for world in range(num_worlds):
-        # 60 pages of ten lines of ten characters; a page has a rate of its own, 0.2 on average.
+    num_runs, covered, covered_by_lines = 300, 0, 0
+    for run in range(num_runs):
+        # 60 pages of ten lines of ten characters; pages have different error rates, 0.2 on average.
         rates = rng.beta(2, 8, 60).repeat(10)
         lines = np.stack([rng.binomial(10, rates), np.full(600, 10)], axis=1)
         pages = sum_clusters(lines, np.arange(600) // 10)
-        for_pages, for_lines = find_interval(pages, seed=world), find_interval(lines, seed=world)
+        for_pages, for_lines = find_interval(pages, seed=run), find_interval(lines, seed=run)
         assert for_pages is not None
         assert for_lines is not None
-        held += for_pages[0] <= 0.2 <= for_pages[1]
-        held_by_lines += for_lines[0] <= 0.2 <= for_lines[1]
-    assert 0.90 < held / num_worlds < 0.99
-    assert held_by_lines / num_worlds < 0.75
+        covered += for_pages[0] <= 0.2 <= for_pages[1]
+        covered_by_lines += for_lines[0] <= 0.2 <= for_lines[1]
+    assert 0.90 < covered / num_runs < 0.99
+    assert covered_by_lines / num_runs < 0.75
 
 
-def test_two_models_that_read_the_same_do_not_differ() -> None:
+def test_two_models_with_equal_predictions_do_not_differ() -> None:
     pages = draw_pages(np.random.default_rng(4), 50)
     same = rate_difference(pages, pages.copy())
     assert (same.difference, same.low, same.high, same.p_value) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_models_that_are_as_good_are_told_apart_as_rarely_as_chance_has_it() -> None:
+def test_p_values_of_equally_good_models_are_uniform() -> None:
     rng = np.random.default_rng(6)
     p_values = []
-    for world in range(300):
+    for run in range(300):
         lengths = np.full(60, 30)
         rates = rng.beta(2, 8, 60)
         here, there = (np.stack([rng.binomial(lengths, rates), lengths], axis=1) for _ in range(2))
-        p_values.append(rate_difference(here, there, seed=world).p_value or 0.0)
+        p_values.append(rate_difference(here, there, seed=run).p_value or 0.0)
     assert 0.01 < np.mean(np.array(p_values) < 0.05) < 0.10
     assert np.median(p_values) == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_small_difference_on_the_same_pages_is_found_where_two_samples_would_hide_it() -> None:
+def test_a_small_difference_on_the_same_pages_is_significant_although_both_intervals_overlap() -> None:
     rng = np.random.default_rng(7)
     there = draw_pages(rng, 100, spread=0.3)
     here = there - np.stack([there[:, 0] > 0, np.zeros(100, np.int64)], axis=1)
-    found = rate_difference(here, there)
-    assert found.difference == pytest.approx(-int((there[:, 0] > 0).sum()) / there[:, 1].sum())
-    assert found.p_value == pytest.approx(2 / (NUM_RESAMPLES + 1))
-    assert (found.high or 0) < 0
-    mine, theirs = find_interval(here), find_interval(there)
-    assert mine is not None
-    assert theirs is not None
-    assert mine[1] > theirs[0]  # apart from each other they overlap
+    difference = rate_difference(here, there)
+    assert difference.difference == pytest.approx(-int((there[:, 0] > 0).sum()) / there[:, 1].sum())
+    assert difference.p_value == pytest.approx(2 / (NUM_RESAMPLES + 1))
+    assert (difference.high or 0) < 0
+    interval, baseline_interval = find_interval(here), find_interval(there)
+    assert interval is not None
+    assert baseline_interval is not None
+    assert interval[1] > baseline_interval[0]
 
 
-def test_a_difference_turned_round_has_the_other_sign_and_the_same_chance() -> None:
+def test_swapping_the_models_changes_the_sign_and_not_the_p_value() -> None:
     rng = np.random.default_rng(8)
     here, there = draw_pages(rng, 40), draw_pages(rng, 40)
     one, other = rate_difference(here, there), rate_difference(there, here)
@@ -126,12 +126,12 @@ def test_a_difference_turned_round_has_the_other_sign_and_the_same_chance() -> N
     assert one.p_value == pytest.approx(other.p_value, abs=0.1)
 
 
-def test_models_on_other_pages_are_refused() -> None:
+def test_different_pages_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"same pages, got 3 and 2"):
         rate_difference(np.ones((3, 2), np.int64), np.ones((2, 2), np.int64))
 
 
-def test_nothing_changes_with_the_order_of_the_lines_or_the_numbers_of_the_pages() -> None:
+def test_intervals_do_not_depend_on_the_order_of_lines_or_page_numbers() -> None:
     counts, clusters = count_rows(), np.arange(120) // 4
     order = np.random.default_rng(9).permutation(120)
     shuffled = describe_intervals(counts[order], 1_000 - clusters[order])
@@ -139,18 +139,18 @@ def test_nothing_changes_with_the_order_of_the_lines_or_the_numbers_of_the_pages
     assert shuffled != describe_intervals(counts, np.arange(120))
 
 
-def test_the_parts_of_every_rate_give_the_rate_of_the_entry() -> None:
+def test_numerator_and_denominator_of_every_rate_give_the_rate_of_the_report() -> None:
     counts = count_rows()
     entry = describe_counts(counts.sum(axis=0))
-    for rate in RATE_PARTS:
-        over, under = rate_parts(counts, rate).sum(axis=0)
+    for rate in RATES:
+        over, under = rate_terms(counts, rate).sum(axis=0)
         assert over / under == pytest.approx(entry[rate])
         low, high = describe_intervals(counts, np.arange(len(counts)))[rate] or (1, 0)
         assert low < entry[rate] < high
 
 
-def test_there_is_no_interval_over_nothing_over_one_page_or_without_words() -> None:
-    nothing = dict.fromkeys(RATE_PARTS)
+def test_there_is_no_interval_over_no_lines_one_page_or_no_words() -> None:
+    nothing = dict.fromkeys(RATES)
     assert describe_intervals(count_lines([], []), np.zeros(0, np.int64)) == nothing
     assert describe_intervals(count_rows(), np.zeros(120, np.int64)) == nothing
     empty = describe_intervals(count_lines(["", ""], ["", "가"]), np.arange(2))
@@ -161,7 +161,7 @@ def test_there_is_no_interval_over_nothing_over_one_page_or_without_words() -> N
     assert (none.difference, none.p_value) == (None, None)
 
 
-def test_where_nothing_went_wrong_the_interval_is_a_point() -> None:
+def test_without_errors_the_interval_is_a_point() -> None:
     counts = count_lines(["가나 다"] * 9, ["가나 다"] * 9)
     intervals = describe_intervals(counts, np.arange(9))
     assert intervals == {
@@ -172,17 +172,17 @@ def test_where_nothing_went_wrong_the_interval_is_a_point() -> None:
     }
 
 
-def test_a_slice_has_the_intervals_of_its_lines_alone() -> None:
+def test_a_slice_has_the_intervals_of_only_its_lines() -> None:
     counts, clusters = count_rows(), np.arange(120) // 2
     names = [None if row % 7 == 0 else ("a", "b")[row % 2] for row in range(120)]
-    found = describe_slices(counts, clusters, {"by_x": names, "by_none": [None] * 120})
+    intervals = describe_slice_intervals(counts, clusters, {"by_x": names, "by_none": [None] * 120})
     rows = [row for row, name in enumerate(names) if name == "b"]
-    assert list(found["by_x"]) == ["a", "b"]
-    assert found["by_x"]["b"] == describe_intervals(counts[rows], clusters[rows])
-    assert found["by_none"] == {}
+    assert list(intervals["by_x"]) == ["a", "b"]
+    assert intervals["by_x"]["b"] == describe_intervals(counts[rows], clusters[rows])
+    assert intervals["by_none"] == {}
 
 
-def test_lines_of_a_page_share_a_number_and_a_line_without_a_page_has_its_own() -> None:
+def test_lines_of_a_page_share_a_cluster_and_a_line_without_a_page_is_a_cluster() -> None:
     datasets = pa.chunked_array([["a", "a/b", "a"], ["a", "b", "b", "a"]])
     page_ids = pa.chunked_array([["b/c", "c", "b/c"], [None, "b/c", None, ""]], pa.string())
     numbers = number_clusters(datasets, page_ids).tolist()
@@ -192,7 +192,7 @@ def test_lines_of_a_page_share_a_number_and_a_line_without_a_page_has_its_own() 
     assert number_clusters(datasets.slice(0, 0), page_ids.slice(0, 0)).tolist() == []
 
 
-def test_pages_are_summed_as_a_loop_would() -> None:
+def test_page_sums_are_those_of_a_loop() -> None:
     counts, clusters = count_rows(30), np.random.default_rng(10).integers(0, 5, 30)
     sums = {int(name): np.zeros(counts.shape[1], np.int64) for name in clusters}
     for name, row in zip(clusters, counts, strict=True):

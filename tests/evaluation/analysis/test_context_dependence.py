@@ -1,7 +1,7 @@
 from math import sqrt
 
 import pytest
-from builders.readings import make_reading, make_truths, read_brief, read_with
+from builders.readings import make_reading, make_references, read_example, read_with
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,7 +29,7 @@ def count(lines: list[Reading], words_of: dict[str, list[tuple[str, int]]] | Non
     return dependence.counts()
 
 
-def test_the_worked_example_is_worked_right() -> None:
+def test_the_example_of_the_docstring() -> None:
     report = ContextCounts(
         first_errors=2,
         first_characters=100,
@@ -48,40 +48,40 @@ def test_the_worked_example_is_worked_right() -> None:
 
 
 @pytest.mark.parametrize(
-    ("worse", "better", "quotient"),
+    ("worse", "better", "ratio"),
     [
         ((2, 10), (1, 10), 2.0),
-        ((5, 10), (0, 10), 5.0),  # as if there were one: 5 at least
+        ((5, 10), (0, 10), 5.0),  # the divisor counts as one error
         ((0, 10), (5, 10), 0.0),
         ((0, 10), (0, 10), None),
         ((1, 0), (1, 10), None),
         ((1, 10), (1, 0), None),
     ],
 )
-def test_a_quotient_of_rates_needs_characters_on_both_sides_and_an_error(
-    worse: tuple[int, int], better: tuple[int, int], quotient: float | None
+def test_a_ratio_of_rates_needs_characters_on_both_sides_and_an_error(
+    worse: tuple[int, int], better: tuple[int, int], ratio: float | None
 ) -> None:
-    assert divide_rates(worse, better) == quotient
+    assert divide_rates(worse, better) == ratio
 
 
-def test_a_reader_of_heads_that_invents_tails_is_exposed_by_the_ratio() -> None:
-    truths = make_truths(40, ["사과", "직각", "나머지", "둘레", "길이"])
-    report = count(read_with(lambda truth: truth[: 2 * len(truth) // 3] + "구하시오", truths)).describe()
+def test_a_model_that_reads_heads_and_invents_tails_has_a_high_ratio() -> None:
+    references = make_references(40, ["사과", "직각", "나머지", "둘레", "길이"])
+    report = count(read_with(lambda text: text[: 2 * len(text) // 3] + "구하시오", references)).describe()
     assert report["last_over_first"] > 10
-    assert report["last_over_first_at_least"]  # heads have no error at all
-    anywhere = count(read_with(lambda truth: truth[1:-1], truths)).describe()
+    assert report["last_over_first_at_least"]  # no errors in heads
+    anywhere = count(read_with(lambda text: text[1:-1], references)).describe()
     assert 0.5 < anywhere["last_over_first"] < 1.5
-    assert count(read_with(str, truths)).describe()["last_over_first"] is None
+    assert count(read_with(str, references)).describe()["last_over_first"] is None
 
 
-def test_the_thirds_of_the_brief_are_those_counted_by_hand() -> None:
-    counts = count(read_brief())
-    # Last thirds: three characters read on, 9 errors in the second box, none in the third.
+def test_thirds_of_the_example_counted_by_hand() -> None:
+    counts = count(read_example())
+    # Last thirds: three trailing characters, 9 errors in the second box, none in the third.
     assert (counts.last_errors, counts.last_characters) == (3 + 9 + 0, 12 + 13 + 9)
     assert (counts.first_errors, counts.first_characters) == (1 + 9 + 0, 12 + 13 + 9)
 
 
-def test_spliced_words_are_held_against_the_same_words_in_their_own_lines() -> None:
+def test_spliced_words_are_compared_with_the_same_words_in_their_original_lines() -> None:
     lines = [
         make_reading("사과 둘레", "사과 둘래", line_id="p#0"),
         make_reading("길이를 구해", "길이를 구해", line_id="q#1"),
@@ -97,7 +97,7 @@ def test_spliced_words_are_held_against_the_same_words_in_their_own_lines() -> N
     assert count(lines, words_of).describe()["spliced_over_own"] == 2.0
 
 
-def test_a_spliced_word_whose_own_line_was_not_read_is_left_out_on_both_sides() -> None:
+def test_a_spliced_word_without_its_original_line_counts_on_neither_side() -> None:
     lines = [make_reading("둘레 사과", "둘래 사과", line_id="s", source="spliced")]
     counts = count(lines, {"s": [("p", 0), ("q", 0)]})
     assert (counts.words_unmatched, counts.spliced_characters, counts.own_characters) == (2, 0, 0)
@@ -106,16 +106,16 @@ def test_a_spliced_word_whose_own_line_was_not_read_is_left_out_on_both_sides() 
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_errors_of_words_are_those_of_the_line_but_for_the_spaces(truth: str, prediction: str) -> None:
-    words = count_words(make_reading(truth, prediction))
-    assert [characters for _, characters in words] == [len(word) for word in truth.split()]
-    whole = count_errors(truth, prediction)
+@given(reference=LINE, prediction=LINE)
+def test_errors_of_words_are_those_of_the_line_except_for_spaces(reference: str, prediction: str) -> None:
+    words = count_words(make_reading(reference, prediction))
+    assert [characters for _, characters in words] == [len(word) for word in reference.split()]
+    whole = count_errors(reference, prediction)
     errors = whole.character_substitutions + whole.character_deletions + whole.character_insertions
     assert sum(errors for errors, _ in words) <= errors
     assert (errors == 0) <= (sum(errors for errors, _ in words) == 0)
 
 
-def test_a_line_of_nothing_has_no_thirds_and_no_words_with_characters() -> None:
+def test_an_empty_reference_has_no_thirds() -> None:
     assert count([make_reading("", "가")]).first_errors == 0
     assert count([]) == ContextCounts.zero()

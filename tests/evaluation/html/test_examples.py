@@ -47,20 +47,20 @@ def test_errors_of_a_line_are_marked_in_reference_and_prediction() -> None:
 def test_marks_lose_and_add_nothing(reference: str, prediction: str) -> None:
     alignment = align(reference, prediction)
     ops = list_ops(alignment)
-    assert "".join(piece for piece, _ in ops) == alignment.truth
+    assert "".join(piece for piece, _ in ops) == alignment.reference
     assert "".join(piece for _, piece in ops) == alignment.prediction
     marked = mark_errors(
         Example(
             line_id="1",
             dataset="d",
-            reference=alignment.truth,
+            reference=alignment.reference,
             prediction=alignment.prediction,
             image_bytes=b"",
             ops=ops,
         )
     )
     plain = ["".join(piece.text for piece in pieces).replace("␣", " ") for pieces in marked]
-    assert plain == [alignment.truth, alignment.prediction]
+    assert plain == [alignment.reference, alignment.prediction]
     assert any(piece.is_error for pieces in marked for piece in pieces) == (not alignment.is_exact)
 
 
