@@ -13,7 +13,7 @@ import pytest
 from builders.stub_lines import make_rows, plan_numbers
 from fakes.s3 import BUCKET, BadS3, bad_s3
 
-from ocr_ray.audit.inspect_part import PartClaim, Rules, inspect_part
+from ocr_ray.audit.inspect_part import ExpectedPart, Rules, inspect_part
 from ocr_ray.cli.run_job import run_job
 from ocr_ray.dataset.parts import read_part_footer, write_part
 from ocr_ray.dataset.plan import check_reserved
@@ -169,7 +169,9 @@ def test_a_part_that_may_not_be_read_is_no_damaged_one(proxy) -> None:
     plan, place = plan_numbers(60, items_per_part=60), locate(f"s3://{BUCKET}/refusals/part")
     spec = plan.parts[0]
     stats, _ = write_part(place, spec, plan.config_sha256, make_rows(None, spec))
-    claim = PartClaim(spec=spec, rows=stats.rows, size_bytes=stats.size_bytes, rows_sha256=stats.rows_sha256)
+    expected_part = ExpectedPart(
+        spec=spec, rows=stats.rows, size_bytes=stats.size_bytes, rows_sha256=stats.rows_sha256
+    )
     rules = Rules(
         config_sha256=plan.config_sha256,
         is_rendered=True,
@@ -183,7 +185,7 @@ def test_a_part_that_may_not_be_read_is_no_damaged_one(proxy) -> None:
         with pytest.raises(StorageError, match=r"part-00000\.parquet could not be read"):
             read_part_footer(place, spec, plan.config_sha256)
         with pytest.raises(StorageError, match=r"part-00000\.parquet could not be read"):
-            inspect_part(place, claim, rules)
+            inspect_part(place, expected_part, rules)
 
 
 def test_what_is_told_stays_whatever_is_added_on_its_way() -> None:
