@@ -105,7 +105,7 @@ def _list_differences(recorded: Any, current: Any) -> list[str]:
     """Return the fields in which two nested values differ, with both values."""
     old, new = flatten(recorded), flatten(current)
     return [
-        f"{name}: recorded {str(old.get(name))[:64]}, now {str(new.get(name))[:64]}"
+        f"{name}: {str(old.get(name))[:64]} there, {str(new.get(name))[:64]} now"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
@@ -179,7 +179,7 @@ def _collect_findings(
 def _check_counts(expected: ExpectedDataset, reports: Sequence[PartReport]) -> list[Finding]:
     """Return where the manifest's counts differ from those of the parts, and pages in several parts."""
     stats = [report.stats for report in reports]
-    counted = build_manifest(expected.plan, stats, balance=TextStatistics(), versions={})
+    counted = build_manifest(expected.plan, stats, texts=TextStatistics(), versions={})
     names = ("counts", "rejects")
     differing = _list_differences(
         {name: expected.manifest[name] for name in names}, {name: getattr(counted, name) for name in names}

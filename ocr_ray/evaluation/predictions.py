@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ocr_ray.dataset.parts import DAMAGE, FOOTERS_AT_ONCE
+from ocr_ray.dataset.parts import DAMAGE, NUM_FOOTER_THREADS
 from ocr_ray.storage.location import Location, list_files, open_file, read_bytes, write_bytes
 
 PREDICTIONS = "predictions"
@@ -51,7 +51,7 @@ def find_read(out: Location, num_parts: int, config_sha256: str) -> list[int]:
     """Return the parts that are there and of this evaluation, in order."""
     there = list_files(out)
     candidates = [index for index in range(num_parts) if part_path(index) in there]
-    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(NUM_FOOTER_THREADS) as pool:
         whole = pool.map(lambda index: _is_of(out / part_path(index), config_sha256), candidates)
         return [index for index, is_whole in zip(candidates, whole, strict=True) if is_whole]
 

@@ -9,7 +9,7 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, Count, PartSpec, Reject, Row, TextLine
+from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import RowError
 from ocr_ray.pages.crop import PageCrops, crop_page, cut_lines
 from ocr_ray.pages.crop_config import CropStyle
@@ -48,7 +48,7 @@ class CropInputs:
             yield PageFile(**row)
 
 
-def make_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
+def make_part(inputs: CropInputs, spec: PartSpec) -> Iterator[PartRow]:
     """Yield the lines and rejects of a part, and what was counted."""
     if spec.start >= FIRST_SPLICED_NUMBER:
         yield from _splice_part(inputs, spec)
@@ -56,17 +56,17 @@ def make_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
     if (spec.split, spec.index) == ("train", 0):
         for reject in inputs.rejects:
             yield reject
-            yield Count(topic="pages", name="rejected")
+            yield TopicCount(topic="pages", name="rejected")
         for kind, number in inputs.out_of_scope.items():
-            yield Count(topic="pages_out_of_scope", name=kind, number=number)
-        yield Count(topic="pages", name="read", number=0)
+            yield TopicCount(topic="pages_out_of_scope", name=kind, number=number)
+        yield TopicCount(topic="pages", name="read", number=0)
     for file, read in read_pages(inputs, inputs.files_of(spec.split, range(spec.start, spec.stop))):
         try:
             label, content = read.result()
             page = open_page(content)
         except RowError as error:
             yield Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
-            yield Count(topic="pages", name="rejected")
+            yield TopicCount(topic="pages", name="rejected")
             continue
         crops = crop_page(label, page, inputs.style)
         yield from crops.lines
@@ -93,19 +93,19 @@ def _read_page(inputs: CropInputs, file: PageFile) -> tuple[PageLabel, bytes]:
     return label, inputs.store.read(file.image_path, MAX_IMAGE_BYTES)
 
 
-def _count_page(label: PageLabel, crops: PageCrops, style: CropStyle) -> Iterator[Count]:
+def _count_page(label: PageLabel, crops: PageCrops, style: CropStyle) -> Iterator[TopicCount]:
     """Yield the counts of a page; each of its boxes was cut, was rejected, or is out of scope."""
     is_rejected = any(reject.box is None for reject in crops.rejects)
-    yield Count(topic="pages", name="rejected" if is_rejected else "read")
+    yield TopicCount(topic="pages", name="rejected" if is_rejected else "read")
     for name, number in crops.warnings.items():
-        yield Count(topic="warnings", name=name, number=number)
+        yield TopicCount(topic="warnings", name=name, number=number)
     if style.mode == "page":
         return
     num_rejected = sum(reject.box is not None for reject in crops.rejects)
-    yield Count(topic="boxes", name="cut", number=len(label.boxes) - num_rejected)
-    yield Count(topic="boxes", name="rejected", number=num_rejected)
+    yield TopicCount(topic="boxes", name="cut", number=len(label.boxes) - num_rejected)
+    yield TopicCount(topic="boxes", name="rejected", number=num_rejected)
     for kind, number in label.out_of_scope.items():
-        yield Count(topic="boxes_out_of_scope", name=kind, number=number)
+        yield TopicCount(topic="boxes_out_of_scope", name=kind, number=number)
 
 
 def _splice_part(inputs: CropInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
-from ocr_ray.dataset.lines import Count, LabelColumn, PartSpec, Reject, Row, TextLine
+from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.pages.crop import Strip, cut_strips, print_line
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
@@ -78,7 +78,7 @@ class _Page:
     """Boxes that could not be cut."""
 
 
-def read_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[Row]:
+def read_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[PartRow]:
     """Yield the lines, rejects and counts of a part, and write the label files of its pages.
 
     All label files are there once the last row was taken, so before the part is. A page that cannot be
@@ -118,13 +118,13 @@ def write_markup(text: str) -> str:
     return r"\$".join(map(to_markup, text.split("$")))
 
 
-def _account_for_others(inputs: ReadingInputs) -> Iterator[Row]:
+def _account_for_others(inputs: ReadingInputs) -> Iterator[PartRow]:
     for reject in inputs.rejects:
         yield reject
-        yield Count(topic="pages", name="rejected")
+        yield TopicCount(topic="pages", name="rejected")
     for kind, number in inputs.out_of_scope.items():
-        yield Count(topic="pages_out_of_scope", name=kind, number=number)
-    yield Count(topic="pages", name="read", number=0)
+        yield TopicCount(topic="pages_out_of_scope", name=kind, number=number)
+    yield TopicCount(topic="pages", name="read", number=0)
 
 
 def _open(inputs: ReadingInputs, file: PageFile) -> _Page | Reject:
@@ -159,7 +159,7 @@ def _cut(page: Image.Image, label: PageLabel, margin_px: int) -> tuple[list[Stri
 
 def _finish(
     inputs: ReadingInputs, opened: Sequence[Future[_Page | Reject]], pool: ThreadPoolExecutor
-) -> Iterator[Row]:
+) -> Iterator[PartRow]:
     """Yield the rows of some pages, all read at once; their label files are written when it ends."""
     pages = [future.result() for future in opened]
     strips = [strip for page in pages if isinstance(page, _Page) for strip in page.strips]
@@ -171,7 +171,7 @@ def _finish(
     for page in pages:
         if isinstance(page, Reject):
             yield page
-            yield Count(topic="pages", name="rejected")
+            yield TopicCount(topic="pages", name="rejected")
             continue
         its = list(islice(readings, len(page.strips)))
         yield from page.rejects
@@ -183,7 +183,7 @@ def _finish(
         write.result()
 
 
-def _make_rows(page: _Page, readings: Sequence[tuple[str, float]], style: ReadingStyle) -> Iterator[Row]:
+def _make_rows(page: _Page, readings: Sequence[tuple[str, float]], style: ReadingStyle) -> Iterator[PartRow]:
     for strip, (reading, confidence) in zip(page.strips, readings, strict=True):
         try:
             line = _make_line(page.file.page_id, strip, reading, confidence, style=style)
@@ -192,7 +192,7 @@ def _make_rows(page: _Page, readings: Sequence[tuple[str, float]], style: Readin
             continue
         yield line
         for flag in find_flags(line):
-            yield Count(topic="flagged", name=flag)
+            yield TopicCount(topic="flagged", name=flag)
 
 
 def _make_line(
@@ -246,12 +246,12 @@ def _write_label(page: _Page, readings: Sequence[str], label_column: LabelColumn
     )
 
 
-def _count_page(page: _Page) -> Iterator[Count]:
-    yield Count(topic="pages", name="read")
-    yield Count(topic="boxes", name="cut", number=len(page.label.boxes) - len(page.rejects))
-    yield Count(topic="boxes", name="rejected", number=len(page.rejects))
+def _count_page(page: _Page) -> Iterator[TopicCount]:
+    yield TopicCount(topic="pages", name="read")
+    yield TopicCount(topic="boxes", name="cut", number=len(page.label.boxes) - len(page.rejects))
+    yield TopicCount(topic="boxes", name="rejected", number=len(page.rejects))
     for kind, number in page.label.out_of_scope.items():
-        yield Count(topic="boxes_out_of_scope", name=kind, number=number)
+        yield TopicCount(topic="boxes_out_of_scope", name=kind, number=number)
 
 
 def _reject(page_id: str, box: str, error: RowError) -> Reject:

@@ -54,7 +54,7 @@ def write_dataset(dataset: Location, lines: Sequence[TextLine], *, lines_per_par
     texts = TextStatistics()
     for _, part_texts in parts:
         texts.merge(part_texts)
-    manifest = build_manifest(plan, [stats for stats, _ in parts], balance=texts, versions={})
+    manifest = build_manifest(plan, [stats for stats, _ in parts], texts=texts, versions={})
     write_json(dataset / "manifest.json", asdict(manifest))
     return dataset
 

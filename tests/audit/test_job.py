@@ -202,9 +202,9 @@ def test_a_dataset_on_s3_is_audited_the_same(intact, bucket) -> None:
 @pytest.mark.parametrize(
     ("key", "name", "detail"),
     [
-        ("by_source", "words", "counts.by_source.words: recorded 999"),
-        ("digest_by_split", "test", "counts.digest_by_split.test: recorded 999"),
-        ("by_font", "궁서", "counts.by_font.궁서: recorded 999, now None"),
+        ("by_source", "words", "counts.by_source.words: 999 there"),
+        ("digest_by_split", "test", "counts.digest_by_split.test: 999 there"),
+        ("by_font", "궁서", "counts.by_font.궁서: 999 there, None now"),
     ],
 )
 def test_a_wrong_count_in_the_manifest_is_found(key: str, name: str, detail: str, config) -> None:
@@ -231,7 +231,7 @@ def test_lines_are_rendered_again_from_the_same_inputs_only(config, intact, tmp_
         (corpus / "words.txt").read_text(encoding="utf-8") + " 다람쥐", encoding="utf-8"
     )
     with pytest.raises(
-        InputError, match=r"differ: corpus\.words\.txt: recorded [0-9a-f]{64}, now [0-9a-f]{64}; give"
+        InputError, match=r"differ: corpus\.words\.txt: [0-9a-f]{64} there, [0-9a-f]{64} now; give"
     ):
         audit_lines(again)
     shutil.rmtree(moved)
