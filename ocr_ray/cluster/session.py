@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -55,7 +56,7 @@ def ray_session(
 def unwrap_worker_errors() -> Iterator[None]:
     """Raise InputError and ProductionError of workers unchanged, so that they determine the exit code.
 
-    Keeps Ray Data from logging their tracebacks.
+    Ray Data does not log them, nor advise to report them as bugs of Ray.
     """
     ray.data.DataContext.get_current().raise_original_map_exception = True
     handlers = list(logging.getLogger("ray.data").handlers)
@@ -74,8 +75,8 @@ def unwrap_worker_errors() -> Iterator[None]:
 
 def _is_other_error(record: logging.LogRecord) -> bool:
     """Return whether a log record does not belong to an error that this package raises and reports itself."""
-    error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(getattr(error, "cause", None), InputError | ProductionError)
+    error = record.exc_info[1] if record.exc_info else sys.exc_info()[1]
+    return not isinstance(getattr(error, "cause", error), InputError | ProductionError)
 
 
 def _init(num_cpus: int | None) -> None:

@@ -129,7 +129,7 @@ def test_files_that_the_plan_does_not_own_are_left_and_reported(config, summary,
         render_lines(replace(config, out_uri=str(tmp_path)))
     with pytest.raises(InputError, match=r"--out-uri must be a folder, .*thesis.txt is a file"):
         render_lines(replace(config, out_uri=str(tmp_path / "thesis.txt")))
-    with pytest.raises(InputError, match=r"must lie in a bucket that exists, there is no s3://no-such"):
+    with pytest.raises(InputError, match=r"must be in an existing bucket, s3://no-such"):
         render_lines(replace(config, out_uri="s3://no-such/lines"))
 
 
