@@ -58,7 +58,7 @@ class CheckpointError(Exception):
 class ProductionError(Exception):
     """The job failed or its output must not be used, for example because of too many rejects.
 
-    `summary` is printed by the job if given.
+    The job prints `summary`, unless it is None.
     """
 
     def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:

@@ -10,7 +10,7 @@ from ocr_ray.errors import InputError
 
 BUCKETS, HEAD, LAUNCHER = "buckets.json", "head.json", "launcher.json"
 CLUSTER_TAG = "ray-cluster-name"
-"""The tag that Ray gives to the nodes of a cluster; only tagged nodes may be started and terminated."""
+"""The tag that Ray gives to the nodes of a cluster; only tagged nodes can be started and terminated."""
 
 
 def check_policies(file: ClusterFile, folder: Path) -> Iterator[Fault]:

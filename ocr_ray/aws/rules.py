@@ -58,8 +58,8 @@ def _find_secrets(file: ClusterFile) -> Iterator[Fault]:
             if pattern.search(line):
                 yield Fault(
                     f"line {number}",
-                    f"{kind} must not be in the file; nodes have their instance profile, you have "
-                    "`aws configure`, and a key that was written down is to be replaced",
+                    f"{kind} must not be in the file; nodes use their instance profile, you use "
+                    "`aws configure`; replace this key, since it was stored in a file",
                 )
     if "aws_credentials" in file.section("provider"):
         yield Fault("provider.aws_credentials", "must not be in the file; use `aws configure`")

@@ -36,7 +36,7 @@ def stop_signal() -> Iterator[StopSignal]:
     """
     flag: Any = ray.remote(_Flag).options(**on_driver_node()).remote()
     caught, ended = threading.Event(), threading.Event()
-    # In a thread, because the handler may interrupt a call to Ray.
+    # In a thread, because the handler can interrupt a call to Ray.
     thread = threading.Thread(target=_relay, args=(caught, ended, flag), daemon=True)
     thread.start()
 

@@ -1,6 +1,6 @@
 """The parts of a dataset: Parquet files of rows, with their statistics in the footer.
 
-A part is written as a whole after its rejects, so its existence commits both.
+A part is written atomically after its rejects, so its existence commits both.
 """
 
 import io

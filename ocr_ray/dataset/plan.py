@@ -22,7 +22,7 @@ from ocr_ray.storage.location import (
 
 PLAN, MANIFEST, CARD, CONTACT_SHEET = "plan.json", "manifest.json", "README.md", "lines.png"
 GROWING_FIELD = "num_lines"
-"""The only field of a plan that can change: it may grow, since more lines do not change earlier ones."""
+"""The only field of a plan that can change. It can grow, since more lines do not change earlier ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

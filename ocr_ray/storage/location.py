@@ -98,7 +98,7 @@ def locate_model(source: str) -> Location | str:
 
 
 def exists(location: Location) -> bool:
-    """Return whether a file or folder exists; on S3 a folder exists if it contains something."""
+    """Return whether a file or folder exists; a folder on S3 exists if it is not empty."""
     with translate_errors(location):
         return bool(location.filesystem.get_file_info(location.path).type != pafs.FileType.NotFound)
 
@@ -113,10 +113,10 @@ def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
 
 
 def check_reachable(location: Location, flag: str) -> None:
-    """Check that a location responds, that its bucket exists and that it is not a file.
+    """Check that a location can be read, that its bucket exists and that it is not a file.
 
     Raises:
-        InputError: it is not so.
+        InputError: one of the checks fails.
     """
     with preflight(location, flag, "read") as folder, warn_if_slow(location):
         if not folder.is_local:
