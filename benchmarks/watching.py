@@ -1,4 +1,4 @@
-"""What the processes of a benchmark use: memory of this one and of Ray's workers, CPUs of Ray beside them."""
+"""Resource use of a benchmark: memory of this process and of Ray's workers, and CPUs used by Ray itself."""
 
 import threading
 import time
@@ -8,14 +8,14 @@ import psutil
 SAMPLE_S = 0.5
 
 
-class Watch(threading.Thread):
-    """Watches this process and all below it, from `mark` to `stop`."""
+class ResourceMonitor(threading.Thread):
+    """Samples this process and its descendants, from `mark` to `stop`."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.worker_peak_bytes = self.driver_growth_bytes = 0
         self.background_cpus = 0.0
-        """CPUs that were busy with neither a part nor a plain process: driver, raylet, Ray's actors."""
+        """CPUs used by processes that make no parts: driver, raylet, Ray's actors."""
         self._driver, self._ended = psutil.Process(), threading.Event()
         self._seen: dict[int, psutil.Process] = {self._driver.pid: self._driver}
         self._makers: set[int] = set()
@@ -26,11 +26,11 @@ class Watch(threading.Thread):
             self._sample()
 
     def mark(self) -> None:
-        """Count growth and CPUs from now on."""
+        """Measure growth and CPUs from now on."""
         self._base = time.monotonic(), self._background_s(), self._driver.memory_info().rss
 
     def stop(self) -> None:
-        """Sample a last time, and end."""
+        """Take a last sample and stop."""
         self._ended.set()
         self.join()
         if self._base:
@@ -54,7 +54,7 @@ class Watch(threading.Thread):
             self.driver_growth_bytes = max(self.driver_growth_bytes, growth)
 
     def _background_s(self) -> float:
-        """Return the CPU seconds of all processes that are there and make no parts."""
+        """Return the CPU seconds of all running processes that make no parts."""
         seconds = 0.0
         for pid, process in list(self._seen.items()):
             if pid not in self._makers:

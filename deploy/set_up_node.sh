@@ -3,12 +3,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A machine that has just started is still being set up and updates itself; both hold the lock of apt.
+# cloud-init and unattended upgrades hold the lock of apt on a machine that has just started.
 if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi
 sudo systemctl disable --now apt-daily.timer apt-daily-upgrade.timer unattended-upgrades.service || true
 echo 'DPkg::Lock::Timeout "300";' | sudo tee /etc/apt/apt.conf.d/90lock-timeout >/dev/null
 
-# uv brings the Python that was tested, whatever the image has; its own version is pinned with the rest.
+# uv installs the tested Python, whatever the image has; its version is pinned in constraints.txt too.
 if [ ! -x ~/uv/bin/uv ]; then
     sudo apt-get update -qq
     sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv
@@ -19,6 +19,6 @@ fi
 PYTHON=$(~/uv/bin/uv python find --managed-python "$PYTHON_VERSION")
 export PYTHON
 
-# Without a GPU the build of torch for CPUs: a tenth of the bytes.
+# Without a GPU, install the CPU build of torch, a tenth of the size.
 command -v nvidia-smi >/dev/null || export TORCH_BACKEND=cpu
 bash setup.sh

@@ -1,15 +1,15 @@
-"""The errors of the package, drawn as a tree.
+"""The exceptions of the package, as a tree.
 
 ValueError
-  InputError          the caller's mistake, found before any work: exit code 2
-RowError              this line or page only: a counted reject
-  RenderError         a line that could not be drawn
-  CropError           a box that could not be cut out
-  LabelError          a label that could not be read or printed
-  OutOfScopeError     a page that is whole, but no problem
-CheckpointError       a checkpoint that is missing or half-written
-ProductionError       the job ran, but what it made may not be used: exit code 1
-  StorageError        S3 or a disk refuses, or is away for too long; what is done stays
+  InputError          a mistake of the caller, found before any work: exit code 2
+RowError              one line or page cannot be used: a counted reject
+  RenderError         a line cannot be rendered
+  CropError           a box cannot be cropped
+  LabelError          a label cannot be read, or its text cannot be printed
+  OutOfScopeError     a page is intact but is not a problem page
+CheckpointError       a checkpoint is missing or incomplete
+ProductionError       the job failed or its output must not be used: exit code 1
+  StorageError        S3 or a disk refused a request; finished work is kept
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A flag, file or folder is wrong; the message says what must hold, what was got and what to do."""
+    """A flag, file or folder is wrong; the message says what must hold, what is there and what to do."""
 
 
 def missing_extra(package: str, extra: str) -> InputError:
@@ -28,7 +28,7 @@ def missing_extra(package: str, extra: str) -> InputError:
 class RowError(Exception):
     """One line, box or page cannot be used.
 
-    `reason` is a fixed snake_case word that can be counted, `detail` says what was found.
+    `reason` is a fixed snake_case word to count by, `detail` describes this case.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:
@@ -41,29 +41,29 @@ class RowError(Exception):
 
 
 class RenderError(RowError):
-    """A line could not be drawn."""
+    """A line cannot be rendered."""
 
 
 class CropError(RowError):
-    """A box could not be cut out of its page."""
+    """A box cannot be cropped from its page."""
 
 
 class LabelError(RowError):
-    """A label could not be read, or its text could not be turned into what is printed."""
+    """A label cannot be read, or its text cannot be converted to printed text."""
 
 
 class OutOfScopeError(RowError):
-    """A page is whole, but shows no problem: `answer` or `handwriting`."""
+    """A page is intact but is not a problem page: `answer` or `handwriting`."""
 
 
 class CheckpointError(Exception):
-    """A checkpoint is missing or half-written."""
+    """A checkpoint is missing or incomplete."""
 
 
 class ProductionError(Exception):
-    """A dataset was made but breaks a promise, such as the largest share of rejects.
+    """The job failed or its output must not be used, for example because of too many rejects.
 
-    `summary` is what the job prints all the same.
+    The job prints `summary`, unless it is None.
     """
 
     def __init__(self, message: str, summary: Mapping[str, Any] | None = None) -> None:
@@ -72,8 +72,8 @@ class ProductionError(Exception):
         self.summary = summary
 
     def __str__(self) -> str:
-        return self.message  # Ray Data adds advice of its own to `args`
+        return self.message  # Ray Data appends advice to `args`
 
 
 class StorageError(ProductionError):
-    """S3 or a disk refuses something; the message says what, where, and what to do."""
+    """S3 or a disk refused a request; the message says what, where, and what to do."""

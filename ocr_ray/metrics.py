@@ -1,9 +1,9 @@
-"""Error counts of predictions: sums that add over any split of the lines, and the rates they give.
+"""Error counts of predictions, additive over lines, and the error rates computed from them.
 
-Counted by jiwer with its own defaults (https://jitsi.github.io/jiwer): white space at the ends of a line is
-no character, every other space is; runs of spaces part words once. Both sides are put in canonical form, NFC
-with one form for what prints alike (`㎠` is `cm²`), and nothing else is changed: no case folding, no dropping
-of signs, digits or Hangul.
+Counted by jiwer with its defaults (https://jitsi.github.io/jiwer): white space at the ends of a line is
+ignored, every other space is a character, and runs of spaces separate words once. Reference and prediction
+are brought into canonical form first: NFC, with one form for characters that print alike (`㎠` is `cm²`).
+There is no other normalisation, such as case folding or removal of signs, digits or Hangul.
 """
 
 import unicodedata
@@ -19,12 +19,12 @@ import numpy.typing as npt
 from ocr_ray.text.canonical import canonical
 
 Counts = npt.NDArray[np.int64]
-"""Whole numbers of lines, shape (lines, columns)."""
+"""Counts of lines, int64 of shape (lines, columns)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """Whole numbers over some lines, which add up to those of the whole; rates are taken from sums."""
+    """Additive counts over lines: rates are computed from sums, never averaged."""
 
     @classmethod
     def zero(cls) -> Self:
@@ -32,12 +32,12 @@ class Sums:
 
     @classmethod
     def from_list(cls, values: Sequence[int] | npt.NDArray[np.int64]) -> Self:
-        """Return the counts that `to_list` gave, or sums of such lists over ranks."""
+        """Return the counts from a list of `to_list`, or from a sum of such lists."""
         names = [field.name for field in fields(cls)]
         return cls(**{name: int(value) for name, value in zip(names, values, strict=True)})
 
     def to_list(self) -> list[int]:
-        """Return the counts in the order of the fields, to be summed over ranks."""
+        """Return the counts in the order of the fields."""
         return [getattr(self, field.name) for field in fields(self)]
 
     def __add__(self, other: Self) -> Self:
@@ -46,23 +46,21 @@ class Sums:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorCounts(Sums):
-    """What was right and wrong over some lines.
+    """Counts of correct and wrong characters, words and lines.
 
-    Every field is a sum over lines, so that the counts of ranks, parts and slices add up to those of the
-    whole; rates are taken from sums, never averaged. With no reference characters (or words) an error rate is
-    the number of insertions, as in jiwer; no rate is ever NaN. Over no lines nothing is wrong: error rates
-    are 0, shares 1.
+    Without reference characters (or words) an error rate is the number of insertions, as in jiwer; no rate is
+    ever NaN. Without lines, error rates are 0 and accuracies 1.
     """
 
     lines: int
     exact: int
-    """Lines whose prediction equals the truth, both in canonical form."""
+    """Lines whose prediction equals the reference, both in canonical form."""
     character_hits: int
     character_substitutions: int
     character_deletions: int
-    """Characters of the truth that the prediction lacks."""
+    """Characters of the reference that are missing in the prediction."""
     character_insertions: int
-    """Characters of the prediction that the truth lacks."""
+    """Characters of the prediction that are not in the reference."""
     word_hits: int
     word_substitutions: int
     word_deletions: int
@@ -78,103 +76,102 @@ class ErrorCounts(Sums):
 
     @property
     def cer(self) -> float:
-        """Character error rate: errors over reference characters; above 1 where much was invented."""
+        """Character error rate: errors / reference characters; above 1 with many insertions."""
         errors = self.character_substitutions + self.character_deletions + self.character_insertions
         return errors / max(1, self.reference_characters)
 
     @property
     def wer(self) -> float:
-        """Word error rate: errors over reference words."""
+        """Word error rate: errors / reference words."""
         errors = self.word_substitutions + self.word_deletions + self.word_insertions
         return errors / max(1, self.reference_words)
 
     @property
     def character_accuracy(self) -> float:
-        """Share of the reference characters that the alignment hits; insertions do not lower it."""
+        """Share of the reference characters that are hits of the alignment; insertions do not lower it."""
         if not self.reference_characters:
             return 0.0 if self.character_insertions else 1.0
         return self.character_hits / self.reference_characters
 
     @property
     def exact_match(self) -> float:
-        """Share of the lines that were read without any error."""
+        """Share of the lines without errors."""
         return self.exact / self.lines if self.lines else 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineCounts(Sums):
-    """What an evaluation counts of lines besides `ErrorCounts`; over nothing a rate is None."""
+    """More counts for evaluations; rates without a denominator are None."""
 
     positions: int
-    """Characters of the truth."""
+    """Characters of the reference."""
     positional_hits: int
-    """Those that the prediction has at the very same index."""
+    """Characters that the prediction has at the same index."""
     jamo_hits: int
-    """Of both sides decomposed (NFD): a syllable that is wrong in its last consonant alone is right in two
-    of three."""
+    """Counted on decomposed text (NFD), where a syllable has two or three jamo."""
     jamo_substitutions: int
     jamo_deletions: int
     jamo_insertions: int
     bare_hits: int
-    """Of both sides without their spaces."""
+    """Counted on text without spaces."""
     bare_substitutions: int
     bare_deletions: int
     bare_insertions: int
 
     @property
     def positional_accuracy(self) -> float | None:
-        """The old metric: share of the truth's characters that stand at the same index of the prediction.
+        """Positional accuracy: share of the reference characters at the same index in the prediction.
 
-        One insertion at the front makes all that follows wrong; it is kept to be compared with, not trusted.
+        One early insertion makes all later positions wrong; it is only for comparison with older results.
         """
         return divide(self.positional_hits, self.positions)
 
     @property
     def jamo_cer(self) -> float | None:
-        """Character error rate over jamo."""
+        """Character error rate on jamo."""
         errors = self.jamo_substitutions + self.jamo_deletions
         return divide(errors + self.jamo_insertions, self.jamo_hits + errors)
 
     @property
     def cer_without_spaces(self) -> float | None:
-        """Character error rate of what is printed, however it is spaced."""
+        """Character error rate on text without spaces."""
         errors = self.bare_substitutions + self.bare_deletions
         return divide(errors + self.bare_insertions, self.bare_hits + errors)
 
 
 COLUMNS = tuple(field.name for kind in (ErrorCounts, LineCounts) for field in fields(kind))
-"""What `count_lines` counts of each line, in order: the fields of `ErrorCounts`, then of `LineCounts`."""
+"""The columns of `count_lines`: the fields of `ErrorCounts`, then of `LineCounts`."""
 NUM_ERROR_COLUMNS = len(fields(ErrorCounts))
 _KINDS = {"equal": 0, "substitute": 1, "delete": 2, "insert": 3}
 
 
 def divide(numerator: float, denominator: float) -> float | None:
-    """Return a rate; over nothing there is none."""
+    """Return a rate, or None if the denominator is 0."""
     return numerator / denominator if denominator else None
 
 
 def normalise(text: str) -> str:
-    """Return what is compared: canonical, without white space at the ends."""
+    """Return the text that is compared: canonical, without white space at the ends."""
     return canonical(text).strip()
 
 
-def count_errors(truth: str, prediction: str) -> ErrorCounts:
+def count_errors(reference: str, prediction: str) -> ErrorCounts:
     """Return the counts of one line."""
-    return count_all([truth], [prediction])
+    return count_all([reference], [prediction])
 
 
-def count_all(truths: Sequence[str], predictions: Sequence[str]) -> ErrorCounts:
-    """Return the summed counts of lines; either side may hold empty strings.
+def count_all(references: Sequence[str], predictions: Sequence[str]) -> ErrorCounts:
+    """Return the summed counts of lines; texts can be empty.
 
     Raises:
-        ValueError: there are not as many predictions as truths.
+        ValueError: references and predictions differ in number.
     """
-    references, hypotheses = _normalise_all(truths, predictions)
-    characters = jiwer.process_characters(references, hypotheses)
-    words = jiwer.process_words(references, hypotheses)
+    references, predictions = _normalise_all(references, predictions)
+    characters = jiwer.process_characters(references, predictions)
+    words = jiwer.process_words(references, predictions)
     return ErrorCounts(
         lines=len(references),
-        exact=sum(map(eq, references, hypotheses)),
+        exact=sum(map(eq, references, predictions)),
         character_hits=characters.hits,
         character_substitutions=characters.substitutions,
         character_deletions=characters.deletions,
@@ -186,22 +183,22 @@ def count_all(truths: Sequence[str], predictions: Sequence[str]) -> ErrorCounts:
     )
 
 
-def count_lines(truths: Sequence[str], predictions: Sequence[str]) -> Counts:
-    """Return the counts of each line, int64 of shape (lines, `COLUMNS`); the sum of all rows is the whole's.
+def count_lines(references: Sequence[str], predictions: Sequence[str]) -> Counts:
+    """Return the counts of each line, int64 of shape (lines, `COLUMNS`).
 
     Raises:
-        ValueError: there are not as many predictions as truths.
+        ValueError: references and predictions differ in number.
     """
-    truths, predictions = _normalise_all(truths, predictions)
+    references, predictions = _normalise_all(references, predictions)
     positions = [
-        [len(truth), sum(map(eq, truth, prediction))]
-        for truth, prediction in zip(truths, predictions, strict=True)
+        [len(reference), sum(map(eq, reference, prediction))]
+        for reference, prediction in zip(references, predictions, strict=True)
     ]
-    jamo = [[unicodedata.normalize("NFD", text) for text in side] for side in (truths, predictions)]
-    bare = [["".join(text.split()) for text in side] for side in (truths, predictions)]
+    jamo = [[unicodedata.normalize("NFD", text) for text in texts] for texts in (references, predictions)]
+    bare = [["".join(text.split()) for text in texts] for texts in (references, predictions)]
     return np.concatenate(
         [
-            _count_errors_of_lines(truths, predictions),
+            _count_line_errors(references, predictions),
             np.array(positions, np.int64).reshape(-1, 2),
             _count_characters(*jamo),
             _count_characters(*bare),
@@ -210,47 +207,49 @@ def count_lines(truths: Sequence[str], predictions: Sequence[str]) -> Counts:
     )
 
 
-def _normalise_all(truths: Sequence[str], predictions: Sequence[str]) -> tuple[list[str], list[str]]:
-    if len(truths) != len(predictions):
-        raise ValueError(f"each truth needs a prediction, got {len(truths)} and {len(predictions)}")
-    return [normalise(truth) for truth in truths], [normalise(prediction) for prediction in predictions]
+def _normalise_all(references: Sequence[str], predictions: Sequence[str]) -> tuple[list[str], list[str]]:
+    if len(references) != len(predictions):
+        raise ValueError(f"each reference needs a prediction, got {len(references)} and {len(predictions)}")
+    return [normalise(reference) for reference in references], [
+        normalise(prediction) for prediction in predictions
+    ]
 
 
-def _count_errors_of_lines(truths: list[str], predictions: list[str]) -> Counts:
+def _count_line_errors(references: list[str], predictions: list[str]) -> Counts:
     """Return the fields of `ErrorCounts` for each line."""
-    exact = [[1, int(a == b)] for a, b in zip(truths, predictions, strict=True)]
-    lengths = [len(jiwer.wer_default(text)[0]) for text in truths]
+    exact = [[1, int(a == b)] for a, b in zip(references, predictions, strict=True)]
+    lengths = [len(jiwer.wer_default(text)[0]) for text in references]
     return np.concatenate(
         [
             np.array(exact, np.int64).reshape(-1, 2),
-            _count_characters(truths, predictions),
-            _count_by_alignment(jiwer.process_words, truths, predictions, lengths),
+            _count_characters(references, predictions),
+            _count_by_alignment(jiwer.process_words, references, predictions, lengths),
         ],
         axis=1,
     )
 
 
-def _count_characters(truths: list[str], predictions: list[str]) -> Counts:
-    lengths = [len(text) for text in truths]
-    return _count_by_alignment(jiwer.process_characters, truths, predictions, lengths)
+def _count_characters(references: list[str], predictions: list[str]) -> Counts:
+    lengths = [len(text) for text in references]
+    return _count_by_alignment(jiwer.process_characters, references, predictions, lengths)
 
 
 def _count_by_alignment(
     align: Callable[[list[str], list[str]], jiwer.WordOutput | jiwer.CharacterOutput],
-    truths: list[str],
+    references: list[str],
     predictions: list[str],
     lengths: list[int],
 ) -> Counts:
     """Return hits, substitutions, deletions and insertions of each line; equal lines are not aligned.
 
-    `lengths` are the words or characters of the truths.
+    `lengths` are the numbers of words or characters of the references.
     """
-    counts = np.zeros((len(truths), 4), np.int64)
+    counts = np.zeros((len(references), 4), np.int64)
     counts[:, 0] = lengths
-    wrong = [row for row, pair in enumerate(zip(truths, predictions, strict=True)) if pair[0] != pair[1]]
+    wrong = [row for row, pair in enumerate(zip(references, predictions, strict=True)) if pair[0] != pair[1]]
     if not wrong:
         return counts
-    output = align([truths[row] for row in wrong], [predictions[row] for row in wrong])
+    output = align([references[row] for row in wrong], [predictions[row] for row in wrong])
     counts[wrong, 0] = 0
     for row, chunks in zip(wrong, output.alignments, strict=True):
         for chunk in chunks:
@@ -260,9 +259,9 @@ def _count_by_alignment(
 
 
 def describe_counts(counts: Sequence[int] | Counts) -> dict[str, Any]:
-    """Return an entry of the report from a row of `COLUMNS`: rates, and the counts they come from.
+    """Return an entry of the report from counts in the order of `COLUMNS`: rates and counts.
 
-    A rate over nothing is None, neither good nor bad.
+    Rates without a denominator are None.
     """
     errors = ErrorCounts.from_list(counts[:NUM_ERROR_COLUMNS])
     details = LineCounts.from_list(counts[NUM_ERROR_COLUMNS:])

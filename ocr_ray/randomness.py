@@ -1,7 +1,7 @@
-"""Random numbers that depend on a seed, a stream's name and a number, and on nothing else.
+"""Random numbers that depend only on a seed, the name of a stream and a number.
 
 A Philox generator (Salmon et al., SC 2011, "Parallel random numbers: as easy as 1, 2, 3") is a keyed
-function of a counter, so that line 2,999,999 is drawn without drawing the lines before it.
+function of a counter: line 2,999,999 can be drawn without drawing the lines before it.
 """
 
 import hashlib
@@ -24,9 +24,9 @@ def _stream_key(stream: str) -> int:
 
 
 def keyed_generator(seed: int, stream: str, number: int) -> np.random.Generator:
-    """Return the generator of `number` within `stream`, e.g. `keyed_generator(7, "text", 700_000_000)`.
+    """Return the random generator of a number in a stream, e.g. `keyed_generator(7, "text", 700_000_000)`.
 
-    Streams are independent of each other; each number has 2**128 blocks of its own. `seed` and `number` are
+    Streams and numbers are independent of each other, with 2**128 blocks per number. `seed` and `number` are
     in [0, 2**63).
     """
     return np.random.Generator(

@@ -30,7 +30,7 @@ PAIRS = st.lists(st.tuples(LINE, LINE), max_size=12)
 
 
 def count_pairs(pairs: list[tuple[str, str]]) -> ErrorCounts:
-    return count_all([truth for truth, _ in pairs], [prediction for _, prediction in pairs])
+    return count_all([reference for reference, _ in pairs], [prediction for _, prediction in pairs])
 
 
 def characters(counts: ErrorCounts) -> tuple[int, int, int, int]:
@@ -47,7 +47,7 @@ def words(counts: ErrorCounts) -> tuple[int, int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "character_counts", "word_counts"),
+    ("reference", "prediction", "character_counts", "word_counts"),
     [
         # hits, substitutions, deletions, insertions; worked by hand
         ("탁자 7개", "탁자 7개", (5, 0, 0, 0), (2, 0, 0, 0)),
@@ -65,18 +65,18 @@ def words(counts: ErrorCounts) -> tuple[int, int, int, int]:
         ("$7$개", "7개", (2, 0, 2, 0), (0, 1, 0, 0)),  # signs count
     ],
 )
-def test_a_pair_worked_by_hand_is_counted_as_by_hand(
-    truth: str,
+def test_counts_of_a_pair_are_those_worked_out_by_hand(
+    reference: str,
     prediction: str,
     character_counts: tuple[int, int, int, int],
     word_counts: tuple[int, int, int, int],
 ) -> None:
-    counts = count_errors(truth, prediction)
+    counts = count_errors(reference, prediction)
     assert (characters(counts), words(counts)) == (character_counts, word_counts)
-    assert (counts.lines, counts.exact) == (1, int(truth == prediction))
+    assert (counts.lines, counts.exact) == (1, int(reference == prediction))
 
 
-def test_the_first_of_the_three_boxes_was_read_with_one_space_and_one_word_too_many() -> None:
+def test_the_first_example_has_one_space_and_one_word_too_many() -> None:
     counts = count_errors(*EXAMPLE_PAIRS[0])
     assert characters(counts) == (36, 0, 0, 4)  # a space before 개에, and " 개에" at the end
     assert words(counts) == (8, 1, 0, 2)  # $7$개에 became two words, 개에 was added
@@ -84,7 +84,7 @@ def test_the_first_of_the_three_boxes_was_read_with_one_space_and_one_word_too_m
     assert counts.character_accuracy == 1.0
 
 
-def test_the_invented_boxes_are_mostly_wrong_and_the_read_one_is_not() -> None:
+def test_the_hallucinated_examples_are_mostly_wrong_and_the_other_is_not() -> None:
     first, second, third = (count_errors(*pair) for pair in EXAMPLE_PAIRS)
     assert first.cer < 0.12
     assert second.cer > 0.6
@@ -97,7 +97,7 @@ def test_the_invented_boxes_are_mostly_wrong_and_the_read_one_is_not() -> None:
 
 @settings(deadline=None)
 @given(pairs=PAIRS, cuts=st.lists(st.integers(0, 12), max_size=4))
-def test_counts_over_any_split_add_up_to_jiwer_on_the_whole(
+def test_counts_of_any_parts_add_up_to_those_of_jiwer_on_all_lines(
     pairs: list[tuple[str, str]], cuts: list[int]
 ) -> None:
     edges = [0, *sorted(cuts), len(pairs)]
@@ -105,31 +105,36 @@ def test_counts_over_any_split_add_up_to_jiwer_on_the_whole(
     whole = sum(parts, ErrorCounts.zero())
     assert whole == count_pairs(pairs)
     assert whole.lines == len(pairs)
-    truths = [canonical(truth) for truth, _ in pairs]
+    references = [canonical(reference) for reference, _ in pairs]
     predictions = [canonical(prediction) for _, prediction in pairs]
     if pairs:
-        assert whole.cer == pytest.approx(jiwer.cer(truths, predictions))
-        assert whole.wer == pytest.approx(jiwer.wer(truths, predictions))
+        assert whole.cer == pytest.approx(jiwer.cer(references, predictions))
+        assert whole.wer == pytest.approx(jiwer.wer(references, predictions))
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_the_distance_is_zero_if_and_only_if_the_lines_print_alike(truth: str, prediction: str) -> None:
-    same = canonical(truth).strip() == canonical(prediction).strip()
-    counts = count_errors(truth, prediction)
+@given(reference=LINE, prediction=LINE)
+def test_the_error_rate_is_zero_if_and_only_if_the_lines_print_alike(reference: str, prediction: str) -> None:
+    same = canonical(reference).strip() == canonical(prediction).strip()
+    counts = count_errors(reference, prediction)
     assert (counts.cer == 0.0) == same == bool(counts.exact)
-    assert count_errors(truth, truth).exact_match == 1.0
+    assert count_errors(reference, reference).exact_match == 1.0
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_swapping_truth_and_prediction_swaps_insertions_and_deletions(truth: str, prediction: str) -> None:
-    ahead, back = count_errors(truth, prediction), count_errors(prediction, truth)
-    errors = ahead.character_substitutions + ahead.character_deletions + ahead.character_insertions
-    assert errors == back.character_substitutions + back.character_deletions + back.character_insertions
-    assert ahead.reference_characters == len(canonical(truth).strip())
-    assert ahead.reference_characters - back.reference_characters == (
-        ahead.character_deletions - ahead.character_insertions
+@given(reference=LINE, prediction=LINE)
+def test_swapping_reference_and_prediction_swaps_insertions_and_deletions(
+    reference: str, prediction: str
+) -> None:
+    forward, backward = count_errors(reference, prediction), count_errors(prediction, reference)
+    errors = forward.character_substitutions + forward.character_deletions + forward.character_insertions
+    assert (
+        errors
+        == backward.character_substitutions + backward.character_deletions + backward.character_insertions
+    )
+    assert forward.reference_characters == len(canonical(reference).strip())
+    assert forward.reference_characters - backward.reference_characters == (
+        forward.character_deletions - forward.character_insertions
     )
 
 
@@ -143,7 +148,7 @@ def test_rates_are_finite_and_shares_lie_between_0_and_1(pairs: list[tuple[str, 
 
 @settings(deadline=None)
 @given(pairs=PAIRS)
-def test_counts_survive_the_list_that_ranks_sum(pairs: list[tuple[str, str]]) -> None:
+def test_counts_survive_the_conversion_to_a_list(pairs: list[tuple[str, str]]) -> None:
     counts = count_pairs(pairs)
     assert ErrorCounts.from_list(counts.to_list()) == counts
     assert ErrorCounts.from_list([2 * value for value in counts.to_list()]) == counts + counts
@@ -158,7 +163,7 @@ def test_jamo_and_syllables_of_the_same_text_are_equal() -> None:
     assert count_errors(decomposed, composed) == count_errors(composed, composed)
 
 
-def test_what_prints_alike_is_no_error_on_either_side_and_what_differs_in_print_is_one() -> None:
+def test_characters_that_print_alike_are_no_errors() -> None:
     written, printed = "12㎠ \u2212 3㎡\u3000=\u00a0▢", "12cm² - 3m² = □"
     assert count_errors(written, printed) == count_errors(printed, written) == count_errors(printed, printed)
     assert count_errors(written, printed).reference_characters == len(printed)
@@ -166,7 +171,7 @@ def test_what_prints_alike_is_no_error_on_either_side_and_what_differs_in_print_
     assert characters(count_errors("1…2", "1‥2")) == (2, 1, 0, 0)
 
 
-def test_spaces_at_the_ends_are_not_counted_but_a_doubled_space_is() -> None:
+def test_spaces_at_the_ends_are_ignored_but_a_doubled_space_is_counted() -> None:
     assert count_errors("탁자 7개", "  탁자 7개 ").exact == 1
     doubled = count_errors("탁자 7개", "탁자  7개")
     assert characters(doubled) == (5, 0, 0, 1)
@@ -186,53 +191,57 @@ def test_no_lines_give_zero_and_no_nan() -> None:
     assert ErrorCounts.zero().cer == 0.0
 
 
-def test_a_truth_without_a_prediction_is_refused() -> None:
-    with pytest.raises(ValueError, match="each truth needs a prediction, got 2 and 1"):
+def test_a_reference_without_a_prediction_is_refused() -> None:
+    with pytest.raises(ValueError, match="each reference needs a prediction, got 2 and 1"):
         count_all(["가", "나"], ["가"])
 
 
-def test_sums_of_another_length_are_refused() -> None:
+def test_lists_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         ErrorCounts.from_list([1, 2, 3])
 
 
-def count_details(truth: str, prediction: str) -> LineCounts:
-    return LineCounts.from_list(count_lines([truth], [prediction])[0, NUM_ERROR_COLUMNS:])
+def count_details(reference: str, prediction: str) -> LineCounts:
+    return LineCounts.from_list(count_lines([reference], [prediction])[0, NUM_ERROR_COLUMNS:])
 
 
-def test_over_2000_random_pairs_every_rate_is_that_of_jiwer() -> None:
+def test_every_rate_over_2000_random_pairs_is_that_of_jiwer() -> None:
     rng = np.random.default_rng(6)
     characters = np.array([*KS_X_1001[::23], *"0123456789+-×÷=(),. ", *"    "])
-    truths, predictions = [], []
+    references, predictions = [], []
     for _ in range(2000):
-        truth = rng.choice(characters, int(rng.integers(5, 31)))
-        keep = rng.random(len(truth)) > 0.15
-        read = np.where(keep, truth, rng.choice(characters, len(truth)))[rng.random(len(truth)) > 0.05]
-        truths.append("가" + "".join(truth))
+        reference = rng.choice(characters, int(rng.integers(5, 31)))
+        keep = rng.random(len(reference)) > 0.15
+        read = np.where(keep, reference, rng.choice(characters, len(reference)))[
+            rng.random(len(reference)) > 0.05
+        ]
+        references.append("가" + "".join(reference))
         predictions.append("".join(read) + "".join(rng.choice(characters, int(rng.integers(0, 4)))))
-    sums = count_lines(truths, predictions).sum(axis=0)
+    sums = count_lines(references, predictions).sum(axis=0)
     errors, details = (
         ErrorCounts.from_list(sums[:NUM_ERROR_COLUMNS]),
         LineCounts.from_list(sums[NUM_ERROR_COLUMNS:]),
     )
-    decomposed = [[unicodedata.normalize("NFD", text) for text in side] for side in (truths, predictions)]
-    bare = [[text.replace(" ", "") for text in side] for side in (truths, predictions)]
-    aligned = jiwer.process_characters(truths, predictions)
-    assert errors.cer == pytest.approx(jiwer.cer(truths, predictions), abs=1e-12)
-    assert errors.wer == pytest.approx(jiwer.wer(truths, predictions), abs=1e-12)
+    decomposed = [
+        [unicodedata.normalize("NFD", text) for text in texts] for texts in (references, predictions)
+    ]
+    bare = [[text.replace(" ", "") for text in texts] for texts in (references, predictions)]
+    aligned = jiwer.process_characters(references, predictions)
+    assert errors.cer == pytest.approx(jiwer.cer(references, predictions), abs=1e-12)
+    assert errors.wer == pytest.approx(jiwer.wer(references, predictions), abs=1e-12)
     assert errors.character_accuracy == aligned.hits / (
         aligned.hits + aligned.substitutions + aligned.deletions
     )
     assert details.jamo_cer == pytest.approx(jiwer.cer(*decomposed), abs=1e-12)
     assert details.cer_without_spaces == pytest.approx(jiwer.cer(*bare), abs=1e-12)
-    assert errors == count_all(truths, predictions)
+    assert errors == count_all(references, predictions)
     assert 0.1 < errors.cer < 0.5
 
 
 @pytest.mark.parametrize(
-    ("truth", "prediction", "positional", "jamo", "bare"),
+    ("reference", "prediction", "positional", "jamo", "bare"),
     [
-        # positions right of all; errors in jamo of all; errors without spaces of all; worked by hand
+        # (positional hits, positions), (jamo errors, jamo), (errors, characters without spaces); by hand
         ("탁자 7개", "탁자 7개", (5, 5), (0, 9), (0, 4)),
         ("탁자 7개", "탁자7개", (2, 5), (1, 9), (0, 4)),
         ("각", "가", (0, 1), (1, 3), (1, 1)),
@@ -242,24 +251,24 @@ def test_over_2000_random_pairs_every_rate_is_that_of_jiwer() -> None:
         ("12", "21", (0, 2), (2, 2), (2, 2)),
     ],
 )
-def test_the_other_rates_of_a_pair_are_as_by_hand(
-    truth: str, prediction: str, positional: tuple[int, int], jamo: tuple[int, int], bare: tuple[int, int]
+def test_the_other_rates_of_a_pair_are_those_worked_out_by_hand(
+    reference: str, prediction: str, positional: tuple[int, int], jamo: tuple[int, int], bare: tuple[int, int]
 ) -> None:
-    details = count_details(truth, prediction)
+    details = count_details(reference, prediction)
     assert (details.positional_hits, details.positions) == positional
     assert details.positional_accuracy == positional[0] / positional[1]
     assert details.jamo_cer == pytest.approx(jamo[0] / jamo[1])
     assert details.cer_without_spaces == pytest.approx(bare[0] / bare[1])
 
 
-def test_one_early_insertion_ruins_the_old_metric_of_the_first_box_and_not_the_character_accuracy() -> None:
+def test_one_insertion_spoils_positional_accuracy_but_not_character_accuracy() -> None:
     details = count_details(*EXAMPLE_PAIRS[0])
     assert (details.positional_hits, details.positions) == (11, 36)  # up to `$7$`
     assert count_errors(*EXAMPLE_PAIRS[0]).character_accuracy == 1.0
     assert details.bare_insertions == 2  # 개에
 
 
-def test_over_nothing_there_is_no_rate() -> None:
+def test_rates_without_a_denominator_are_none() -> None:
     nothing = count_details("", "")
     assert (nothing.positional_accuracy, nothing.jamo_cer, nothing.cer_without_spaces) == (None, None, None)
     assert divide(0, 3) == 0.0
@@ -268,24 +277,24 @@ def test_over_nothing_there_is_no_rate() -> None:
 
 @settings(deadline=None)
 @given(pairs=PAIRS, cut=st.integers(0, 12))
-def test_the_counts_of_lines_add_up_to_those_of_any_parts_and_have_a_column_each(
+def test_counts_of_lines_have_one_column_each_and_do_not_depend_on_parts(
     pairs: list[tuple[str, str]], cut: int
 ) -> None:
-    truths, predictions = [truth for truth, _ in pairs], [prediction for _, prediction in pairs]
-    counts = count_lines(truths, predictions)
+    references, predictions = [reference for reference, _ in pairs], [prediction for _, prediction in pairs]
+    counts = count_lines(references, predictions)
     assert counts.shape == (len(pairs), len(COLUMNS))
-    parts = [count_lines(truths[part], predictions[part]) for part in (slice(cut), slice(cut, None))]
+    parts = [count_lines(references[part], predictions[part]) for part in (slice(cut), slice(cut, None))]
     assert np.array_equal(np.concatenate(parts), counts)
     assert ErrorCounts.from_list(counts.sum(axis=0)[:NUM_ERROR_COLUMNS]) == count_pairs(pairs)
 
 
 @settings(deadline=None)
-@given(truth=LINE, prediction=LINE)
-def test_jamo_are_wrong_if_a_line_is_and_spaces_alone_are_no_error_without_them(
-    truth: str, prediction: str
+@given(reference=LINE, prediction=LINE)
+def test_jamo_errors_mean_that_a_line_is_wrong_and_spaces_alone_are_no_errors_without_spaces(
+    reference: str, prediction: str
 ) -> None:
-    details = count_details(truth, prediction)
+    details = count_details(reference, prediction)
     errors = details.jamo_substitutions + details.jamo_deletions + details.jamo_insertions
-    assert (errors == 0) == bool(count_errors(truth, prediction).exact)
-    spaced = count_details(truth, " ".join(canonical(prediction)))
+    assert (errors == 0) == bool(count_errors(reference, prediction).exact)
+    spaced = count_details(reference, " ".join(canonical(prediction)))
     assert (spaced.bare_hits, spaced.bare_insertions) == (details.bare_hits, details.bare_insertions)

@@ -1,7 +1,7 @@
-"""Real and synthetic lines side by side: what they say, and how they look.
+"""Comparison of real and synthetic lines: their characters, lengths and looks.
 
-At most 2,000 lines of each train split are looked at, the same each time: random row groups, random lines of
-them, so that few groups are read. The characters that synthetic lines lack are those of the whole dataset.
+Up to 2,000 lines of each train split are measured, the same each time: random lines of random row groups, so
+that few groups are read. Characters are missing in synthetic lines if the whole dataset lacks them.
 """
 
 import io
@@ -27,7 +27,7 @@ SPLIT = "train"
 MAX_LINES = 2_000
 MAX_GROUPS = 125
 NUM_CHARACTERS = 30
-"""How many of the most over- and under-represented characters are named."""
+"""Number of over- and of under-represented characters that are listed."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MEASURES = ("length", "text_height_px", "ink_grey", "paper_grey", "aspect")
 """length: characters; ink_grey and paper_grey: the 5th and the 95th percentile of an image's grey values;
@@ -35,14 +35,14 @@ aspect: width_px : height_px."""
 
 
 @dataclass(slots=True)
-class Sample:
-    """What is measured of some lines."""
+class LineSample:
+    """Text statistics and measures of a sample of lines."""
 
-    balance: TextStatistics = field(default_factory=TextStatistics)
+    texts: TextStatistics = field(default_factory=TextStatistics)
     measures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
 
     def add(self, line: TextLine) -> None:
-        self.balance.add(line)
+        self.texts.add(line)
         with Image.open(io.BytesIO(line.image_bytes)) as image:
             pixels = np.asarray(image.convert("L"))
         ink, paper = np.percentile(pixels, (5, 95), method="nearest")
@@ -57,16 +57,16 @@ class Sample:
             self.measures[name].append(value)
 
     def share(self, char: str) -> float:
-        """Return the share of a character among all."""
-        return self.balance.characters[char] / self.balance.characters.total()
+        """Return the share of a character among all characters."""
+        return self.texts.characters[char] / self.texts.characters.total()
 
 
 def measure_text_height(pixels: np.ndarray, height_px: int) -> float:
-    """Return how high the ink of a line was, in px, when the line was `height_px` high.
+    """Return the height of the ink in a line, in px of the line before it was resized, `height_px` high.
 
-    Rows with ink are counted: those with a pixel darker than half-way between the image's darkest pixel and
-    its paper, the 95th percentile. A rule or a neighbour's ink at an edge counts, white space between rows
-    does not. `pixels`: 8-bit grey, (height, width) as stored.
+    A row has ink if a pixel is darker than the middle between the darkest pixel and the paper, the 95th
+    percentile. Rules and ink of neighbouring lines at the edges count, white space between rows does not.
+    `pixels`: 8-bit grey, (height, width) as stored.
     """
     darkest, paper = float(pixels.min()), float(np.percentile(pixels, 95, method="nearest"))
     has_ink = (pixels < (darkest + paper) / 2).any(axis=1)
@@ -74,18 +74,18 @@ def measure_text_height(pixels: np.ndarray, height_px: int) -> float:
 
 
 def compare_lines(real: Location, synthetic: Location) -> dict[str, Any]:
-    """Return the shares, quantiles and characters in which synthetic lines differ from real ones.
+    """Return quantiles, shares and characters of real and synthetic lines.
 
     Raises:
-        InputError: one has no lines in its train split.
+        InputError: one of the datasets has no lines in its train split.
     """
     samples = {"real": measure_lines(real), "synthetic": measure_lines(synthetic)}
-    classes = {name: _count_classes(sample.balance) for name, sample in samples.items()}
+    classes = {name: _class_shares(sample.texts) for name, sample in samples.items()}
     over, under = _rank_characters(**samples)
     known = read_json(synthetic / MANIFEST)["balance"]["characters"]
-    characters = samples["real"].balance.characters
+    characters = samples["real"].texts.characters
     return {
-        "lines": {name: sample.balance.lengths.total() for name, sample in samples.items()},
+        "lines": {name: sample.texts.lengths.total() for name, sample in samples.items()},
         "quantiles": list(QUANTILES),
         **{
             measure: {
@@ -101,22 +101,22 @@ def compare_lines(real: Location, synthetic: Location) -> dict[str, Any]:
     }
 
 
-def measure_lines(place: Location) -> Sample:
-    """Return what is measured of some lines of a dataset's train split.
+def measure_lines(dataset: Location) -> LineSample:
+    """Return the measures of a sample of a dataset's train split.
 
     Raises:
-        InputError: there are none.
+        InputError: it has no lines.
     """
-    sample = Sample()
-    for line in _iter_some_lines(place):
+    sample = LineSample()
+    for line in _iter_sample(dataset):
         sample.add(line)
-    if not sample.balance.characters:
-        raise InputError(f"lines to be compared must stand in {SPLIT}/, {place} has none")
+    if not sample.texts.characters:
+        raise InputError(f"lines to compare must be in {SPLIT}/, {dataset} has none")
     return sample
 
 
-def _iter_some_lines(place: Location) -> Iterator[TextLine]:
-    manifest = read_json(place / MANIFEST)
+def _iter_sample(dataset: Location) -> Iterator[TextLine]:
+    manifest = read_json(dataset / MANIFEST)
     groups = [
         (part["path"], group)
         for part in manifest["parts"]
@@ -127,31 +127,33 @@ def _iter_some_lines(place: Location) -> Iterator[TextLine]:
     chosen = sorted(random.permutation(len(groups))[:MAX_GROUPS].tolist())
     for rank, index in enumerate(chosen):
         path, group = groups[index]
-        with open_file(place / path) as file:
+        with open_file(dataset / path) as file:
             table = pq.ParquetFile(file, pre_buffer=True).read_row_group(group)
-        share = MAX_LINES * (rank + 1) // len(chosen) - MAX_LINES * rank // len(chosen)
-        rows = sorted(random.permutation(table.num_rows)[:share].tolist())
+        num_lines = MAX_LINES * (rank + 1) // len(chosen) - MAX_LINES * rank // len(chosen)
+        rows = sorted(random.permutation(table.num_rows)[:num_lines].tolist())
         yield from table_to_lines(table.take(rows))
 
 
-def _count_classes(balance: TextStatistics) -> dict[str, float]:
+def _class_shares(texts: TextStatistics) -> dict[str, float]:
     """Return the share of each class of characters."""
     shares = dict.fromkeys(CLASSES, 0.0)
-    for char, count in balance.characters.items():
-        shares[classify(char)] += count / balance.characters.total()
+    for char, count in texts.characters.items():
+        shares[classify(char)] += count / texts.characters.total()
     return {name: round(share, 4) for name, share in shares.items()}
 
 
-def _rank_characters(real: Sample, synthetic: Sample) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return the characters that synthetic lines have most too often, and too rarely.
+def _rank_characters(
+    real: LineSample, synthetic: LineSample
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the most over-represented and the most under-represented characters of synthetic lines.
 
-    Ranked by how many standard errors the two shares differ, so that chance ranks low.
+    Ranked by the difference of the two shares in standard errors, so that differences by chance rank low.
     """
-    counted = {"real": real.balance.characters, "synthetic": synthetic.balance.characters}
-    num_real, num_synthetic = (characters.total() for characters in counted.values())
+    counts = {"real": real.texts.characters, "synthetic": synthetic.texts.characters}
+    num_real, num_synthetic = (characters.total() for characters in counts.values())
     ranked = []
-    for char in sorted(counted["real"].keys() | counted["synthetic"].keys()):
-        pooled = (counted["real"][char] + counted["synthetic"][char]) / (num_real + num_synthetic)
+    for char in sorted(counts["real"].keys() | counts["synthetic"].keys()):
+        pooled = (counts["real"][char] + counts["synthetic"][char]) / (num_real + num_synthetic)
         spread = math.sqrt(pooled * (1 - pooled) * (1 / num_real + 1 / num_synthetic)) or 1.0
         ranked.append(((synthetic.share(char) - real.share(char)) / spread, char))
     ranked.sort()
@@ -168,19 +170,19 @@ def _rank_characters(real: Sample, synthetic: Sample) -> tuple[list[dict[str, An
 
 
 def format_comparison(comparison: Mapping[str, Any]) -> str:
-    """Return a comparison as a table to be read."""
+    """Return a comparison as a text table."""
     lines = [
         f"{'':16}"
-        + "".join(f"{f'{name}: {number} lines':>46}" for name, number in _sides(comparison["lines"]))
+        + "".join(f"{f'{name}: {number} lines':>46}" for name, number in _pairs(comparison["lines"]))
     ]
     head = "".join(f"{f'{quantile:.0%}':>9}" for quantile in comparison["quantiles"])
     lines.append(f"{'quantiles':16}{head:>46}{head:>46}")
     for measure in MEASURES:
-        cells = ("".join(f"{value:>9.2f}" for value in values) for _, values in _sides(comparison[measure]))
+        cells = ("".join(f"{value:>9.2f}" for value in values) for _, values in _pairs(comparison[measure]))
         lines.append(f"{measure:16}" + "".join(f"{row:>46}" for row in cells))
     lines.append("share of characters")
     for kind, shares in comparison["classes"].items():
-        lines.append(f"{kind:16}" + "".join(f"{share:>46.2%}" for _, share in _sides(shares)))
+        lines.append(f"{kind:16}" + "".join(f"{share:>46.2%}" for _, share in _pairs(shares)))
     for key in ("over_represented", "under_represented"):
         named = (f"{c['character']!r} {c['real']:.2%} {c['synthetic']:.2%}" for c in comparison[key])
         lines.append(f"{key} (real, synthetic): {'  '.join(named)}")
@@ -188,5 +190,5 @@ def format_comparison(comparison: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _sides(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
+def _pairs(values: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return [(side, values[side]) for side in ("real", "synthetic")]

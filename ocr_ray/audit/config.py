@@ -8,42 +8,42 @@ import tyro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MovedConfig:
-    """Where inputs are that have moved since; --rerender checks that they are the same."""
+    """New locations of inputs that have moved; --rerender checks that their content is the same."""
 
     corpus_uri: str | None = None
-    """The corpus; None: where plan.json says."""
+    """The corpus; None: as in plan.json."""
     texts_uri: str | None = None
-    """The dataset whose texts were drawn again; None: where plan.json says."""
+    """The dataset whose texts were rendered again; None: as in plan.json."""
     lengths_like: str | None = None
-    """The dataset whose lengths were followed; None: where plan.json says."""
+    """The dataset whose lengths were followed; None: as in plan.json."""
     pictures_uri: str | None = None
-    """The pictures behind the lines; None: where plan.json says."""
+    """The background pictures; None: as in plan.json."""
     model: str | None = None
-    """The model whose tokenizer was asked; None: as plan.json says."""
+    """The model whose tokenizer was checked; None: as in plan.json."""
     focus: str | None = None
-    """The report whose misread characters the lines were focused on; None: where plan.json says."""
+    """The report whose misread characters the lines focus on; None: as in plan.json."""
     fonts_uri: str | None = None
-    """The folder of fonts; None: where plan.json says."""
+    """The folder of fonts; None: as in plan.json."""
     fonts: tuple[str, ...] = ()
-    """The fonts in their order, where some were given as files; none: as plan.json says."""
+    """The fonts in their order, if some were given as files."""
     holdout_fonts: tuple[str, ...] = ()
-    """Those of the test split, likewise."""
+    """The fonts of the test split, likewise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditConfig:
-    """Check that a dataset is whole and what its plan says."""
+    """Check that a dataset is complete and matches its plan."""
 
     lines_uri: str
-    """The dataset: rendered lines, or crops."""
+    """The dataset: rendered lines or crops."""
     rerender: int = 0
-    """Rendered lines drawn at random, the same each time, to be rendered again and compared byte for byte;
-    of a part whose digest is wrong, all."""
+    """Number of random lines, the same each time, to render again and compare byte for byte; a part with a
+    wrong digest is rendered again as a whole."""
     compare: str | None = None
-    """Dataset of real lines to put side by side with these: characters, lengths, height, contrast."""
+    """Dataset of real lines to compare with: characters, lengths, height, contrast."""
     moved: Annotated[MovedConfig, tyro.conf.arg(name="")] = field(default_factory=MovedConfig)
     num_cpus: int | None = None
-    """The most CPUs used; None: all of this machine or cluster."""
+    """Maximum number of CPUs; None: all of this machine or cluster."""
 
     def __post_init__(self) -> None:
         if self.rerender < 0:

@@ -1,10 +1,10 @@
-"""What a dataset says of itself: the parts of its plan, and what its manifest says of each."""
+"""The expected content of a dataset, from its plan and its manifest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ocr_ray.audit.inspect_part import PartClaim, Rules
+from ocr_ray.audit.inspect_part import ExpectedPart, Rules
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
 from ocr_ray.dataset.plan import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.errors import InputError
@@ -16,38 +16,38 @@ from ocr_ray.textgen.sampler import TextConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
-    """What a dataset says of itself."""
+class ExpectedDataset:
+    """A dataset as its plan and manifest describe it."""
 
-    place: Location
+    location: Location
     plan: Plan
     manifest: dict[str, Any]
-    parts: tuple[PartClaim, ...]
+    parts: tuple[ExpectedPart, ...]
 
     @property
     def rules(self) -> Rules:
         return Rules.from_config(self.plan.config, self.plan.config_sha256)
 
 
-def read_claims(place: Location) -> Claims:
-    """Return what plan and manifest of a dataset say.
+def read_expected(location: Location) -> ExpectedDataset:
+    """Return the content that plan and manifest of a dataset describe.
 
     Raises:
-        InputError: one is missing, they are not of one run, or of no job that makes lines.
+        InputError: one is missing, they are of different runs, or of a job that makes no lines.
     """
-    with preflight(place, "--lines-uri") as found:
+    with preflight(location, "--lines-uri") as dataset:
         for name in (PLAN, MANIFEST):
-            if not exists(found / name):
+            if not exists(dataset / name):
                 raise InputError(
-                    f"--lines-uri must be a complete dataset, {place} has no {name}; run its job again"
+                    f"--lines-uri must be a complete dataset, {location} has no {name}; run its job again"
                 )
-        written, manifest = read_json(found / PLAN), read_json(found / MANIFEST)
+        written, manifest = read_json(dataset / PLAN), read_json(dataset / MANIFEST)
     try:
         config, rows = written["config"], manifest["parts"]
         plan = Plan(config=config, parts=_list_specs(config), flags=written.get("flags", {}))
         hashes = {plan.config_sha256, written["config_sha256"], manifest["config_sha256"]}
         parts = tuple(
-            PartClaim(spec=spec, rows=row["rows"], size_bytes=row["bytes"], rows_sha256=row["sha256"])
+            ExpectedPart(spec=spec, rows=row["rows"], size_bytes=row["bytes"], rows_sha256=row["sha256"])
             for spec, row in zip(plan.parts, rows, strict=False)
         )
         same = len(hashes) == 1 and manifest["config"] == config
@@ -55,18 +55,18 @@ def read_claims(place: Location) -> Claims:
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             "--lines-uri must be a dataset of render_lines, crop_pages or label_pages of this version, "
-            f"{PLAN} or {MANIFEST} of {place} is not: {error!r}"
+            f"{PLAN} or {MANIFEST} of {location} is not: {error!r}"
         ) from error
     if not same:
         raise InputError(
-            f"{PLAN} and {MANIFEST} must be of one run, those of {place} are not; "
+            f"{PLAN} and {MANIFEST} must be of the same run, those of {location} are not; "
             f"move {MANIFEST} away and run its job again"
         )
-    return Claims(place=place, plan=plan, manifest=manifest, parts=parts)
+    return ExpectedDataset(location=location, plan=plan, manifest=manifest, parts=parts)
 
 
 def _list_specs(config: Mapping[str, Any]) -> tuple[PartSpec, ...]:
-    """Return the parts that a dataset must have."""
+    """Return the parts that a dataset with this configuration has."""
     if config["job"] == "crop_pages":
         return tuple(cut_crop_parts(config["pages"], config["spliced"], config["pages_per_part"]))
     if config["job"] == "label_pages":

@@ -1,4 +1,4 @@
-"""What an audit finds: a place, a fixed word for what is wrong there, and the lines concerned."""
+"""The findings of an audit: the file, a fixed word for what is wrong, and the lines affected."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,19 +28,19 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something wrong at a place."""
+    """Something wrong with a file."""
 
     path: str
-    """Of the file, relative to the dataset."""
+    """Relative to the dataset."""
     reason: Reason
     numbers: str = ""
-    """The lines, `0-15,31`: their numbers, or for crops their places in the part, from 0."""
+    """The lines affected, `0-15,31`: their numbers, or for crops their rows in the part, from 0."""
     detail: str = ""
-    """What was found, of the first of the lines."""
+    """Details of the first of the lines."""
 
 
-class Notes:
-    """Gathers what is wrong with one file: one finding for each reason."""
+class FileFindings:
+    """Collects the findings of one file, one for each reason."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -48,19 +48,21 @@ class Notes:
         self._details: dict[Reason, str] = {}
 
     def add(self, reason: Reason, numbers: Iterable[int] = (), *, detail: str = "") -> None:
-        """Note that something is wrong with these lines, or with the file as a whole."""
+        """Add a finding about these lines, or about the file as a whole."""
         self._numbers.setdefault(reason, []).extend(numbers)
         self._details.setdefault(reason, detail[:200])
 
-    def to_findings(self) -> tuple[Finding, ...]:
+    def to_tuple(self) -> tuple[Finding, ...]:
         return tuple(
-            Finding(path=self._path, reason=reason, numbers=write_ranges(some), detail=self._details[reason])
-            for reason, some in self._numbers.items()
+            Finding(
+                path=self._path, reason=reason, numbers=write_ranges(numbers), detail=self._details[reason]
+            )
+            for reason, numbers in self._numbers.items()
         )
 
 
 def write_ranges(numbers: Iterable[int]) -> str:
-    """Return numbers as sorted ranges with both ends: `0-15,31`."""
+    """Return numbers as sorted ranges that include both ends: `0-15,31`."""
     ranges: list[list[int]] = []
     for number in sorted(set(numbers)):
         if ranges and ranges[-1][1] == number - 1:

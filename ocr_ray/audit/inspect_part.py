@@ -1,4 +1,4 @@
-"""What is wrong with one part of a dataset: its file, its footer, every row, its rejects."""
+"""Inspection of one part of a dataset: its file, its footer, every row and its rejects."""
 
 import io
 import re
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from ocr_ray.audit.findings import Finding, Notes
+from ocr_ray.audit.findings import FileFindings, Finding
 from ocr_ray.dataset.images import SQUARE_SIZE_PX
 from ocr_ray.dataset.lines import (
     FIRST_SPLICED_NUMBER,
@@ -32,7 +32,7 @@ from ocr_ray.text.markup import to_text
 from ocr_ray.textgen.holdout import find_misplaced
 
 ROWS_PER_DECODED_IMAGE = 16
-"""Every so many rows an image is decoded; that of any row with other bytes is found by its digest."""
+"""One image in so many rows is decoded; changed bytes of any image change the digest."""
 _NUMBER = re.compile("([0-9]{9})")
 _SPLICED_NUMBER = re.compile("spliced#([0-9]{10})")
 _BOX = re.compile(r"[0-9]+(?:\.[0-9]+)?")
@@ -41,8 +41,8 @@ _NEVER_NULL = ("line_id", "image", "text", "markup", "source", "width_px", "heig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PartClaim:
-    """What plan and manifest say of a part."""
+class ExpectedPart:
+    """A part as plan and manifest describe it."""
 
     spec: PartSpec
     rows: int
@@ -52,17 +52,17 @@ class PartClaim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What the lines of a dataset must be, after the configuration in its plan."""
+    """Rules for the lines of a dataset, from the configuration in its plan."""
 
     config_sha256: str
     is_rendered: bool
-    """Rendered lines have numbers, fonts and a markup that prints as the text; lines of pages have pages."""
+    """Rendered lines have numbers, fonts and a markup that prints as the text; crops have pages."""
     fonts: frozenset[str]
-    """Of train and validation."""
+    """The fonts of train and validation."""
     test_fonts: frozenset[str]
     holdout_word_share: float
     is_square: bool
-    """Whether images were resized to the square."""
+    """Whether images are resized to a square."""
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], config_sha256: str) -> "Rules":
@@ -79,76 +79,79 @@ class Rules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartReport:
-    """What was found in a part, and what its rows add up to."""
+    """The findings in a part, and the counts of its rows."""
 
     findings: tuple[Finding, ...]
     stats: PartStats
-    """Counted again from rows and rejects."""
+    """Counted from rows and rejects."""
     footer_agrees: bool
-    """Whether footer and rejects say the same, so that a run with `--verify rows` would keep the part."""
+    """Whether footer, rows and rejects agree, so that a run with `--verify rows` would keep the part."""
     page_ids: frozenset[str] = frozenset()
     num_rerendered: int = 0
 
 
-def inspect_part(place: Location, claim: PartClaim, rules: Rules) -> PartReport:
-    """Return what is wrong with a part; its rows are read one row group after the other."""
-    spec, notes, rejects_notes = claim.spec, Notes(claim.spec.path), Notes(claim.spec.rejects_path)
-    rows = _Rows(spec, rules, notes)
+def inspect_part(dataset: Location, expected: ExpectedPart, rules: Rules) -> PartReport:
+    """Return the findings in a part; one row group is held at a time."""
+    spec = expected.spec
+    findings, rejects_findings = FileFindings(spec.path), FileFindings(spec.rejects_path)
+    rows = _RowChecks(spec, rules, findings)
     footer: PartStats | None = None
     try:
-        with open_file(place / spec.path) as file:
-            if file.size() != claim.size_bytes:
-                found = f"{file.size()} bytes, the manifest says {claim.size_bytes}"
-                notes.add("wrong_bytes", detail=found)
-            if opened := _open_part(file, spec, rules, notes):
+        with open_file(dataset / spec.path) as file:
+            if file.size() != expected.size_bytes:
+                detail = f"{file.size()} bytes, {expected.size_bytes} in the manifest"
+                findings.add("wrong_bytes", detail=detail)
+            if opened := _open_part(file, spec, rules, findings):
                 part, footer = opened
-                _add_rejects(place / spec.rejects_path, footer, rows, rejects_notes)
+                _add_rejects(dataset / spec.rejects_path, footer, rows, rejects_findings)
                 for group in range(part.num_row_groups):
-                    for line in _read_group(part, group, notes):
+                    for line in _read_group(part, group, findings):
                         rows.add(line)
     except FileNotFoundError:
-        notes.add("missing_part", rows.numbers)
+        findings.add("missing_part", rows.numbers)
     stats = rows.summary.to_stats(footer.spec if footer else spec)
     if footer:
-        _check_totals(stats, claim, notes)
+        _check_totals(stats, expected, findings)
         rows.check_numbers()
-    rejects_findings = rejects_notes.to_findings()
     return PartReport(
-        findings=notes.to_findings() + rejects_findings,
+        findings=findings.to_tuple() + rejects_findings.to_tuple(),
         stats=stats,
-        footer_agrees=footer is not None and stats == replace(footer, counted={}) and not rejects_findings,
+        footer_agrees=footer is not None
+        and stats == replace(footer, counted={})
+        and not rejects_findings.to_tuple(),
         page_ids=frozenset(rows.page_ids),
     )
 
 
 def _open_part(
-    file: pa.NativeFile, spec: PartSpec, rules: Rules, notes: Notes
+    file: pa.NativeFile, spec: PartSpec, rules: Rules, findings: FileFindings
 ) -> tuple[pq.ParquetFile, PartStats] | None:
-    """Return a part and its footer, or None with a note where the file is another or cannot be read."""
-    numbers = _numbers_of(spec, rules)
+    """Return a part and its footer; None, with a finding, if it cannot be read or is not this part."""
+    numbers = _list_numbers(spec, rules)
     try:
         part = pq.ParquetFile(file)
         values = part.metadata.metadata or {}
         if values.get(b"config_sha256") != rules.config_sha256.encode():
-            notes.add("foreign_part", numbers, detail="it was made with another configuration")
+            findings.add("foreign_part", numbers, detail="it was made with another configuration")
             return None
         footer = PartStats.from_json(values[b"part_stats"].decode())
     except DAMAGE as error:
         raise_if_refused(error)
-        notes.add("unreadable", numbers, detail=str(error))
+        findings.add("unreadable", numbers, detail=str(error))
         return None
     if footer.spec != spec:
-        its = footer.spec
-        notes.add("foreign_part", numbers, detail=f"it is {its.path}, items {its.start} to {its.stop - 1}")
+        other = footer.spec
+        detail = f"it is {other.path}, items {other.start} to {other.stop - 1}"
+        findings.add("foreign_part", numbers, detail=detail)
     elif not is_lines_schema(part.schema_arrow):
-        notes.add("foreign_part", numbers, detail=f"its columns are {', '.join(part.schema_arrow.names)}")
+        findings.add("foreign_part", numbers, detail=f"its columns are {', '.join(part.schema_arrow.names)}")
     else:
         return part, footer
     return None
 
 
-def _read_group(part: pq.ParquetFile, group: int, notes: Notes) -> list[TextLine]:
-    """Return the rows of a group; with a note, none where they cannot be read."""
+def _read_group(part: pq.ParquetFile, group: int, findings: FileFindings) -> list[TextLine]:
+    """Return the rows of a group; none, with a finding, if they cannot be read."""
     try:
         table = part.read_row_group(group)
         if nulls := [name for name in _NEVER_NULL if table[name].null_count]:
@@ -156,111 +159,113 @@ def _read_group(part: pq.ParquetFile, group: int, notes: Notes) -> list[TextLine
         return table_to_lines(table)
     except DAMAGE as error:
         raise_if_refused(error)
-        notes.add("unreadable", detail=f"row group {group}: {error}")
+        findings.add("unreadable", detail=f"row group {group}: {error}")
         return []
 
 
-def _add_rejects(location: Location, footer: PartStats, rows: "_Rows", notes: Notes) -> None:
-    """Add the rejects of a part to what was seen of it."""
+def _add_rejects(location: Location, footer: PartStats, rows: "_RowChecks", findings: FileFindings) -> None:
+    """Check the rejects of a part against its footer and add them to its rows."""
     try:
         table = pq.read_table(pa.BufferReader(read_bytes(location)))
         rejects = [Reject(**values) for values in table.to_pylist()]
     except FileNotFoundError:
-        notes.add("missing_rejects")
+        findings.add("missing_rejects")
         return
     except DAMAGE as error:
-        notes.add("unreadable", detail=str(error))
+        findings.add("unreadable", detail=str(error))
         return
     reasons = Counter(reject.reason for reject in rejects)
     if reasons != footer.rejects:
-        notes.add("wrong_rejects", detail=f"{dict(reasons)}, the part's footer says {footer.rejects}")
+        findings.add("wrong_rejects", detail=f"{dict(reasons)}, {footer.rejects} in the footer of the part")
     for reject in rejects:
         rows.add_reject(reject)
 
 
-def _check_totals(stats: PartStats, claim: PartClaim, notes: Notes) -> None:
-    if stats.rows != claim.rows:
-        notes.add("wrong_rows", detail=f"{stats.rows} rows, the manifest says {claim.rows}")
-    if stats.rows_sha256 != claim.rows_sha256:
-        detail = f"rows_sha256 is {stats.rows_sha256[:12]}, the manifest says {claim.rows_sha256[:12]}"
-        notes.add("wrong_digest", detail=detail)
+def _check_totals(stats: PartStats, expected: ExpectedPart, findings: FileFindings) -> None:
+    if stats.rows != expected.rows:
+        findings.add("wrong_rows", detail=f"{stats.rows} rows, {expected.rows} in the manifest")
+    if stats.rows_sha256 != expected.rows_sha256:
+        detail = f"rows_sha256 is {stats.rows_sha256[:12]}, {expected.rows_sha256[:12]} in the manifest"
+        findings.add("wrong_digest", detail=detail)
 
 
-def _numbers_of(spec: PartSpec, rules: Rules) -> range:
-    """Return the numbers of the lines that a part must account for; none for those of pages."""
+def _list_numbers(spec: PartSpec, rules: Rules) -> range:
+    """Return the numbers that a part must account for as line or reject; none for crops."""
     has_numbers = rules.is_rendered or spec.start >= FIRST_SPLICED_NUMBER
     return range(spec.start, spec.stop) if has_numbers else range(0)
 
 
-class _Rows:
-    """What one pass over the rows of a part has seen."""
+class _RowChecks:
+    """Checks the rows of a part in one pass."""
 
-    def __init__(self, spec: PartSpec, rules: Rules, notes: Notes) -> None:
+    def __init__(self, spec: PartSpec, rules: Rules, findings: FileFindings) -> None:
         self.summary = RowSummary()
-        self.numbers = _numbers_of(spec, rules)
+        self.numbers = _list_numbers(spec, rules)
         self.page_ids: set[str] = set()
-        self._rules, self._notes = rules, notes
+        self._rules, self._findings = rules, findings
         self._is_test = spec.split == "test"
-        self._id_of_number = _NUMBER if rules.is_rendered else _SPLICED_NUMBER
+        self._number_pattern = _NUMBER if rules.is_rendered else _SPLICED_NUMBER
         self._num_rows = 0
         self._seen: set[int | str] = set()
-        """Numbers of lines and rejects; for crops the ids of lines."""
+        """Numbers of lines and rejects; for crops, ids of lines."""
 
     def add_reject(self, reject: Reject) -> None:
         self.summary.add(reject)
         if self.numbers:
-            self._see_number(-1 if reject.number is None else reject.number)
+            self._add_number(-1 if reject.number is None else reject.number)
 
     def add(self, line: TextLine) -> None:
-        """Check a line, the next of its part."""
+        """Check the next line of the part."""
         row = self._num_rows
         self._num_rows += 1
         self.summary.add(line)
         if not self.numbers:
             self._check_crop(line, row)
             number = row
-        elif match := self._id_of_number.fullmatch(line.line_id):
+        elif match := self._number_pattern.fullmatch(line.line_id):
             number = int(match[1])
-            self._see_number(number)
+            self._add_number(number)
             if self._rules.is_rendered:
                 self._check_rendered(line, number)
         else:
-            self._notes.add("wrong_line_id", detail=f"{line.line_id!r} in row {row} has no number")
+            self._findings.add("wrong_line_id", detail=f"{line.line_id!r} in row {row} has no number")
             return
         if canonical(line.text) != line.text:
-            self._notes.add("wrong_text", [number], detail=f"{line.text!r} is not canonical")
+            self._findings.add("wrong_text", [number], detail=f"{line.text!r} is not canonical")
         if row % ROWS_PER_DECODED_IMAGE == 0 and (fault := self._find_image_fault(line)):
-            self._notes.add("wrong_image", [number], detail=fault)
+            self._findings.add("wrong_image", [number], detail=fault)
 
     def check_numbers(self) -> None:
-        """Note the numbers that are no line and no reject, once all rows are seen."""
+        """Report the numbers that are neither line nor reject, after all rows."""
         if missing := [number for number in self.numbers if number not in self._seen]:
-            self._notes.add("gap", missing, detail=f"{len(missing)} are neither line nor reject")
+            self._findings.add("gap", missing, detail=f"{len(missing)} are neither line nor reject")
 
-    def _see_number(self, number: int) -> None:
+    def _add_number(self, number: int) -> None:
         if number not in self.numbers:
-            self._notes.add("foreign_line", [number], detail="it belongs to no line of this part")
+            self._findings.add("foreign_line", [number], detail="not a number of this part")
         elif number in self._seen:
-            self._notes.add("duplicate", [number], detail="it is there more than once")
+            self._findings.add("duplicate", [number], detail="more than once in this part")
         self._seen.add(number)
 
     def _check_rendered(self, line: TextLine, number: int) -> None:
         if fault := _find_markup_fault(line):
-            self._notes.add("wrong_text", [number], detail=fault)
+            self._findings.add("wrong_text", [number], detail=fault)
         fonts = self._rules.test_fonts if self._is_test else self._rules.fonts
         if line.font not in fonts:
-            self._notes.add("held_out_font", [number], detail=f"{line.font}, not {', '.join(sorted(fonts))}")
+            self._findings.add(
+                "held_out_font", [number], detail=f"{line.font}, not {', '.join(sorted(fonts))}"
+            )
         if share := self._rules.holdout_word_share:
             misplaced = find_misplaced(line.text, held_out=self._is_test, share=share)
             if misplaced:
-                self._notes.add("misplaced_token", [number], detail=f"{misplaced[0]} in {line.text!r}")
+                self._findings.add("misplaced_token", [number], detail=f"{misplaced[0]} in {line.text!r}")
 
     def _check_crop(self, line: TextLine, row: int) -> None:
         page_id, _, box = line.line_id.rpartition("#")
         if page_id != line.page_id or not _BOX.fullmatch(box):
-            self._notes.add("wrong_line_id", [row], detail=f"{line.line_id!r} on page {line.page_id!r}")
+            self._findings.add("wrong_line_id", [row], detail=f"{line.line_id!r} on page {line.page_id!r}")
         if line.line_id in self._seen:
-            self._notes.add("duplicate", [row], detail=f"{line.line_id!r} is there more than once")
+            self._findings.add("duplicate", [row], detail=f"{line.line_id!r} is more than once in this part")
         self._seen.add(line.line_id)
         self.page_ids.add(page_id)
 

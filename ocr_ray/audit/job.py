@@ -1,6 +1,6 @@
-"""A dataset audited: its parts against plan and manifest, its counts, some of its lines made again.
+"""The job audit_lines: checks parts, rows and counts of a dataset, and renders some lines again.
 
-Nothing is written. What is wrong is told with its exact place, and how to mend it.
+Nothing is written. Each finding is reported with its file and lines, and with the command that repairs it.
 """
 
 import json
@@ -14,15 +14,14 @@ from functools import partial
 from itertools import accumulate
 from typing import Any, NoReturn
 
-import tyro
-
 from ocr_ray.audit.compare import compare_lines, format_comparison
 from ocr_ray.audit.config import AuditConfig, MovedConfig
-from ocr_ray.audit.expected import Claims, read_claims
+from ocr_ray.audit.expected import ExpectedDataset, read_expected
 from ocr_ray.audit.findings import Finding
-from ocr_ray.audit.inspect_part import PartClaim, PartReport, Rules, inspect_part
+from ocr_ray.audit.inspect_part import ExpectedPart, PartReport, Rules, inspect_part
+from ocr_ray.audit.recorded_config import build_config
 from ocr_ray.audit.rerender import compare_rendered
-from ocr_ray.cli.flags import list_arguments, write_command
+from ocr_ray.cli.flags import write_command
 from ocr_ray.cluster.map_tasks import map_tasks
 from ocr_ray.cluster.progress import Progress
 from ocr_ray.cluster.session import ray_session
@@ -41,26 +40,25 @@ from ocr_ray.storage.location import Location, list_files, require_folder
 log = logging.getLogger(__name__)
 
 NUM_LISTED, NUM_LOGGED = 100, 20
-"""Findings in the summary, and in the log."""
+"""Maximum numbers of findings in the summary and in the log."""
 
 
 def audit_lines(config: AuditConfig) -> dict[str, Any]:
-    """Return what was counted, once nothing wrong was found.
+    """Return a summary of a dataset without findings.
 
     Raises:
-        InputError: the place holds no complete dataset, or lines are to be rendered again from inputs that
-            are not those of its plan.
-        ProductionError: something is wrong; its summary tells what and where.
+        InputError: there is no complete dataset, or the inputs for --rerender are not those of its plan.
+        ProductionError: there are findings; its summary lists them.
     """
     started_s = time.monotonic()
-    claims = read_claims(require_folder(config.lines_uri, "--lines-uri"))
+    expected = read_expected(require_folder(config.lines_uri, "--lines-uri"))
     real = require_lines(config.compare, "--compare") if config.compare else None
-    inputs = _plan_again(claims, config.moved) if config.rerender else None
-    with ray_session(num_cpus=config.num_cpus, reads=[claims.place]):
-        reports = list(_audit_parts(claims, config, inputs))
-    findings, to_move = _gather_findings(claims, reports)
+    inputs = _plan_rerendering(expected, config.moved) if config.rerender else None
+    with ray_session(num_cpus=config.num_cpus, reads=[expected.location]):
+        reports = list(_audit_parts(expected, config, inputs))
+    findings, to_move = _collect_findings(expected, reports)
     summary = {
-        "lines_uri": claims.place.uri,
+        "lines_uri": expected.location.uri,
         "parts": len(reports),
         "lines": sum(report.stats.rows for report in reports),
         "rejects": sum(report.stats.num_rejects for report in reports),
@@ -69,50 +67,43 @@ def audit_lines(config: AuditConfig) -> dict[str, Any]:
         "num_findings": len(findings),
     }
     if findings:
-        _fail(claims, findings, to_move, summary, config.moved)
-    log.info("%s: nothing wrong in %d parts, %d lines", claims.place, summary["parts"], summary["lines"])
+        _fail(expected, findings, to_move, summary, config.moved)
+    log.info("%s: no findings in %d parts, %d lines", expected.location, summary["parts"], summary["lines"])
     if real:
-        comparison = compare_lines(real, claims.place)
-        log.info("real lines beside these:\n%s", format_comparison(comparison))
+        comparison = compare_lines(real, expected.location)
+        log.info("compared with real lines:\n%s", format_comparison(comparison))
         summary["comparison"] = comparison
     return summary
 
 
-def _plan_again(claims: Claims, moved: MovedConfig) -> RenderInputs:
-    """Return what the lines were rendered from; InputError if it is not the same any more."""
-    place, flags = claims.place, claims.plan.flags
-    if not claims.rules.is_rendered:
-        raise InputError(f"--rerender needs rendered lines, {place} holds lines of pages; leave it out")
+def _plan_rerendering(expected: ExpectedDataset, moved: MovedConfig) -> RenderInputs:
+    """Return the inputs that the lines were rendered from.
+
+    Raises:
+        InputError: they cannot be found or have changed since, or the dataset was not rendered.
+    """
+    location, flags = expected.location, expected.plan.flags
+    if not expected.rules.is_rendered:
+        raise InputError(f"--rerender needs rendered lines, {location} holds crops; leave it out")
     if not flags:
-        raise InputError(f"--rerender needs the flags of the job, {place / PLAN} has none; leave it out")
-    plan, inputs = plan_rendering(parse_flags(flags | _list_moved(moved)))
-    if differing := _name_differing(claims.plan.config, json.loads(json.dumps(plan.config))):
+        raise InputError(f"--rerender needs the flags of the job, {location / PLAN} has none; leave it out")
+    plan, inputs = plan_rendering(build_config(RenderConfig, flags | _list_moved(moved)))
+    if differing := _list_differences(expected.plan.config, json.loads(json.dumps(plan.config))):
         raise InputError(
-            f"--rerender needs what {place} was rendered from, it differs in {'; '.join(differing)}; "
-            "say where it is now, or install the same versions"
+            f"--rerender needs the inputs that {location} was rendered from, these differ: "
+            f"{'; '.join(differing)}; give their new locations, or install the same versions"
         )
     return inputs
 
 
-def parse_flags(flags: Mapping[str, Any]) -> RenderConfig:
-    """Return the configuration that `describe_flags` described.
-
-    Raises:
-        InputError: a flag is not known in this version.
-    """
-    try:
-        return tyro.cli(RenderConfig, args=list_arguments(flags), console_outputs=False)
-    except SystemExit as error:
-        raise InputError(f"flags must be those of render_lines, got {dict(flags)}") from error
-
-
 def _list_moved(moved: MovedConfig) -> dict[str, Any]:
+    """Return the flags of inputs that have moved."""
     return {name.replace("_", "-"): value for name, value in asdict(moved).items() if value}
 
 
-def _name_differing(there: Any, now: Any) -> list[str]:
+def _list_differences(recorded: Any, current: Any) -> list[str]:
     """Return the fields in which two nested values differ, with both values."""
-    old, new = flatten(there), flatten(now)
+    old, new = flatten(recorded), flatten(current)
     return [
         f"{name}: {str(old.get(name))[:64]} there, {str(new.get(name))[:64]} now"
         for name in sorted(old.keys() | new.keys())
@@ -120,69 +111,78 @@ def _name_differing(there: Any, now: Any) -> list[str]:
     ]
 
 
-def _audit_parts(claims: Claims, config: AuditConfig, inputs: RenderInputs | None) -> Iterator[PartReport]:
-    """Yield what was found in each part, in order; one task each."""
-    numbers = _draw_numbers(claims, config.rerender)
-    progress = Progress(claims.place.name, num_parts=len(claims.parts), num_pending=len(claims.parts))
-    audit = partial(_audit_part, place=claims.place, rules=claims.rules, inputs=inputs)
-    parts = ((claim, numbers.get(claim.spec.path, [])) for claim in claims.parts)
+def _audit_parts(
+    expected: ExpectedDataset, config: AuditConfig, inputs: RenderInputs | None
+) -> Iterator[PartReport]:
+    """Yield the report of each part, in order; one task per part."""
+    numbers = _draw_numbers(expected, config.rerender)
+    num_parts = len(expected.parts)
+    progress = Progress(expected.location.name, num_parts=num_parts, num_pending=num_parts)
+    audit = partial(_audit_part, dataset=expected.location, rules=expected.rules, inputs=inputs)
+    parts = ((part, numbers.get(part.spec.path, [])) for part in expected.parts)
     for report in map_tasks(audit, parts, num_cpus=config.num_cpus):
         progress.add(report.stats)
         yield report
 
 
 def _audit_part(
-    part: tuple[PartClaim, Collection[int]], *, place: Location, rules: Rules, inputs: RenderInputs | None
+    part: tuple[ExpectedPart, Collection[int]],
+    *,
+    dataset: Location,
+    rules: Rules,
+    inputs: RenderInputs | None,
 ) -> PartReport:
-    """Inspect a part and make some of its lines again; all of them if its digest is wrong, to say which."""
-    claim, numbers = part
-    report = inspect_part(place, claim, rules)
+    """Inspect a part and render the given lines again; all lines if its digest is wrong, to find which."""
+    expected, numbers = part
+    report = inspect_part(dataset, expected, rules)
     if inputs and any(finding.reason == "wrong_digest" for finding in report.findings):
-        numbers = range(claim.spec.start, claim.spec.stop)
+        numbers = range(expected.spec.start, expected.spec.stop)
     if not inputs or not numbers:
         return report
     maker = make_maker(inputs)
-    findings, num_rerendered = compare_rendered(place, claim.spec, numbers, maker.make)
+    findings, num_rerendered = compare_rendered(dataset, expected.spec, numbers, maker.make)
     return replace(report, findings=report.findings + findings, num_rerendered=num_rerendered)
 
 
-def _draw_numbers(claims: Claims, count: int) -> dict[str, list[int]]:
-    """Return that many different line numbers by the path of their part, the same for the same plan."""
-    specs = [claim.spec for claim in claims.parts]
+def _draw_numbers(expected: ExpectedDataset, count: int) -> dict[str, list[int]]:
+    """Return up to `count` different line numbers by the path of their part, the same for the same plan."""
+    specs = [part.spec for part in expected.parts]
     starts = [0, *accumulate(spec.stop - spec.start for spec in specs)]
-    random = keyed_generator(int(claims.plan.config_sha256[:15], 16), "rerendered lines", 0)
+    random = keyed_generator(int(expected.plan.config_sha256[:15], 16), "rerendered lines", 0)
     drawn: dict[str, list[int]] = {}
-    for place in random.choice(starts[-1], min(count, starts[-1]), replace=False).tolist():
-        index = bisect_right(starts, place) - 1
-        drawn.setdefault(specs[index].path, []).append(specs[index].start + place - starts[index])
+    for position in random.choice(starts[-1], min(count, starts[-1]), replace=False).tolist():
+        index = bisect_right(starts, position) - 1
+        drawn.setdefault(specs[index].path, []).append(specs[index].start + position - starts[index])
     return drawn
 
 
-def _gather_findings(claims: Claims, reports: list[PartReport]) -> tuple[list[Finding], list[str]]:
-    """Return all that is wrong, in the order of the parts, and the files that a new run would not replace."""
-    order = {claim.spec.path: rank for rank, claim in enumerate(claims.parts)}
+def _collect_findings(
+    expected: ExpectedDataset, reports: list[PartReport]
+) -> tuple[list[Finding], list[str]]:
+    """Return all findings, in the order of the parts, and the files that a new run would not replace."""
+    order = {part.spec.path: rank for rank, part in enumerate(expected.parts)}
     reports.sort(key=lambda report: order[report.stats.spec.path])
     findings = [finding for report in reports for finding in report.findings]
     to_move = [report.stats.spec.path for report in reports if report.findings and report.footer_agrees]
     strays = [
         path
-        for path in list_files(claims.place)
+        for path in list_files(expected.location)
         if path.endswith(".parquet") and path.split("/")[0] in SPLITS and path not in order
     ]
-    whole = [] if findings else _check_whole(claims, reports)  # else it would only repeat what is wrong
+    counts = [] if findings else _check_counts(expected, reports)  # after other findings they differ anyway
     findings += [
         Finding(path=path, reason="foreign_part", detail="the dataset does not own it") for path in strays
     ]
-    return findings + whole, to_move + strays + [MANIFEST] * bool(whole)
+    return findings + counts, to_move + strays + [MANIFEST] * bool(counts)
 
 
-def _check_whole(claims: Claims, reports: Sequence[PartReport]) -> list[Finding]:
-    """Return where the manifest's counts are not those of the parts, and pages that several parts hold."""
+def _check_counts(expected: ExpectedDataset, reports: Sequence[PartReport]) -> list[Finding]:
+    """Return where the manifest's counts differ from those of the parts, and pages in several parts."""
     stats = [report.stats for report in reports]
-    counted = build_manifest(claims.plan, stats, balance=TextStatistics(), versions={})
+    counted = build_manifest(expected.plan, stats, texts=TextStatistics(), versions={})
     names = ("counts", "rejects")
-    differing = _name_differing(
-        {name: claims.manifest[name] for name in names}, {name: getattr(counted, name) for name in names}
+    differing = _list_differences(
+        {name: expected.manifest[name] for name in names}, {name: getattr(counted, name) for name in names}
     )
     pages = Counter(page_id for report in reports for page_id in report.page_ids)
     repeated = sorted(page_id for page_id, number in pages.items() if number > 1)
@@ -191,16 +191,16 @@ def _check_whole(claims: Claims, reports: Sequence[PartReport]) -> list[Finding]
 
 
 def _fail(
-    claims: Claims,
+    expected: ExpectedDataset,
     findings: Sequence[Finding],
     to_move: Sequence[str],
     summary: Mapping[str, Any],
     moved: MovedConfig,
 ) -> NoReturn:
-    """Log what is wrong and raise ProductionError with the way to mend it.
+    """Log the findings and raise ProductionError with the command that repairs the dataset.
 
-    Lines that are as they were written, but are drawn otherwise now, are not mended: to make some parts again
-    would mix what two versions draw.
+    There is none for lines that are intact but rendered differently now: making their parts again would mix
+    the output of two versions.
     """
     for finding in findings[:NUM_LOGGED]:
         lines = f" lines {finding.numbers}" if finding.numbers else ""
@@ -216,15 +216,15 @@ def _fail(
     )
     if redrawn - damaged:
         raise ProductionError(
-            f"{claims.place} has lines that are as they were written, but this code or machine draws others; "
-            "audit it with those that made it, or render it anew at another --out-uri",
+            f"{expected.location} has intact lines that this code or machine renders differently; "
+            "audit it with the code and machine that made it, or render it again at another --out-uri",
             summary,
         )
-    flags = claims.plan.flags | _list_moved(moved) | {"out-uri": claims.place.uri, "verify": "rows"}
-    job = claims.plan.config["job"]
-    command = write_command(job, flags) if claims.plan.flags else f"{job} as before, with --verify rows"
+    flags = expected.plan.flags | _list_moved(moved) | {"out-uri": expected.location.uri, "verify": "rows"}
+    job = expected.plan.config["job"]
+    command = write_command(job, flags) if expected.plan.flags else f"{job} as before, with --verify rows"
     move = f"move away {', '.join(to_move[:3])}{' …' * (len(to_move) > 3)}; then " if to_move else ""
     raise ProductionError(
-        f"{claims.place} has {len(findings)} faults; to mend them {move}run: {command}",
+        f"{expected.location} has {len(findings)} findings; to repair it {move}run: {command}",
         summary | {"move_away": list(to_move), "run": command},
     )

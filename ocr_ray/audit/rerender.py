@@ -1,4 +1,4 @@
-"""Lines of a dataset made again and compared byte for byte."""
+"""Lines of a dataset rendered again and compared byte for byte."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ocr_ray.audit.findings import Finding, Notes
+from ocr_ray.audit.findings import FileFindings, Finding
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.dataset.parts import DAMAGE
 from ocr_ray.errors import RenderError
@@ -17,37 +17,37 @@ from ocr_ray.storage.location import Location, open_file, read_bytes
 
 
 def compare_rendered(
-    place: Location, spec: PartSpec, numbers: Collection[int], make: Callable[[int], TextLine]
+    location: Location, spec: PartSpec, numbers: Collection[int], make: Callable[[int], TextLine]
 ) -> tuple[tuple[Finding, ...], int]:
-    """Return which lines of a part are not what `make` gives, and how many were compared.
+    """Return the lines of a part that differ from what `make` returns, and how many were compared.
 
-    Rejects are compared with the RenderError that `make` raises. Numbers that are neither there, and rows
-    that cannot be read, are left out.
+    Rejects are compared with the RenderError that `make` raises. Numbers that are neither line nor reject,
+    and rows that cannot be read, are skipped.
     """
-    notes, num_compared = Notes(spec.path), 0
-    for number, stored in _iter_stored(place, spec, numbers):
+    findings, num_compared = FileFindings(spec.path), 0
+    for number, stored in _iter_stored(location, spec, numbers):
         made: TextLine | Reject
         try:
-            made = replace(make(number), grades=())  # they are not stored
+            made = replace(make(number), grades=())  # grades are not stored
         except RenderError as error:
             made = Reject(reason=error.reason, detail=error.detail, number=number)
         num_compared += 1
         if detail := _describe_difference(stored, made):
-            notes.add("not_rerendered", [number], detail=detail)
-    return notes.to_findings(), num_compared
+            findings.add("not_rerendered", [number], detail=detail)
+    return findings.to_tuple(), num_compared
 
 
 def _iter_stored(
-    place: Location, spec: PartSpec, numbers: Collection[int]
+    location: Location, spec: PartSpec, numbers: Collection[int]
 ) -> Iterator[tuple[int, TextLine | Reject]]:
-    with suppress(*DAMAGE):  # an inspection tells of it
-        table = pq.read_table(pa.BufferReader(read_bytes(place / spec.rejects_path)))
+    with suppress(*DAMAGE):  # inspect_part reports it
+        table = pq.read_table(pa.BufferReader(read_bytes(location / spec.rejects_path)))
         rejects = [Reject(**values) for values in table.to_pylist()]
         for reject in rejects:
             if reject.number is not None and reject.number in numbers:
                 yield reject.number, reject
     line_ids = pa.array([f"{number:09d}" for number in numbers], pa.string())
-    with suppress(*DAMAGE), open_file(place / spec.path) as file:
+    with suppress(*DAMAGE), open_file(location / spec.path) as file:
         part = pq.ParquetFile(file)
         for group in range(part.num_row_groups):
             for line in _read_lines(part, group, line_ids):
@@ -55,7 +55,7 @@ def _iter_stored(
 
 
 def _read_lines(part: pq.ParquetFile, group: int, line_ids: pa.Array) -> list[TextLine]:
-    """Return the lines of a row group that have one of the ids; images are read only if there are any."""
+    """Return the lines of a row group that have one of the ids; the images are read only if there are any."""
     try:
         wanted = pc.is_in(part.read_row_group(group, columns=["line_id"])["line_id"], line_ids)
         return table_to_lines(part.read_row_group(group).filter(wanted)) if pc.any(wanted).as_py() else []
@@ -68,8 +68,8 @@ def _describe_difference(stored: TextLine | Reject, made: TextLine | Reject) -> 
     if isinstance(stored, TextLine) and isinstance(made, TextLine):
         names = (field.name for field in fields(TextLine))
         differing = [name for name in names if getattr(stored, name) != getattr(made, name)]
-        return f"other {', '.join(differing)}" if differing else ""
+        return f"different {', '.join(differing)}" if differing else ""
     if stored == made:
         return ""
     before, now = (row.reason if isinstance(row, Reject) else "a line" for row in (stored, made))
-    return f"{before} there, {now} when made again"
+    return f"stored as {before}, rendered again as {now}"

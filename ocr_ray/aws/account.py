@@ -1,4 +1,4 @@
-"""What a cluster file relies on in the AWS account: images, instance types, profiles, buckets."""
+"""Checks of the AWS account: images, instance types, instance profiles and buckets of a cluster file."""
 
 import re
 import uuid
@@ -8,15 +8,15 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault, mappings
+from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault, get_mappings
 
-FIND_IMAGE = "the command beside metadata.ubuntu_image finds another"
+FIND_IMAGE = "the command next to metadata.ubuntu_image finds one"
 
 
 def check_account(file: ClusterFile) -> list[Fault]:
-    """Return what the account lacks; a small object is put below each folder and deleted again."""
+    """Return what is missing in the account; writes and deletes a small object in each folder."""
     account = Account(file)
-    if account.is_reached():
+    if account.is_reachable():
         for node_type in file.nodes:
             account.check_image(node_type)
             account.check_instance_type(node_type)
@@ -27,7 +27,7 @@ def check_account(file: ClusterFile) -> list[Fault]:
 
 
 class Account:
-    """Asks AWS in the region of a cluster file and gathers what is wrong."""
+    """Sends requests to AWS in the region of a cluster file and collects the faults."""
 
     def __init__(self, file: ClusterFile) -> None:
         self.faults: list[Fault] = []
@@ -35,56 +35,54 @@ class Account:
         self._clients: dict[str, Any] = {}
         self._answers: dict[tuple[str, ...], Any] = {}
 
-    def is_reached(self) -> bool:
-        """Return whether AWS answers to these credentials; otherwise a single fault says so."""
-        identity = self._ask(
+    def is_reachable(self) -> bool:
+        """Return whether AWS accepts the credentials; adds a fault if it does not."""
+        identity = self._call(
             "AWS",
             "sts",
             "get_caller_identity",
-            remedy="`aws configure` or `aws sso login` sets credentials; --skip-aws leaves the account out",
+            remedy="`aws configure` or `aws sso login` sets credentials; --skip-aws skips these checks",
         )
         return identity is not None
 
     def check_image(self, node_type: str) -> None:
         node = self._file.node_config(node_type)
-        field, image_id = (
-            f"available_node_types.{node_type}.node_config.ImageId",
-            str(node.get("ImageId", "")),
-        )
+        field = f"available_node_types.{node_type}.node_config.ImageId"
+        image_id = str(node.get("ImageId", ""))
         if not image_id or PLACEHOLDER in image_id:
             return
-        found = self._ask(field, "ec2", "describe_images", remedy=FIND_IMAGE, ImageIds=[image_id])
-        if found is None:
+        answer = self._call(field, "ec2", "describe_images", remedy=FIND_IMAGE, ImageIds=[image_id])
+        if answer is None:
             return
-        if not found["Images"]:
+        if not answer["Images"]:
             self._add(field, f"must be an image of {self._file.region}, {image_id} is not; {FIND_IMAGE}")
             return
-        image = found["Images"][0]
+        image = answer["Images"][0]
         if image["Architecture"] != "x86_64":
             self._add(
                 field, f"must be an image for x86_64, {image_id} is for {image['Architecture']}; {FIND_IMAGE}"
             )
-        disks = [disk.get("DeviceName") for disk in mappings(node, "BlockDeviceMappings")]
+        disks = [disk.get("DeviceName") for disk in get_mappings(node, "BlockDeviceMappings")]
         if disks and image["RootDeviceName"] not in disks:
             self._add(
                 f"{field.removesuffix('ImageId')}BlockDeviceMappings",
                 f"must name the root disk of {image_id}, {image['RootDeviceName']}, "
-                f"names {', '.join(map(str, disks))}",
+                f"got {', '.join(map(str, disks))}",
             )
 
     def check_instance_type(self, node_type: str) -> None:
         name = str(self._file.node_config(node_type).get("InstanceType", ""))
         field = f"available_node_types.{node_type}.node_config.InstanceType"
-        remedy = "`aws ec2 describe-instance-type-offerings` lists what there is"
-        found = name and self._ask(
+        remedy = "`aws ec2 describe-instance-type-offerings` lists those available"
+        answer = name and self._call(
             field, "ec2", "describe_instance_types", remedy=remedy, InstanceTypes=[name]
         )
-        if not found:
+        if not answer:
             return
-        built_for = found["InstanceTypes"][0]["ProcessorInfo"]["SupportedArchitectures"]
-        if "x86_64" not in built_for:
-            self._add(field, f"must be of x86_64, {name} is of {', '.join(built_for)}")
-        offers = self._ask(
+        architectures = answer["InstanceTypes"][0]["ProcessorInfo"]["SupportedArchitectures"]
+        if "x86_64" not in architectures:
+            self._add(field, f"must have the architecture x86_64, {name} has {', '.join(architectures)}")
+        offers = self._call(
             field,
             "ec2",
             "describe_instance_type_offerings",
@@ -96,54 +94,56 @@ class Account:
         if offers and not zones & set(self._file.zones):
             self._add(
                 field,
-                f"must be offered in a zone of provider.availability_zone, {name} is in "
+                f"must be available in a zone of provider.availability_zone, {name} is in "
                 f"{', '.join(sorted(zones)) or 'none'} of {self._file.region}",
             )
 
     def check_profile(self, node_type: str) -> None:
         name = self._file.profile(node_type)
         field = f"available_node_types.{node_type}.node_config.IamInstanceProfile"
-        remedy = "deploy/README.md says how it is made"
-        found = name and self._ask(
+        remedy = "deploy/README.md explains how to create it"
+        answer = name and self._call(
             field, "iam", "get_instance_profile", remedy=remedy, InstanceProfileName=name
         )
-        if found and not found["InstanceProfile"]["Roles"]:
-            self._add(field, f"must hold a role, {name} holds none; {remedy}")
+        if answer and not answer["InstanceProfile"]["Roles"]:
+            self._add(field, f"must have a role, {name} has none; {remedy}")
 
     def check_bucket(self, uri: str) -> None:
-        """Check that a folder lies in the region, and can be listed, written and cleaned."""
+        """Check that a folder is in the region, and can be listed, written and deleted from."""
         bucket, prefix = urlsplit(uri).netloc, urlsplit(uri).path.strip("/")
         if PLACEHOLDER in uri or not bucket:
             return
-        remedy = f"the bucket must be there, and deploy/buckets.json allowed to you on {uri}"
-        head = self._ask(uri, "s3", "head_bucket", remedy=remedy, Bucket=bucket)
+        remedy = f"the bucket must exist, and your user needs deploy/buckets.json for {uri}"
+        head = self._call(uri, "s3", "head_bucket", remedy=remedy, Bucket=bucket)
         if head is None:
             return
         region = head["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region", "")
         if region != self._file.region:
             self._add(
                 uri,
-                f"must lie in provider.region, {self._file.region}, lies in {region}: traffic between "
-                "regions is paid for; change the region and the images, or the bucket",
+                f"must be in provider.region, {self._file.region}, is in {region}: traffic between "
+                "regions costs money; change the region and the images, or the bucket",
             )
             return
         key = f"{prefix}/.check-{uuid.uuid4().hex}".lstrip("/")
-        self._ask(uri, "s3", "list_objects_v2", remedy=remedy, Bucket=bucket, Prefix=prefix, MaxKeys=1)
-        if self._ask(uri, "s3", "put_object", remedy=remedy, Bucket=bucket, Key=key, Body=b"") is not None:
-            self._ask(uri, "s3", "delete_object", remedy=remedy, Bucket=bucket, Key=key)
+        self._call(uri, "s3", "list_objects_v2", remedy=remedy, Bucket=bucket, Prefix=prefix, MaxKeys=1)
+        if self._call(uri, "s3", "put_object", remedy=remedy, Bucket=bucket, Key=key, Body=b"") is not None:
+            self._call(uri, "s3", "delete_object", remedy=remedy, Bucket=bucket, Key=key)
 
-    def _ask(self, field: str, service: str, action: str, *, remedy: str, **arguments: Any) -> Any:
-        """Return what AWS answers, each question asked once; None where it refuses, which is a fault."""
-        question = (service, action, repr(arguments))
-        if question not in self._answers:
+    def _call(self, field: str, service: str, action: str, *, remedy: str, **arguments: Any) -> Any:
+        """Return the answer of AWS to a request, sent once; if it refuses, add a fault and return None."""
+        request = (service, action, repr(arguments))
+        if request not in self._answers:
             try:
-                self._answers[question] = getattr(self._client(service), action)(**arguments)
+                self._answers[request] = getattr(self._client(service), action)(**arguments)
             except (ClientError, BotoCoreError) as error:
-                self._answers[question] = error
-        answer = self._answers[question]
+                self._answers[request] = error
+        answer = self._answers[request]
         if isinstance(answer, Exception):
-            asked, said = f"{service}:{action.replace('_', '-')}", re.sub(r"\s+", " ", str(answer))
-            self._add(field, f"AWS must answer {asked}, it said: {said}; {remedy}")
+            message = re.sub(r"\s+", " ", str(answer))
+            self._add(
+                field, f"AWS must allow {service}:{action.replace('_', '-')}, it answers: {message}; {remedy}"
+            )
             return None
         return answer
 

@@ -1,4 +1,4 @@
-"""A cluster file as it is written, and what may be wrong with it."""
+"""A cluster file as written, and the faults that checks report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Fault:
     """Something that must be changed before `ray up`."""
 
     field: str
-    """The place: `provider.region`, `line 12`, `s3://bucket/folder`."""
+    """Where it is: `provider.region`, `line 12`, `s3://bucket/folder`."""
     message: str
-    """What must hold, what was got, what to do."""
+    """What must hold, what is there, what to do."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
@@ -27,7 +27,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class ClusterFile:
-    """A cluster file as written, without Ray's defaults; what has a wrong shape reads as empty."""
+    """A cluster file as written, without Ray's defaults; a value of the wrong type reads as empty."""
 
     text: str
     config: Mapping[str, Any]
@@ -43,13 +43,13 @@ class ClusterFile:
 
     @property
     def uris(self) -> list[str]:
-        """The folders that jobs use."""
+        """The S3 folders that jobs use."""
         uris = self.section("metadata").get("uris")
         return [str(uri).rstrip("/") for uri in uris] if isinstance(uris, list) else []
 
     @property
     def nodes(self) -> dict[str, Mapping[str, Any]]:
-        """The node types by name, the head's too."""
+        """The node types by name, including the head's."""
         types = self.section("available_node_types")
         return {str(name): node for name, node in types.items() if isinstance(node, Mapping)}
 
@@ -58,45 +58,45 @@ class ClusterFile:
         return str(self.config.get("head_node_type", ""))
 
     def section(self, name: str) -> Mapping[str, Any]:
-        return mapping(self.config, name)
+        return get_mapping(self.config, name)
 
     def commands(self, name: str) -> list[str]:
-        found = self.config.get(name)
-        return [str(command) for command in found] if isinstance(found, list) else []
+        commands = self.config.get(name)
+        return [str(command) for command in commands] if isinstance(commands, list) else []
 
     def node_config(self, node_type: str) -> Mapping[str, Any]:
-        """What EC2 is asked for."""
-        return mapping(self.nodes.get(node_type, {}), "node_config")
+        """The request for an EC2 instance of a node type."""
+        return get_mapping(self.nodes.get(node_type, {}), "node_config")
 
     def profile(self, node_type: str) -> str:
-        """The name of the instance profile; none: empty."""
-        profile = mapping(self.node_config(node_type), "IamInstanceProfile")
+        """The name of the instance profile, or an empty string."""
+        profile = get_mapping(self.node_config(node_type), "IamInstanceProfile")
         return str(profile.get("Name") or str(profile.get("Arn", "")).rsplit("/", 1)[-1])
 
 
-def mapping(value: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Return the mapping of a name; an empty one where there is none."""
-    found = value.get(name)
-    return found if isinstance(found, Mapping) else {}
+def get_mapping(parent: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return the mapping at a key, or an empty one."""
+    value = parent.get(name)
+    return value if isinstance(value, Mapping) else {}
 
 
-def mappings(value: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
-    """Return the mappings in the list of a name; none where there is no list."""
-    found = value.get(name)
-    return [each for each in found if isinstance(each, Mapping)] if isinstance(found, list) else []
+def get_mappings(parent: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Return the mappings in the list at a key; an empty list if there is no list."""
+    value = parent.get(name)
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def read_cluster_file(path: Path) -> ClusterFile:
-    """Return what a file says.
+    """Return the content of a cluster file.
 
     Raises:
-        InputError: there is none, or it is no YAML mapping.
+        InputError: it cannot be read, or is not a YAML mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
         config = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"--cluster must be a YAML file that can be read, {path} cannot: {error}") from error
+        raise InputError(f"--cluster must be a readable YAML file, {path} is not: {error}") from error
     if not isinstance(config, Mapping):
-        raise InputError(f"--cluster must hold the fields of a cluster, {path} does not")
+        raise InputError(f"--cluster must hold the fields of a cluster file, {path} does not")
     return ClusterFile(text, config)

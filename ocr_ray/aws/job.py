@@ -1,13 +1,13 @@
-"""A cluster file checked before it costs anything: by Ray, by itself, against environment and account."""
+"""The job check_cluster: a cluster file, its policies and the account checked before `ray up`."""
 
+import json
 import logging
 import platform
 from collections.abc import Iterator
-from copy import deepcopy
+from importlib import resources
 from typing import Any
 
-from jsonschema import ValidationError
-from ray.autoscaler._private.util import prepare_config, validate_config
+from jsonschema import Draft7Validator
 
 from ocr_ray.aws.account import check_account
 from ocr_ray.aws.cluster_file import ClusterFile, Fault, read_cluster_file
@@ -21,14 +21,14 @@ log = logging.getLogger(__name__)
 
 
 def check_cluster(config: CheckConfig) -> dict[str, Any]:
-    """Return a summary of a cluster file with which nothing is wrong.
+    """Return a summary of a cluster file without faults.
 
     Raises:
-        InputError: something is; each fault with its field and remedy.
+        InputError: the file has faults; the message lists each with its field and what to do.
     """
     file = read_cluster_file(config.cluster)
     faults = [
-        *_ask_ray(file),
+        *check_schema(file),
         *check_file(file),
         *check_policies(file, config.policies),
         *check_versions(
@@ -39,13 +39,13 @@ def check_cluster(config: CheckConfig) -> dict[str, Any]:
         ),
     ]
     if not config.skip_aws:
-        logging.getLogger("botocore").setLevel(logging.WARNING)  # it tells where it found each setting
+        logging.getLogger("botocore").setLevel(logging.WARNING)  # it logs where it found each setting
         faults += check_account(file)
     if faults:
         listed = "\n".join(f"  {fault}" for fault in faults)
-        left = " (the account was not asked: --skip-aws)" if config.skip_aws else ""
+        skipped = " (the account was not checked: --skip-aws)" if config.skip_aws else ""
         raise InputError(
-            f"{config.cluster} is not ready for `ray up`, {len(faults)} to be mended{left}:\n{listed}"
+            f"{config.cluster} is not ready for `ray up`, {len(faults)} to fix{skipped}:\n{listed}"
         )
     log.info("%s is ready for `ray up`", config.cluster)
     return {
@@ -60,13 +60,12 @@ def check_cluster(config: CheckConfig) -> dict[str, Any]:
     }
 
 
-def _ask_ray(file: ClusterFile) -> Iterator[Fault]:
-    """Yield what Ray's own validation refuses; it stops at the first fault."""
-    if file.section("provider").get("type") != "aws":
-        return  # for other providers Ray wants other fields
-    try:
-        validate_config(prepare_config(deepcopy(dict(file.config))))
-    except ValidationError as error:
-        yield Fault(".".join(map(str, error.absolute_path)) or "the file", f"Ray refuses it: {error.message}")
-    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, AssertionError) as error:
-        yield Fault("the file", f"Ray refuses it: {error!r}")
+def check_schema(file: ClusterFile) -> Iterator[Fault]:
+    """Yield where a file violates the JSON schema that `ray up` validates it against."""
+    schema = json.loads(resources.files("ray.autoscaler").joinpath("ray-schema.json").read_text("utf-8"))
+    config = json.loads(
+        json.dumps(file.config, default=str, skipkeys=True)
+    )  # YAML also has dates and other keys
+    for error in Draft7Validator(schema).iter_errors(config):
+        field = ".".join(map(str, error.absolute_path)) or "the file"
+        yield Fault(field, f"Ray refuses it: {error.message}")

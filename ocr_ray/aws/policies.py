@@ -1,4 +1,4 @@
-"""The IAM policies beside a cluster file, which must speak of the same buckets and the same cluster."""
+"""Checks that the IAM policies name the same buckets and the same cluster as the cluster file."""
 
 import json
 from collections.abc import Iterator
@@ -10,21 +10,23 @@ from ocr_ray.errors import InputError
 
 BUCKETS, HEAD, LAUNCHER = "buckets.json", "head.json", "launcher.json"
 CLUSTER_TAG = "ray-cluster-name"
-"""What Ray tags the nodes of a cluster with; only nodes with this tag may be started and ended."""
+"""The tag that Ray gives to the nodes of a cluster; only tagged nodes can be started and terminated."""
 
 
 def check_policies(file: ClusterFile, folder: Path) -> Iterator[Fault]:
-    """Yield where the policies leave out a folder of `metadata.uris`, or are for another cluster.
+    """Yield where the policies omit a folder of `metadata.uris`, or are for another cluster.
 
     Raises:
-        InputError: a policy is missing or no policy.
+        InputError: a policy is missing or cannot be read.
     """
-    allowed = [str(resource) for each in read_statements(folder / BUCKETS) for resource in each["Resource"]]
-    if strange := [resource for resource in allowed if PLACEHOLDER in resource]:
-        yield Fault(str(folder / BUCKETS), f"must name your buckets, still names {', '.join(strange)}")
+    allowed = [
+        str(resource) for statement in read_statements(folder / BUCKETS) for resource in statement["Resource"]
+    ]
+    if unfilled := [resource for resource in allowed if PLACEHOLDER in resource]:
+        yield Fault(str(folder / BUCKETS), f"must name your buckets, still names {', '.join(unfilled)}")
     for uri in file.uris:
-        place = uri.removeprefix("s3://")
-        for resource in (f"arn:aws:s3:::{place.split('/')[0]}", f"arn:aws:s3:::{place}/*"):
+        folder_key = uri.removeprefix("s3://")
+        for resource in (f"arn:aws:s3:::{folder_key.split('/')[0]}", f"arn:aws:s3:::{folder_key}/*"):
             if resource not in allowed:
                 yield Fault(
                     str(folder / BUCKETS), f"must allow {resource} for {uri}, allows {', '.join(allowed)}"
@@ -42,19 +44,21 @@ def check_policies(file: ClusterFile, folder: Path) -> Iterator[Fault]:
 
 
 def read_statements(path: Path) -> list[dict[str, Any]]:
-    """Return the statements of a policy, their resources as lists.
+    """Return the statements of a policy, with resources as lists.
 
     Raises:
-        InputError: there is no such policy.
+        InputError: the file is missing or is not a policy.
     """
     try:
         statements = json.loads(path.read_text(encoding="utf-8"))["Statement"]
         return [
             {
-                **each,
-                "Resource": [each["Resource"]] if isinstance(each["Resource"], str) else each["Resource"],
+                **statement,
+                "Resource": [resource] if isinstance(resource := statement["Resource"], str) else resource,
             }
-            for each in statements
+            for statement in statements
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"--policies must hold IAM policies in JSON, {path} is none: {error!r}") from error
+        raise InputError(
+            f"--policies must hold IAM policies in JSON, {path} is not one: {error!r}"
+        ) from error

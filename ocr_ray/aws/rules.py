@@ -1,29 +1,30 @@
-"""What a cluster file must say before `ray up` may read it: found without Ray, and without an account."""
+"""Rules that a cluster file must follow, checked without Ray and without an AWS account."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault, mapping, mappings
+from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault, get_mapping, get_mappings
 
 JOB_STOP_WAIT_S = 120
-"""Training saves its state within this time when it is stopped; Ray's own limit is 3 s."""
+"""Time that a stopped training needs to save its state; Ray's default is 3 s."""
 SECRETS = {
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|aws_(?:secret_access_key|session_token)", re.I),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
     "a token": re.compile(r"\bhf_\w{20,}|\bgh[oprsu]_\w{30,}|RAY_AUTH_TOKEN="),
 }
-"""What keys look like; text that is matched is never shown."""
+"""Patterns of keys; the matched text is never shown."""
 
 
 def check_file(file: ClusterFile) -> list[Fault]:
-    """Return everything that is wrong with a file by itself."""
+    """Return all faults of a file."""
     return [
         *_find_placeholders(file),
         *_find_secrets(file),
         *_check_provider(file),
         *_check_head(file),
+        *_check_max_workers(file),
         *(fault for name in file.nodes for fault in _check_node(file, name)),
         *_check_environment(file),
         *_check_start(file),
@@ -36,17 +37,17 @@ def _find_placeholders(file: ClusterFile) -> Iterator[Fault]:
     for field, value in _walk(file.config):
         if PLACEHOLDER in value and value not in seen:
             seen.add(value)
-            yield Fault(field, f"must be yours, is still {value}; the comment beside it says what it takes")
+            yield Fault(field, f"must be filled in, is still {value}; the comment next to it says how")
 
 
 def _walk(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the place and text of every string."""
+    """Yield the field and text of every string."""
     if isinstance(value, Mapping):
-        for name, inner in value.items():
-            yield from _walk(inner, f"{field}.{name}" if field else str(name))
+        for name, child in value.items():
+            yield from _walk(child, f"{field}.{name}" if field else str(name))
     elif isinstance(value, Sequence) and not isinstance(value, str):
-        for index, inner in enumerate(value):
-            yield from _walk(inner, f"{field}[{index}]")
+        for index, child in enumerate(value):
+            yield from _walk(child, f"{field}[{index}]")
     elif isinstance(value, str):
         yield field, value
 
@@ -57,8 +58,8 @@ def _find_secrets(file: ClusterFile) -> Iterator[Fault]:
             if pattern.search(line):
                 yield Fault(
                     f"line {number}",
-                    f"{kind} must not be in the file; nodes have their instance profile, you have "
-                    "`aws configure`, and a key that was written down is to be replaced",
+                    f"{kind} must not be in the file; nodes use their instance profile, you use "
+                    "`aws configure`; replace this key, since it was stored in a file",
                 )
     if "aws_credentials" in file.section("provider"):
         yield Fault("provider.aws_credentials", "must not be in the file; use `aws configure`")
@@ -74,17 +75,17 @@ def _check_provider(file: ClusterFile) -> Iterator[Fault]:
     if wrong or not file.zones:
         yield Fault(
             "provider.availability_zone",
-            f"must be zones of {file.region or 'the region'} with commas between, got "
+            f"must be zones of {file.region or 'the region'}, separated by commas, got "
             f"{provider.get('availability_zone')!r}; `aws ec2 describe-availability-zones` lists them",
         )
     if provider.get("cache_stopped_nodes") is not False:
         yield Fault(
             "provider.cache_stopped_nodes",
-            f"must be false, got {provider.get('cache_stopped_nodes')!r}: Ray would keep nodes that are "
-            "stopped, and their disks go on costing",
+            f"must be false, got {provider.get('cache_stopped_nodes')!r}: Ray would keep stopped nodes, "
+            "whose disks still cost money",
         )
     if not file.config.get("idle_timeout_minutes"):
-        yield Fault("idle_timeout_minutes", "must be more than 0, so that nodes end when work does; put 5")
+        yield Fault("idle_timeout_minutes", "must be more than 0, so that idle nodes are terminated; use 5")
     if not file.uris or any(not re.match(r"s3://[^/]+", uri) for uri in file.uris):
         yield Fault("metadata.uris", f"must be the s3:// folders of data and models, got {file.uris}")
 
@@ -96,58 +97,70 @@ def _check_head(file: ClusterFile) -> Iterator[Fault]:
         return
     field = f"available_node_types.{file.head}"
     for kind in ("CPU", "GPU"):
-        number = mapping(head, "resources").get(kind, 0 if kind == "GPU" else None)
+        number = get_mapping(head, "resources").get(kind, 0 if kind == "GPU" else None)
         if number != 0:
             yield Fault(
                 f"{field}.resources.{kind}",
-                f"must be 0, got {number}: tasks on the head would starve the drivers and the autoscaler",
+                f"must be 0, got {number}: tasks on the head would slow down the drivers and the autoscaler",
             )
     if "InstanceMarketOptions" in file.node_config(file.head):
         yield Fault(
             f"{field}.node_config.InstanceMarketOptions",
-            "must be left out: a spot head takes the whole cluster with it",
+            "must be left out: when a spot head is interrupted, the whole cluster is lost",
         )
     if len(file.nodes) < 2:
-        yield Fault("available_node_types", "must have a type of workers, there is only the head")
+        yield Fault("available_node_types", "must have a worker type, there is only the head")
+
+
+def _check_max_workers(file: ClusterFile) -> Iterator[Fault]:
+    numbers = [node.get("min_workers", 0) for node in file.nodes.values()]
+    min_workers = sum(number for number in numbers if isinstance(number, int))
+    max_workers = file.config.get("max_workers", 2)  # Ray's default
+    if isinstance(max_workers, int) and max_workers < min_workers:
+        yield Fault(
+            "max_workers", f"must be at least {min_workers}, the sum of min_workers, got {max_workers}"
+        )
 
 
 def _check_node(file: ClusterFile, name: str) -> Iterator[Fault]:
     field, node = f"available_node_types.{name}.node_config", file.node_config(name)
     if not node.get("InstanceType"):
-        yield Fault(f"{field}.InstanceType", "must name a type of instance, such as c6i.4xlarge")
+        yield Fault(f"{field}.InstanceType", "must name an instance type, such as c6i.4xlarge")
     if not node.get("ImageId"):
-        yield Fault(f"{field}.ImageId", "must pin an image; Ray's own is an Ubuntu 18.04")
+        yield Fault(f"{field}.ImageId", "must pin an image; Ray's default is Ubuntu 18.04")
     profile = file.profile(name)
     if not profile:
         yield Fault(
             f"{field}.IamInstanceProfile",
-            "must have a Name or Arn: without one workers cannot reach the buckets, and Ray gives the head "
-            "all rights to EC2 and S3",
+            "must have a Name or Arn: without it workers cannot reach the buckets, and Ray gives the head "
+            "full access to EC2 and S3",
         )
     elif name != file.head and profile == file.profile(file.head):
         yield Fault(
             f"{field}.IamInstanceProfile",
-            f"must be another than the head's, both are {profile}: workers need not start instances",
+            f"must differ from the head's, both are {profile}: workers must not start instances",
         )
     if "UserData" in node:
         yield Fault(
-            f"{field}.UserData", "must be left out: all that runs on a node can read it; use setup_commands"
+            f"{field}.UserData", "must be left out: every process on a node can read it; use setup_commands"
         )
-    tagged = {spec.get("ResourceType") for spec in mappings(node, "TagSpecifications") if spec.get("Tags")}
+    tagged = {
+        spec.get("ResourceType") for spec in get_mappings(node, "TagSpecifications") if spec.get("Tags")
+    }
     if missing := {"instance", "volume"} - tagged:
         yield Fault(
             f"{field}.TagSpecifications",
-            f"must tag instances and volumes for the bill, has no tags of {' and '.join(sorted(missing))}",
+            f"must tag instances and volumes for billing, has no tags for {' and '.join(sorted(missing))}",
         )
 
 
 def _check_environment(file: ClusterFile) -> Iterator[Fault]:
     for name, default in (
         ("setup_commands", "a nightly Ray"),
-        ("head_setup_commands", "pip installs another boto3"),
+        ("head_setup_commands", "pip install of another boto3"),
     ):
         if name not in file.config:
-            yield Fault(name, f"must be given, [] for nothing more; left out, Ray puts its own: {default}")
+            yield Fault(name, f"must be given, [] for none; Ray's default is {default}")
     shells = {"initialization_commands": file.commands("initialization_commands")} | {
         f"available_node_types.{name}.initialization_commands": list(
             map(str, node["initialization_commands"])
@@ -159,13 +172,13 @@ def _check_environment(file: ClusterFile) -> Iterator[Fault]:
         text = " ".join(commands)
         if "RAY_AUTH_MODE=token" not in text:
             yield Fault(
-                field, "must export RAY_AUTH_MODE=token; otherwise whoever reaches a node may run code"
+                field, "must export RAY_AUTH_MODE=token; otherwise anyone who reaches a node can run code"
             )
         region = re.search(r"AWS_REGION=([\w-]+)", text)
         if region is None or region[1] != file.region:
             got = region[1] if region else "none"
             yield Fault(
-                field, f"must export AWS_REGION={file.region}, got {got}: the buckets are looked for there"
+                field, f"must export AWS_REGION={file.region}, got {got}: jobs look for the buckets there"
             )
 
 
@@ -174,37 +187,35 @@ def _check_start(file: ClusterFile) -> Iterator[Fault]:
     if "ray start --head" not in head or "--autoscaling-config=~/ray_bootstrap_config.yaml" not in head:
         yield Fault(
             field,
-            "must `ray start --head --autoscaling-config=~/ray_bootstrap_config.yaml`, or no worker comes",
+            "must `ray start --head --autoscaling-config=~/ray_bootstrap_config.yaml`, or no worker starts",
         )
     for host in re.findall(r"--dashboard-host[= ](\S+)", head):
         if host not in ("127.0.0.1", "localhost"):
-            yield Fault(
-                field, f"--dashboard-host must be 127.0.0.1, got {host}; `ray dashboard` brings it to you"
-            )
-    waits = [int(wait) for wait in re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d+)", head)]
-    if max(waits, default=0) < JOB_STOP_WAIT_S:
+            yield Fault(field, f"--dashboard-host must be 127.0.0.1, got {host}; `ray dashboard` forwards it")
+    waits_s = [int(seconds) for seconds in re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d+)", head)]
+    if max(waits_s, default=0) < JOB_STOP_WAIT_S:
         yield Fault(
             field,
             f"must export RAY_JOB_STOP_WAIT_TIME_S={JOB_STOP_WAIT_S} or more, got "
-            f"{max(waits, default='none')}: a job that is stopped could not save its state",
+            f"{max(waits_s, default='none')}: a stopped job could not save its state",
         )
     spot = [name for name in file.nodes if "InstanceMarketOptions" in file.node_config(name)]
     if spot and "jobs.watch_spot" not in " ".join(file.commands("worker_start_ray_commands")):
         yield Fault(
             "worker_start_ray_commands",
-            f"must start jobs.watch_spot, since {', '.join(spot)} may be taken away",
+            f"must start jobs.watch_spot, since {', '.join(spot)} can be interrupted",
         )
 
 
 def _check_mounts(file: ClusterFile) -> Iterator[Fault]:
     mounts = file.section("file_mounts")
     if not any(str(remote).endswith("/.ray/auth_token") for remote in mounts):
-        yield Fault("file_mounts", "must bring ~/.ray/auth_token to /home/USER/.ray/auth_token on the nodes")
+        yield Fault("file_mounts", "must copy ~/.ray/auth_token to /home/USER/.ray/auth_token on the nodes")
     for remote, local in mounts.items():
         if not Path(str(local)).expanduser().exists():
             remedy = (
-                "make it by `ray get-auth-token --generate`"
+                "create it with `ray get-auth-token --generate`"
                 if str(remote).endswith("auth_token")
-                else "run this, and `ray up`, in the folder of cluster.yaml"
+                else "run this job and `ray up` in the folder of cluster.yaml"
             )
-            yield Fault(f"file_mounts.{remote}", f"must be there to be copied, there is no {local}; {remedy}")
+            yield Fault(f"file_mounts.{remote}", f"must exist on this machine, {local} does not; {remedy}")

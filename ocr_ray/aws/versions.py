@@ -1,4 +1,4 @@
-"""What a cluster file installs, against the environment that its jobs were tried in."""
+"""Checks that nodes install the versions of this environment."""
 
 import re
 from collections import defaultdict
@@ -9,48 +9,48 @@ from pathlib import Path
 from ocr_ray.aws.cluster_file import ClusterFile, Fault
 from ocr_ray.errors import InputError
 
-NUM_NAMED = 5
-"""Packages that a message names."""
+NUM_LISTED = 5
+"""Packages listed in a message."""
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the version of every package here by its normalized name, builds such as `+cpu` left out."""
-    return {_normalize(found.name): found.version.split("+")[0] for found in distributions()}
+    """Return the version of every installed package by normalized name, without suffixes such as `+cpu`."""
+    return {_normalize(package.name): package.version.split("+")[0] for package in distributions()}
 
 
 def check_versions(
     file: ClusterFile, constraints: Path, *, installed: Mapping[str, str], python: str
 ) -> Iterator[Fault]:
-    """Yield where nodes would get other versions than `installed`, or a Python other than `python` (3.11).
+    """Yield where nodes would get other versions than `installed` or another Python than `python` (3.11).
 
-    A dataset that was begun with one set of versions is refused by another.
+    A dataset that was started with one set of versions cannot be continued with another.
 
     Raises:
-        InputError: there is no file of constraints.
+        InputError: the file of constraints is missing.
     """
     setup = " ".join(
         command for name in ("", "head_", "worker_") for command in file.commands(f"{name}setup_commands")
     )
     yield from _check_python(setup, python)
     for name, version in re.findall(r"([A-Za-z][\w.-]*)(?:\[[\w,]*\])?==([\w.]+)", setup):
-        here = installed.get(_normalize(name))
-        if here != version:
+        local = installed.get(_normalize(name))
+        if local != version:
             yield Fault(
                 "setup_commands",
-                f"must install {name}=={here}, as here, got {version}"
-                if here
-                else f"must install what is here too, {name} is not",
+                f"must install {name}=={local}, as installed here, got {version}"
+                if local
+                else f"must only install packages that are installed here, {name} is not",
             )
     yield from _check_constraints(constraints, installed)
     mounted = [Path(str(local)).expanduser().resolve() for local in file.section("file_mounts").values()]
     if constraints.resolve() not in mounted:
-        yield Fault("file_mounts", f"must bring {constraints} to the nodes, which install its versions")
+        yield Fault("file_mounts", f"must copy {constraints} to the nodes, which install its versions")
 
 
 def _check_python(setup: str, python: str) -> Iterator[Fault]:
-    wanted = re.search(r"PYTHON_VERSION=([\d.]+)", setup)
-    if wanted is None or not f"{wanted[1]}.".startswith(f"{python}."):
-        got = wanted[1] if wanted else "none"
+    match = re.search(r"PYTHON_VERSION=([\d.]+)", setup)
+    if match is None or not f"{match[1]}.".startswith(f"{python}."):
+        got = match[1] if match else "none"
         yield Fault(
             "setup_commands", f"must set PYTHON_VERSION={python}, the Python of this environment, got {got}"
         )
@@ -58,20 +58,21 @@ def _check_python(setup: str, python: str) -> Iterator[Fault]:
 
 def _check_constraints(constraints: Path, installed: Mapping[str, str]) -> Iterator[Fault]:
     if not constraints.is_file():
-        raise InputError(f"--constraints must be the file of tested versions, there is no {constraints}")
-    pins = defaultdict(set)  # a package has several where they depend on the Python or the system
+        raise InputError(f"--constraints must be the file of tested versions, {constraints} does not exist")
+    pins = defaultdict(set)  # several per package where they depend on the Python or the system
     for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", constraints.read_text(encoding="utf-8"), re.M):
         pins[_normalize(name)].add(version)
-    other = [
+    differing = [
         f"{name} {' or '.join(sorted(versions))}, here {installed[name]}"
         for name, versions in sorted(pins.items())
         if name in installed and installed[name] not in versions
     ]
-    if other:
-        more = f" and {len(other) - NUM_NAMED} more" if len(other) > NUM_NAMED else ""
+    if differing:
+        more = f" and {len(differing) - NUM_LISTED} more" if len(differing) > NUM_LISTED else ""
         yield Fault(
             str(constraints),
-            f"must pin what is installed here, pins {'; '.join(other[:NUM_NAMED])}{more}; run `make setup`",
+            f"must pin the installed versions, pins {'; '.join(differing[:NUM_LISTED])}{more}; "
+            "run `make setup`",
         )
     for name in ("ray", "torch"):
         if name not in pins:

@@ -1,4 +1,4 @@
-"""A function called on many items over the cluster, one Ray task each."""
+"""A function applied to many items over the cluster, one Ray task per item."""
 
 import socket
 from collections import deque
@@ -7,13 +7,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RaySystemError
+from ray.exceptions import RaySystemError, RayTaskError
 
 from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.errors import ProductionError
 
-MAX_TASKS_AHEAD = 256
-"""Tasks handed to Ray at once where no limit of CPUs is known."""
+MAX_SUBMITTED_TASKS = 256
+"""Maximum number of submitted tasks if the number of CPUs is not limited."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,22 +22,26 @@ Result = TypeVar("Result")
 def map_tasks(
     function: Callable[[Item], Result], items: Iterable[Item], *, num_cpus: int | None
 ) -> Iterator[Result]:
-    """Yield `function(item)` for every item, in order; each takes a CPU, at most `num_cpus` run at once.
+    """Yield `function(item)` for every item, in order; each call uses one CPU, at most `num_cpus` together.
 
-    `function` reaches each worker process once, with all that it holds. Ray must be running; it runs a task
-    that a lost node took along again.
+    Each worker process loads `function` once. Ray must be running; it repeats the tasks of a lost node. An
+    exception of `function` is raised here unchanged.
 
     Raises:
         ProductionError: a worker cannot load `function`.
     """
     task: Any = ray.remote(_call).options(num_cpus=1)
-    shared = [ray.put(function)]  # in a list: Ray would load it anew for every task otherwise
-    num_ahead = min(num_cpus or MAX_TASKS_AHEAD, find_worker_limit(use_gpu=False) or MAX_TASKS_AHEAD)
-    rest = iter(items)
-    ahead = deque(task.remote(shared, item) for item in islice(rest, num_ahead))
-    while ahead:
-        yield ray.get(ahead.popleft())
-        ahead.extend(task.remote(shared, item) for item in islice(rest, 1))
+    shared = [ray.put(function)]  # in a list, because Ray would load a plain reference for every task
+    limit = min(num_cpus or MAX_SUBMITTED_TASKS, find_worker_limit(use_gpu=False) or MAX_SUBMITTED_TASKS)
+    remaining = iter(items)
+    submitted = deque(task.remote(shared, item) for item in islice(remaining, limit))
+    while submitted:
+        try:
+            result = ray.get(submitted.popleft())
+        except RayTaskError as error:
+            raise error.cause from error
+        submitted.extend(task.remote(shared, item) for item in islice(remaining, 1))
+        yield result
 
 
 def _call(shared: "list[ray.ObjectRef[Callable[[Item], Result]]]", item: Item) -> Result:
@@ -45,25 +49,26 @@ def _call(shared: "list[ray.ObjectRef[Callable[[Item], Result]]]", item: Item) -
     return function(item)
 
 
-_fetched: dict[str, Any] = {}
+_cache: dict[str, Any] = {}
+"""The object that this worker process fetched last, by its id."""
 
 
 def fetch_shared(ref: "ray.ObjectRef[Any]") -> Any:
-    """Return what the driver put in Ray's object store; a worker process loads it once.
+    """Return an object that the driver put in Ray's object store, loaded once per worker process.
 
     Raises:
-        ProductionError: this worker cannot load it. Ray's own error would be tried again for ever, since Ray
-            Data takes it for one of the machine.
+        ProductionError: this worker cannot load it. Ray Data would repeat a task forever on Ray's own error,
+            which it takes for a fault of the machine.
     """
-    if ref.hex() not in _fetched:
-        _fetched.clear()
+    if ref.hex() not in _cache:
+        _cache.clear()
         try:
-            _fetched[ref.hex()] = ray.get(ref)
+            _cache[ref.hex()] = ray.get(ref)
         except RaySystemError as error:
             if not isinstance(error.client_exc, Exception):
                 raise
             raise ProductionError(
                 "workers must have the code and the packages of the driver, "
-                f"{socket.gethostname()} cannot load what parts are made from: {error.client_exc!r}"
+                f"{socket.gethostname()} cannot load the inputs of its task: {error.client_exc!r}"
             ) from error
-    return _fetched[ref.hex()]
+    return _cache[ref.hex()]

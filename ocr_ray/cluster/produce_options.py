@@ -1,4 +1,4 @@
-"""How parts are produced: the options that change nothing in what they hold."""
+"""Options for producing parts."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,12 +8,12 @@ Verification = Literal["footers", "rows"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProduceOptions:
-    """How parts are made; nothing here changes what they hold."""
+    """How parts are made; their content does not depend on it."""
 
     num_cpus: int | None = None
-    """The most parts made at once; None: as many as the cluster has CPUs."""
+    """Maximum number of parts made in parallel; None: the number of CPUs of the cluster."""
     num_gpus: int = 0
-    """Workers that hold a GPU each and make the parts, one at a time; 0: no GPU is held."""
+    """Number of workers with a GPU each, which make one part at a time; 0: no GPUs."""
     verify: Verification = "footers"
     max_reject_fraction: float = 0.01
 

@@ -1,4 +1,4 @@
-"""What a running job shows: a line in the log now and then, and counters that Prometheus can scrape."""
+"""Progress of a running job: log lines, and metrics for Prometheus."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ LINE_SECONDS_BOUNDARIES = [0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.0
 
 
 class Progress:
-    """Logs how far the parts of a dataset are, every ten seconds at most, and once they are all there."""
+    """Logs the progress of the parts of a dataset, at most every ten seconds and at the end."""
 
     def __init__(
         self, name: str, *, num_parts: int, num_pending: int, clock: Callable[[], float] = time.monotonic
@@ -30,7 +30,7 @@ class Progress:
         show_parts(name, done=num_parts - num_pending, pending=num_pending)
 
     def add(self, stats: PartStats) -> None:
-        """Count a part that was pending."""
+        """Count a finished part."""
         self._num_done += 1
         self._num_lines += stats.rows
         self._num_rejects += stats.num_rejects
@@ -51,9 +51,9 @@ class Progress:
 
 
 def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
-    """Add a part that took `seconds` to this worker's metrics, which Ray exports with `ray_` before the name.
+    """Add a part that took `seconds` to the metrics of this worker, which Ray exports with the prefix `ray_`.
 
-    A part that Ray had made again after a worker died is counted for each time that it was finished.
+    A part that is made again after a worker died is counted each time that it is finished.
     """
     lines, rejects, line_seconds = _create_counters()
     if stats.rows:
@@ -65,10 +65,10 @@ def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
 
 @cache
 def _create_counters() -> tuple[Counter, Counter, Histogram]:
-    """Return the metrics of a process that makes parts; Ray wants each created once."""
+    """Return the metrics of a process that makes parts; Ray requires that each is created once."""
     return (
         Counter("ocr_ray_lines_total", "Lines written.", ("dataset",)),
-        Counter("ocr_ray_rejects_total", "What could not become a line.", ("dataset", "reason")),
+        Counter("ocr_ray_rejects_total", "Items that could not become a line.", ("dataset", "reason")),
         Histogram(
             "ocr_ray_line_seconds",
             "Seconds per line, the mean of each part.",
@@ -79,7 +79,7 @@ def _create_counters() -> tuple[Counter, Counter, Histogram]:
 
 
 def show_parts(name: str, *, done: int, pending: int) -> None:
-    """Set this process's gauges of the parts of a dataset, or of an evaluation."""
+    """Set the gauges of this process for the parts of a dataset or of an evaluation."""
     for gauge, number in zip(_create_part_gauges(), (done, pending), strict=True):
         gauge.set(number, {"dataset": name})
 
@@ -88,24 +88,24 @@ def show_parts(name: str, *, done: int, pending: int) -> None:
 def _create_part_gauges() -> tuple[Gauge, Gauge]:
     tags = ("dataset",)
     return (
-        Gauge("ocr_ray_parts_done", "Parts that are there.", tags),
-        Gauge("ocr_ray_parts_pending", "Parts still to be made, or read.", tags),
+        Gauge("ocr_ray_parts_done", "Finished parts.", tags),
+        Gauge("ocr_ray_parts_pending", "Parts that are not finished.", tags),
     )
 
 
 def count_read(dataset: str, num_lines: int) -> None:
-    """Add the lines of a part that a model has read to this worker's metrics."""
+    """Add lines that a model has read to the metrics of this worker."""
     if num_lines:
         _create_read_counter().inc(num_lines, {"dataset": dataset})
 
 
 @cache
 def _create_read_counter() -> Counter:
-    return Counter("ocr_ray_read_lines_total", "Lines that a model has read.", ("dataset",))
+    return Counter("ocr_ray_read_lines_total", "Lines read by a model.", ("dataset",))
 
 
 def show_training(run: str, record: Mapping[str, Any]) -> None:
-    """Set this process's gauges of training to a record of it."""
+    """Set the training gauges of this process to the values of a record."""
     for name, gauge in _create_gauges().items():
         if name in record:
             gauge.set(float(record[name]), {"run": run})
@@ -117,7 +117,9 @@ def _create_gauges() -> dict[str, Gauge]:
     return {
         "loss": Gauge("ocr_ray_train_loss", "Training loss per token.", tags),
         "lines_per_second": Gauge("ocr_ray_train_lines_per_second", "Lines trained on per second.", tags),
-        "feed_wait_share": Gauge("ocr_ray_feed_wait_share", "Share of time spent waiting for lines.", tags),
+        "feed_wait_share": Gauge(
+            "ocr_ray_feed_wait_share", "Share of the time spent waiting for data.", tags
+        ),
         "validation_loss": Gauge("ocr_ray_validation_loss", "Validation loss per token.", tags),
         "validation_cer": Gauge("ocr_ray_validation_cer", "Character error rate in validation.", tags),
     }

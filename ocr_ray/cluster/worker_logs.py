@@ -12,7 +12,10 @@ from ocr_ray.cluster.capacity import on_driver_node
 
 @contextmanager
 def relayed_logs() -> Iterator[Queue]:
-    """Log here what workers log after `relay_logs` with the queue given; Ray would print all they print."""
+    """Log the records of workers that call `relay_logs` with this queue.
+
+    Ray's own `log_to_driver` would print all their output.
+    """
     queue = Queue(actor_options=on_driver_node())
     listener = QueueListener(queue, _Relay())
     listener.start()
@@ -24,14 +27,14 @@ def relayed_logs() -> Iterator[Queue]:
 
 
 def relay_logs(queue: Queue) -> None:
-    """Send what this process logs in the package, from INFO on, to where `relayed_logs` was entered."""
+    """Send this process's log records of the package, from INFO on, to the process with `relayed_logs`."""
     logger = logging.getLogger("ocr_ray")
     logger.setLevel(logging.INFO)
     logger.addHandler(QueueHandler(queue))
 
 
 class _Relay(logging.Handler):
-    """Hands records on to the logger of their name in this process."""
+    """Passes records to the logger of the same name in this process."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logging.getLogger(record.name).handle(record)

@@ -1,30 +1,39 @@
-"""Cards: the README.md of a dataset, in the form that the Hugging Face hub reads."""
+"""Dataset cards: the README.md of a dataset, with the metadata that the Hugging Face hub reads."""
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from huggingface_hub import DatasetCard, DatasetCardData
 
 from ocr_ray.cli.flags import write_command
 from ocr_ray.dataset.lines import Manifest, TextLine
 
 NUM_SHOWN_LINES = 24
-NUM_NAMED_CHARACTERS = 100
-NUM_NAMED_CONFUSIONS = 30
+MAX_LISTED_CHARACTERS = 100
+MAX_LISTED_CONFUSIONS = 30
 KS_X_1001_SYLLABLES = 2350
+SIZE_CATEGORIES = {
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+    100_000_000: "10M<n<100M",
+    1_000_000_000: "100M<n<1B",
+}
+"""The hub's names by the number of lines that they stay below."""
 
 
 def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
-    """Return a dataset's card; its header tells `datasets.load_dataset` which files are which split.
+    """Return the card of a dataset; unknown facts are left out.
 
-    `lines` are those of its picture, in their order. What is not known of a dataset is left out.
+    `lines` are those of the contact sheet, in its order.
     """
     counts = manifest.counts
-    splits = [split for split, count in counts["by_split"].items() if count]
-    files = "".join(f"      - split: {split}\n        path: {split}/*.parquet\n" for split in splits)
     blocks = [
-        "---\nlanguage: ko\ntask_categories: [image-to-text]\nconfigs:\n"
-        f"  - config_name: default\n    data_files:\n{files or '      []'}---",
         f"# {counts['lines']:,} lines of text with their pictures",
         _describe_origin(manifest),
         _describe_focus(manifest.notes.get("focus", {})),
@@ -37,23 +46,43 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
             make_table((topic.replace("_", " "), "number"), names.items())
             for topic, names in manifest.counted.items()
         ),
-        _describe_balance(manifest.balance),
+        _describe_texts(manifest.balance),
         _describe_left_out(manifest.config.get("left_out", ""), manifest.notes.get("left_out", {})),
-        "Columns: `line_id`, `image`, `text` (what is printed), `markup` (with maths in `$…$` LaTeX), "
+        "Columns: `line_id`, `image`, `text` (as printed), `markup` (with maths in `$…$` LaTeX), "
         "`source`, `font`, `page_id`, `page_order`, `width_px`, `height_px`, `style` (how it was drawn), "
         "`confidence` and `flags` (of the model that read it), `spliced_from` (the origin of each word).\n"
         "`manifest.json` holds the whole configuration, the digests of all parts and the versions.",
     ]
-    return "\n\n".join(filter(None, blocks)) + "\n"
+    text = "\n\n".join(filter(None, blocks))
+    return str(DatasetCard(f"---\n{_build_metadata(counts).to_yaml()}\n---\n\n{text}\n"))
+
+
+def _build_metadata(counts: Mapping[str, Any]) -> DatasetCardData:
+    """Return the metadata of a card; `datasets.load_dataset` reads the files of each split from it."""
+    splits = [split for split, count in counts["by_split"].items() if count]
+    files = [{"split": split, "path": f"{split}/*.parquet"} for split in splits]
+    return DatasetCardData(
+        language="ko",
+        task_categories=["image-to-text"],
+        size_categories=_size_category(counts["lines"]),
+        tags=["ocr", "text-recognition"],
+        configs=[{"config_name": "default", "data_files": files}],
+    )
+
+
+def _size_category(num_lines: int) -> str:
+    """Return the hub's name for the size of a dataset."""
+    index = bisect_right(list(SIZE_CATEGORIES), num_lines)
+    return [*SIZE_CATEGORIES.values(), "n>1B"][index]
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is, in a paragraph or a cell of a table; of one line."""
+    """Return text as one line that Markdown shows unchanged, in a paragraph or in a table cell."""
     return re.sub(r"([\\`*_{}\[\]<>|~$&])", r"\\\1", " ".join(text.split()))
 
 
 def make_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return a Markdown table with its cells escaped, or nothing where it would have no rows."""
+    """Return a Markdown table with escaped cells, or an empty string for no rows."""
     cells = [
         [f"{cell:,}" if isinstance(cell, int) else escape_markdown(str(cell)) for cell in row] for row in rows
     ]
@@ -64,34 +93,35 @@ def make_table(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 def _describe_origin(manifest: Manifest) -> str:
     job, seed = manifest.config.get("job"), manifest.config.get("seed")
-    made = f"Made {manifest.created_at} by ocr_ray, configuration {manifest.config_sha256[:12]}"
-    made += "." if seed is None else f", seed {seed}."
+    origin = f"Made {manifest.created_at} by ocr_ray, configuration {manifest.config_sha256[:12]}"
+    origin += "." if seed is None else f", seed {seed}."
     if not job or not manifest.flags:
-        return made
-    return f"{made} To make it again:\n\n```bash\n{write_command(job, manifest.flags)}\n```"
+        return origin
+    return f"{origin} To make it again:\n\n```bash\n{write_command(job, manifest.flags)}\n```"
 
 
 def _describe_focus(focus: Mapping[str, Any]) -> str:
-    """Say what lines of a focused dataset hold more often, and that the others do not look like it."""
+    """Describe what lines of a focused dataset contain more often."""
     if not focus:
         return ""
     confusions, ignored = focus["confusions"], focus["ignored"]
-    more = len(confusions) - NUM_NAMED_CONFUSIONS
-    said = (
-        f"**Focused**: {focus['lines_share']:.0%} of the lines hold more of what a model misread: "
-        f"{len(confusions):,} confusions, {sum(each['count'] for each in confusions):,} of its "
-        f"{focus['num_errors']:,} wrong characters. To be trained on besides other lines, not to evaluate on."
+    num_unlisted = len(confusions) - MAX_LISTED_CONFUSIONS
+    num_errors = sum(confusion["count"] for confusion in confusions)
+    summary = (
+        f"**Focused**: {focus['lines_share']:.0%} of the lines contain more of the characters that a model "
+        f"misread: {len(confusions):,} confusions, {num_errors:,} of its {focus['num_errors']:,} wrong "
+        "characters. Use it for training together with other lines, not for evaluation."
     )
     rows = [
-        (_name_member(each["truth"]), _name_member(each["read"]), each["count"])
-        for each in confusions[:NUM_NAMED_CONFUSIONS]
+        (_name_member(confusion["truth"]), _name_member(confusion["read"]), confusion["count"])
+        for confusion in confusions[:MAX_LISTED_CONFUSIONS]
     ]
-    named = ", ".join(f"{_name_character(char)} ({count:,})" for char, count in ignored.items())
+    listed = ", ".join(f"{_name_character(char)} ({count:,})" for char, count in ignored.items())
     blocks = [
-        said,
+        summary,
         make_table(("in print", "read as", "times"), rows),
-        f"And {more:,} more." if more > 0 else "",
-        f"Misread too, but no line can hold it: {named}." if named else "",
+        f"And {num_unlisted:,} more." if num_unlisted > 0 else "",
+        f"Also misread, but not available for rendering: {listed}." if listed else "",
     ]
     return "\n\n".join(filter(None, blocks))
 
@@ -108,52 +138,55 @@ def _show_lines(lines: Sequence[TextLine]) -> str:
 
 
 def _describe_fonts(by_font: Mapping[str, int], fonts: Iterable[Mapping[str, Any]]) -> str:
-    facts = {font["name"]: font for font in fonts}
+    facts_by_name = {font["name"]: font for font in fonts}
     rows = []
     for font, lines in by_font.items():
-        known = facts.get(font, {})
-        family = f"{known.get('family', '')}{' (stands in)' if known.get('stands_in') else ''}"
-        rows.append((font, lines, family, known.get("version", ""), known.get("licence", "")))
+        facts = facts_by_name.get(font, {})
+        family = f"{facts.get('family', '')}{' (substitute)' if facts.get('stands_in') else ''}"
+        rows.append((font, lines, family, facts.get("version", ""), facts.get("licence", "")))
     return make_table(("font", "lines", "family", "version", "licence"), rows)
 
 
-def _describe_balance(balance: Mapping[str, Any]) -> str:
-    rare = balance["rare"][:NUM_NAMED_CHARACTERS]
-    more = len(balance["rare"]) - len(rare)
-    named = f": {' '.join(map(_name_character, rare))}{f' and {more} more' if more else ''}" if rare else ""
+def _describe_texts(statistics: Mapping[str, Any]) -> str:
+    """Describe the characters, lengths and grades of a report of `TextStatistics`."""
+    rare = statistics["rare"]
+    listed = " ".join(map(_name_character, rare[:MAX_LISTED_CHARACTERS]))
+    num_unlisted = len(rare) - MAX_LISTED_CHARACTERS
+    more = f" and {num_unlisted} more" if num_unlisted > 0 else ""
     coverage = (
-        f"{len(balance['characters']):,} different characters, among them {balance['ks_x_1001']:,} of the "
-        f"{KS_X_1001_SYLLABLES:,} syllables of KS X 1001. "
-        f"{len(balance['rare'])} were seen fewer than 20 times{named}."
+        f"{len(statistics['characters']):,} different characters, including {statistics['ks_x_1001']:,} of "
+        f"the {KS_X_1001_SYLLABLES:,} syllables of KS X 1001. "
+        f"{len(rare)} occur fewer than 20 times{f': {listed}{more}' if rare else ''}."
     )
     lengths: Counter[int] = Counter()
-    for length, count in balance["lengths"].items():
+    for length, count in statistics["lengths"].items():
         lengths[max(0, int(length) - 1) // 5] += count
     bins = [(f"{5 * index + 1} to {5 * index + 5}", count) for index, count in sorted(lengths.items())]
     tables = [
-        make_table(("characters", "seen"), balance["classes"].items()),
+        make_table(("characters", "occurrences"), statistics["classes"].items()),
         make_table(("length", "lines"), bins),
-        make_table(("grade", "expressions"), balance["grades"].items()),
+        make_table(("grade", "expressions"), statistics["grades"].items()),
     ]
     return "\n\n".join(filter(None, [coverage, *tables]))
 
 
 def _describe_left_out(characters: str, facts: Mapping[str, Any]) -> str:
-    """Say which characters no line has, and in brackets how many words of the corpus that cost."""
+    """List the characters that no line contains, with the number of corpus words lost with each."""
     if not characters:
         return ""
     cost = facts.get("cost", {})
-    named = [
+    listed = [
         _name_character(char) + (f" ({cost[char]:,})" if char in cost else "")
         for char in sorted(characters, key=lambda char: -cost.get(char, 0))
     ]
-    more = len(named) - NUM_NAMED_CHARACTERS
+    num_unlisted = len(listed) - MAX_LISTED_CHARACTERS
+    more = f" and {num_unlisted} more" if num_unlisted > 0 else ""
     return (
-        "Left out, because a font or the tokenizer lacks them, with the number of words of the corpus that "
-        f"went with them: {', '.join(named[:NUM_NAMED_CHARACTERS])}{f' and {more} more' if more > 0 else ''}."
+        "Left out, because a font or the tokenizer does not have them, with the number of corpus words lost "
+        f"with each: {', '.join(listed[:MAX_LISTED_CHARACTERS])}{more}."
     )
 
 
 def _name_character(char: str) -> str:
-    """Return a character as it is, or its code point where it would not be seen."""
+    """Return a character, or its code point if it would be invisible."""
     return escape_markdown(char) if char.isprintable() and not char.isspace() else f"U+{ord(char):04X}"

@@ -1,4 +1,4 @@
-"""A picture of some lines of a dataset, to see at a glance what was made."""
+"""The contact sheet of a dataset: one picture with a sample of its lines."""
 
 import io
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from ocr_ray.dataset.lines import TextLine
 NUM_COLUMNS = 2
 CELL_SIZE_PX = (800, 72)
 LINE_SIZE_PX = (740, 56)
-"""A line is drawn as large as fits here at its own aspect; left of it stands its number."""
+"""Box that each line is fitted into, keeping its aspect; the number of the line is to its left."""
 SEPARATOR_GREY, NUMBER_GREY = 224, 128
 
 
 def draw_contact_sheet(lines: Sequence[TextLine]) -> bytes:
-    """Return a PNG, 1600 px wide, of lines numbered from 1, from left to right and downwards."""
+    """Return a PNG, 1600 px wide, of lines numbered from 1, row by row."""
     width_px, height_px = CELL_SIZE_PX
     num_rows = -(-len(lines) // NUM_COLUMNS)
     sheet = Image.new("L", (NUM_COLUMNS * width_px, num_rows * height_px), 255)
@@ -34,7 +34,7 @@ def draw_contact_sheet(lines: Sequence[TextLine]) -> bytes:
 
 
 def _draw_line(line: TextLine) -> Image.Image:
-    """Return a line's picture at the aspect that it had before it was resized."""
+    """Return the image of a line with the aspect that it had before it was resized."""
     scale = min(LINE_SIZE_PX[0] / line.width_px, LINE_SIZE_PX[1] / line.height_px)
     size = (max(1, round(line.width_px * scale)), max(1, round(line.height_px * scale)))
     with Image.open(io.BytesIO(line.image_bytes)) as image:

@@ -1,4 +1,4 @@
-"""How the image of a line is stored, the same for rendered lines and for crops."""
+"""Encoding of line images, the same for rendered lines and crops."""
 
 import io
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ PNG_COMPRESS_LEVEL = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
-    """How images of lines are sized and encoded."""
+    """Size and format of line images."""
 
     size: Literal["384", "native"] = "384"
-    """384: resized to a square of 384 px without keeping the aspect, as TrOCR does; native: as it is."""
+    """384: resized to a square of 384 px without keeping the aspect, as TrOCR does; native: not resized."""
     format: Literal["jpeg", "png"] | None = None
     """jpeg: quality 90; png: lossless; None: png for native images, else jpeg."""
 
@@ -31,9 +31,9 @@ class ImageConfig:
 
 
 def encode_image(image: Image.Image, config: ImageConfig) -> bytes:
-    """Return the file of an 8-bit greyscale (`L`) image of at least 1x1 px.
+    """Return an 8-bit greyscale (`L`) image as the bytes of a JPEG or PNG file.
 
-    The same pixels give the same bytes. Metadata such as colour profiles, comments and EXIF is not written.
+    The same pixels give the same bytes: metadata such as colour profiles, comments and EXIF is not written.
     """
     if image.mode != "L":
         raise ValueError(f"image must be 8-bit greyscale (mode L), got mode {image.mode}")
@@ -41,7 +41,7 @@ def encode_image(image: Image.Image, config: ImageConfig) -> bytes:
         stored = image.resize((SQUARE_SIZE_PX, SQUARE_SIZE_PX), Image.Resampling.BILINEAR)
     else:
         stored = image.copy()
-    stored.info = {}  # Pillow would write the profile, comment and transparency that it finds here
+    stored.info = {}  # Pillow would write its profile, comment and transparency
     buffer = io.BytesIO()
     if config.format == "jpeg":
         stored.save(buffer, "JPEG", quality=JPEG_QUALITY)

@@ -1,4 +1,4 @@
-"""The vocabulary of rows: a line, a reject, and what is known about a part of a dataset."""
+"""The data model of a dataset: lines, rejects, parts and the manifest."""
 
 import hashlib
 import json
@@ -14,9 +14,9 @@ SPLITS = ("train", "validation", "test")
 LabelColumn = Literal["text", "markup"]
 """The column that a model learns to read."""
 FIRST_NUMBERS = {"train": 0, "validation": 700_000_000, "test": 800_000_000}
-"""Where each split's space of line numbers begins; below 1,000,000,000 a `line_id` has nine digits."""
+"""First line number of each split; below 1,000,000,000 a `line_id` has nine digits."""
 FIRST_SPLICED_NUMBER = 1_000_000_000
-"""Lines spliced from crops are numbered from here, each split as far on as above."""
+"""First number of lines spliced from crops; the splits are offset from it as above."""
 DIGEST_MODULUS = 2**256
 
 _IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
         ("flags", pa.list_(pa.string())),
         ("spliced_from", pa.list_(pa.struct([("line_id", pa.string()), ("word_index", pa.int32())]))),
     ],
-    # Hugging Face `datasets` decodes the images only if the schema says that they are (datasets#5869).
+    # Hugging Face `datasets` decodes images only if the schema declares them (datasets#5869).
     metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
 )
 REJECT_SCHEMA = pa.schema(
@@ -72,18 +72,18 @@ class WordOrigin(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextLine:
-    """One line of text and its picture; a row of every dataset."""
+    """One line of text and its image: a row of a dataset."""
 
     line_id: str
     image_bytes: bytes
     text: str
-    """What is printed, NFC."""
+    """The printed text, NFC."""
     markup: str
-    """The same with maths in `$…$` LaTeX."""
+    """The text with maths in `$…$` LaTeX."""
     source: str
     """`words`, `sentence`, `arithmetic`, `mixed`, `page` or `spliced`."""
     width_px: int
-    """Before the line was resized."""
+    """Width before the line was resized."""
     height_px: int
     font: str | None = None
     page_id: str | None = None
@@ -97,13 +97,13 @@ class TextLine:
     spliced_from: tuple[WordOrigin, ...] | None = None
     """The origin of each word; only of spliced lines."""
     grades: tuple[int, ...] = ()
-    """The school grades of its arithmetic; counted in the balance, neither stored nor in the digest."""
+    """School grades of its arithmetic; counted in the text statistics, neither stored nor in the digest."""
 
     def digest(self) -> bytes:
         """Return the row digest, 32 bytes.
 
-        The SHA-256 of (line_id, image bytes, text, markup, font, source), each as UTF-8 or raw bytes behind
-        its 8-byte little-endian length, null as length 2**64 - 1.
+        The SHA-256 of (line_id, image bytes, text, markup, font, source), each as its 8-byte little-endian
+        length followed by UTF-8 or raw bytes, null as length 2**64 - 1.
         """
         sha = hashlib.sha256()
         for value in (self.line_id, self.image_bytes, self.text, self.markup, self.font, self.source):
@@ -115,20 +115,20 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reject:
-    """What could not become a line, and why."""
+    """An item that could not become a line, and the reason."""
 
     reason: str
-    """A fixed word that can be counted, such as `missing_glyph`."""
+    """A fixed word to count by, such as `missing_glyph`."""
     detail: str = ""
     number: int | None = None
     page_id: str | None = None
     box: str | None = None
-    """The index of the box in its label, for pages."""
+    """For pages, the index of the box in the label."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """What was counted beside lines and rejects while a part was made."""
+class TopicCount:
+    """A number counted in addition to lines and rejects while a part was made."""
 
     topic: str
     """Such as `warnings`."""
@@ -137,15 +137,15 @@ class Count:
     number: int = 1
 
 
-Row = TextLine | Reject | Count
+PartRow = TextLine | Reject | TopicCount
 """What makers of parts yield."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartSpec:
-    """One part of a dataset that is to be made: items [start, stop) of a split.
+    """One part of a dataset: items [start, stop) of a split.
 
-    An item is a line number for rendered and spliced lines, a page's index for crops.
+    An item is a line number for rendered and spliced lines, the index of a page for crops.
     """
 
     split: str
@@ -155,7 +155,7 @@ class PartSpec:
 
     @property
     def path(self) -> str:
-        """Relative to the dataset; never depends on the run."""
+        """Relative to the dataset, the same for every run."""
         return f"{self.split}/part-{self.index:05d}.parquet"
 
     @property
@@ -165,20 +165,20 @@ class PartSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartStats:
-    """What is known about a part that was made; kept in its Parquet footer."""
+    """Counts and digests of a part, stored in its Parquet footer."""
 
     spec: PartSpec
     rows: int
     rows_sha256: str
     digest_sum: str
-    """The row digests summed modulo 2**256, in hex: equal for any cut of the same rows into parts."""
+    """Sum of the row digests modulo 2**256, in hex: independent of how rows are divided into parts."""
     by_source: dict[str, int] = field(default_factory=dict)
     by_font: dict[str, int] = field(default_factory=dict)
     rejects: dict[str, int] = field(default_factory=dict)
     counted: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Numbers by topic and name that rows and rejects do not tell again."""
+    """Numbers by topic and name that cannot be counted again from rows and rejects."""
     size_bytes: int = 0
-    """Of the Parquet file; known once it is written."""
+    """Size of the Parquet file, 0 until it is written."""
 
     @property
     def num_rejects(self) -> int:
@@ -194,7 +194,7 @@ class PartStats:
 
 
 class RowSummary:
-    """The counts and digests of a part's rows, added one by one in their order in the part."""
+    """Counts and digests of a part, updated row by row in the order of the part."""
 
     def __init__(self) -> None:
         self._rows_sha = hashlib.sha256()
@@ -204,12 +204,12 @@ class RowSummary:
         self._rejects: Counter[str] = Counter()
         self._counted: defaultdict[str, Counter[str]] = defaultdict(Counter)
 
-    def add(self, row: Row) -> None:
-        """Count a line, a reject by its reason, or what was counted already."""
+    def add(self, row: PartRow) -> None:
+        """Add a line, a reject or a count."""
         if isinstance(row, Reject):
             self._rejects[row.reason] += 1
             return
-        if isinstance(row, Count):
+        if isinstance(row, TopicCount):
             self._counted[row.topic][row.name] += row.number
             return
         digest = row.digest()
@@ -220,7 +220,7 @@ class RowSummary:
             self._by_font[row.font] += 1
 
     def to_stats(self, spec: PartSpec) -> PartStats:
-        """Return what is known of the rows so far."""
+        """Return the counts and digests so far."""
         return PartStats(
             spec=spec,
             rows=self._by_source.total(),
@@ -235,7 +235,7 @@ class RowSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a complete dataset holds; `manifest.json`, written last."""
+    """The content of a complete dataset: `manifest.json`, written last."""
 
     config: dict[str, Any]
     config_sha256: str
@@ -244,15 +244,15 @@ class Manifest:
     versions: dict[str, str]
     counts: dict[str, Any]
     balance: dict[str, Any]
-    """What its texts are made of: see `TextStatistics.report`."""
+    """The text statistics, see `TextStatistics.report`."""
     rejects: dict[str, int]
     parts: list[dict[str, Any]]
     counted: dict[str, dict[str, int]] = field(default_factory=dict)
-    """What was counted beside lines and rejects, by topic and name: pages read, boxes out of scope."""
+    """Other numbers by topic and name, such as pages read or boxes out of scope."""
     flags: dict[str, Any] = field(default_factory=dict)
-    """How the job was called that wrote it."""
+    """The flags of the job that wrote it."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What is worth knowing and decides no row: the licences of fonts, characters left out."""
+    """Information that no row depends on: licences of fonts, characters left out."""
 
 
 def lines_to_table(lines: Iterable[TextLine]) -> pa.Table:

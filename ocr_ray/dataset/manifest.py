@@ -1,4 +1,4 @@
-"""The manifest of a dataset: built of what is known of its parts, and what readers trust it for."""
+"""Manifests: built from the statistics of the parts, and checked before a dataset is read."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,53 +14,55 @@ from ocr_ray.storage.location import Location, exists, list_files, preflight, re
 
 
 def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str, Location]:
-    """Return complete datasets by the names of their folders, numbered where names are the same.
+    """Return complete datasets by the names of their folders, with numbers added to repeated names.
 
     Raises:
-        InputError: one is missing, has no manifest, holds other parts than it says, or is named twice.
+        InputError: one is missing, has no manifest, holds other parts than its manifest lists, or is given
+            twice.
     """
     datasets: dict[str, Location] = {}
     for uri in uris:
-        place = require_folder(uri, flag)
-        with preflight(place, flag) as found:
-            if not exists(found / MANIFEST):
+        location = require_folder(uri, flag)
+        with preflight(location, flag) as dataset:
+            if not exists(dataset / MANIFEST):
                 raise InputError(
-                    f"{flag} must be a complete dataset, {place} has no {MANIFEST}; run its job again"
+                    f"{flag} must be a complete dataset, {location} has no {MANIFEST}; run its job again"
                 )
-            _check_parts(found, flag)
-        if place in datasets.values():
+            _check_parts(dataset, flag)
+        if location in datasets.values():
             raise InputError(f"{flag} must name each dataset once, got {uri} twice")
-        names = (place.name, *(f"{place.name}-{number}" for number in range(2, len(uris) + 2)))
-        datasets[next(name for name in names if name not in datasets)] = place
+        names = (location.name, *(f"{location.name}-{number}" for number in range(2, len(uris) + 2)))
+        datasets[next(name for name in names if name not in datasets)] = location
     return datasets
 
 
-def _check_parts(place: Location, flag: str) -> None:
-    """Refuse a dataset that lost or gained a part since its manifest: its lines would be others."""
-    owned = {(part["path"], part["bytes"]) for part in read_json(place / MANIFEST)["parts"]}
-    found = {
+def _check_parts(dataset: Location, flag: str) -> None:
+    """Check that a dataset holds exactly the parts of its manifest, with their sizes."""
+    listed = {(part["path"], part["bytes"]) for part in read_json(dataset / MANIFEST)["parts"]}
+    present = {
         (path, size_bytes)
-        for path, size_bytes in list_files(place).items()
+        for path, size_bytes in list_files(dataset).items()
         if path.endswith(".parquet") and path.split("/")[0] in SPLITS
     }
-    if differing := sorted({path for path, _ in owned ^ found}):
+    if differing := sorted({path for path, _ in listed ^ present}):
         raise InputError(
-            f"{flag} must hold the parts of its {MANIFEST}, whole and no others, {place} differs in "
-            f"{', '.join(differing[:3])}; run its job again, and move away what it does not own"
+            f"{flag} must hold exactly the parts of its {MANIFEST}, {dataset} differs in "
+            f"{', '.join(differing[:3])}; run its job again, and move away files that it does not own"
         )
 
 
 def read_digests(datasets: Mapping[str, Location]) -> dict[str, dict[str, str]]:
-    """Return the digests of the splits of each dataset: their content, wherever they lie."""
+    """Return the digest of each split of each dataset, which depends on its content only."""
     return {
-        name: read_json(place / MANIFEST)["counts"]["digest_by_split"] for name, place in datasets.items()
+        name: read_json(location / MANIFEST)["counts"]["digest_by_split"]
+        for name, location in datasets.items()
     }
 
 
 def build_manifest(
-    plan: Plan, parts: Iterable[PartStats], *, balance: TextStatistics, versions: Mapping[str, str]
+    plan: Plan, parts: Iterable[PartStats], *, texts: TextStatistics, versions: Mapping[str, str]
 ) -> Manifest:
-    """Return the manifest of a dataset whose parts are all there, given in the plan's order."""
+    """Return the manifest of a dataset from all its parts, in the order of the plan."""
     by_split: Counter[str] = Counter()
     by_source: Counter[str] = Counter()
     by_font: Counter[str] = Counter()
@@ -91,7 +93,7 @@ def build_manifest(
             "by_font": dict(sorted(by_font.items())),
             "digest_by_split": {split: f"{total % DIGEST_MODULUS:064x}" for split, total in digests.items()},
         },
-        balance=balance.report(),
+        balance=texts.report(),
         rejects=dict(sorted(rejects.items())),
         parts=rows,
         counted={topic: dict(sorted(numbers.items())) for topic, numbers in sorted(counted.items())},

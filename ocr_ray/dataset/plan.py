@@ -1,4 +1,4 @@
-"""The plan of a dataset: what it is to hold, and the files it owns. plan.json is written first."""
+"""The plan of a dataset: its configuration and the files it owns. plan.json is written first."""
 
 import hashlib
 import json
@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ocr_ray.dataset.lines import (
-    PartSpec,
-)
+from ocr_ray.dataset.lines import PartSpec
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import (
     PROBE,
@@ -22,23 +20,23 @@ from ocr_ray.storage.location import (
     write_json,
 )
 
-PLAN, MANIFEST, CARD, PICTURE = "plan.json", "manifest.json", "README.md", "lines.png"
+PLAN, MANIFEST, CARD, CONTACT_SHEET = "plan.json", "manifest.json", "README.md", "lines.png"
 GROWING_FIELD = "num_lines"
-"""The one field of a plan that may change, upwards: more lines leave the earlier ones as they are."""
+"""The only field of a plan that can change. It can grow, since more lines do not change earlier ones."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a dataset is to hold: the configuration that decides its rows, and its parts."""
+    """The plan of a dataset: the configuration that determines its rows, and its parts."""
 
     config: dict[str, Any]
     parts: tuple[PartSpec, ...]
     flags: dict[str, Any] = field(default_factory=dict)
-    """How the job was called, by flag; recorded, decides nothing."""
+    """The flags of the job; recorded only, no row depends on them."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What is worth recording and decides no row."""
+    """Other information for the manifest that no row depends on."""
     extras: tuple[str, ...] = ()
-    """Files that the job may write beside those of every dataset."""
+    """Files that the job can write in addition to those of every dataset."""
 
     @property
     def config_sha256(self) -> str:
@@ -48,15 +46,15 @@ class Plan:
 
     @property
     def names(self) -> list[str]:
-        """The files that the dataset owns, relative to it."""
+        """Paths of the files that the dataset owns, relative to it."""
         paths = [path for part in self.parts for path in (part.path, part.rejects_path)]
-        return [PLAN, *paths, *self.extras, PICTURE, CARD, MANIFEST]
+        return [PLAN, *paths, *self.extras, CONTACT_SHEET, CARD, MANIFEST]
 
 
 def cut_parts(
     split: str, first: int, num_items: int, items_per_part: int, *, first_index: int = 0
 ) -> list[PartSpec]:
-    """Return the parts that cover items [first, first + num_items) of a split; one, empty, for none."""
+    """Return the parts that cover items [first, first + num_items) of a split; one empty part if none."""
     starts = range(first, first + num_items, items_per_part) or [first]
     end = first + num_items
     return [
@@ -68,29 +66,29 @@ def cut_parts(
 def check_reserved(
     out: Location, config: Mapping[str, Any], *, growing: str = GROWING_FIELD, flag: str = "--out-uri"
 ) -> None:
-    """Check that a configuration may be made at `out`: nothing is there, or an earlier run of the same.
+    """Check that `out` is free for a configuration: empty, or an earlier run with the same configuration.
 
     Raises:
-        InputError: the place cannot be written, there are files but no plan, or the plan differs; the message
-            names the fields.
+        InputError: `out` cannot be written, holds files but no plan, or the plan differs; the message lists
+            the fields.
     """
     check_writable(out, flag)
-    with preflight(out, flag) as place:
-        plan = read_json(place / PLAN) if exists(place / PLAN) else None
-        files = list_files(place) if plan is None else ()
-        found = [name for name in files if not name.startswith(PROBE)][:3]
-    if plan is None and found:
+    with preflight(out, flag) as folder:
+        plan = read_json(folder / PLAN) if exists(folder / PLAN) else None
+        names = list_files(folder) if plan is None else ()
+        others = [name for name in names if not name.startswith(PROBE)][:3]
+    if plan is None and others:
         raise InputError(
             f"{flag} must be empty or hold an earlier run of this job, {out} holds "
-            f"{', '.join(found)} and no {PLAN}; choose another"
+            f"{', '.join(others)} and no {PLAN}; choose another folder"
         )
     if plan is None:
         return
     if not isinstance(plan, dict) or "config" not in plan:
-        raise InputError(f"{flag} must hold an earlier run of this job, {out / PLAN} is no plan of one")
+        raise InputError(f"{flag} must hold an earlier run of this job, {out / PLAN} is not a plan")
     old, new = flatten(plan["config"]), flatten(json.loads(json.dumps(config)))
     if (shrunk := old.get(growing)) is not None and growing in new and new[growing] < shrunk:
-        raise InputError(f"{growing} of {out} may only grow: it is {shrunk}, got {new[growing]}")
+        raise InputError(f"{growing} of {out} can only grow: it is {shrunk}, got {new[growing]}")
     differing = [
         f"{name}: {_shorten(old.get(name))} there, {_shorten(new.get(name))} now"
         for name in sorted(old.keys() | new.keys())
@@ -108,16 +106,18 @@ def _shorten(value: Any) -> str:
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Return a nested configuration as one level of dotted names."""
+    """Return a nested configuration as one dict with dotted names."""
     if not isinstance(value, dict):
         return {prefix: value}
     return {
-        k: v for name, item in value.items() for k, v in flatten(item, f"{prefix}.{name}".lstrip(".")).items()
+        path: leaf
+        for name, item in value.items()
+        for path, leaf in flatten(item, f"{prefix}.{name}".lstrip(".")).items()
     }
 
 
 def write_plan(out: Location, plan: Plan) -> None:
-    """Write the plan; a manifest of before is taken away first, since its existence means complete."""
+    """Delete an earlier manifest, whose existence means that the dataset is complete, and write the plan."""
     delete_file(out / MANIFEST)
     write_json(
         out / PLAN,
@@ -131,6 +131,6 @@ def write_plan(out: Location, plan: Plan) -> None:
 
 
 def holds_plan(out: Location, plan: Plan) -> bool:
-    """Return whether the plan that stands at `out` is this one, its number of lines included."""
+    """Return whether plan.json of `out` is this plan, including its number of lines."""
     config = json.loads(json.dumps(plan.config))
     return exists(out / PLAN) and bool(read_json(out / PLAN)["config"] == config)

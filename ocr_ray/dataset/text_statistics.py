@@ -1,6 +1,6 @@
-"""What the texts of a dataset are made of: characters and their classes, lengths, school grades.
+"""Text statistics of a dataset: characters and their classes, lengths, school grades.
 
-Counts add up, so the balance of a dataset is the same for any cut into parts, any order, any resumption.
+Counts are added, so they do not depend on how a dataset is divided into parts, on order or on resumption.
 """
 
 import json
@@ -13,7 +13,7 @@ from ocr_ray.text.characters import CLASSES, classify
 from ocr_ray.text.hangul import KS_X_1001
 
 RARE_BELOW = 20
-"""A character seen less often than this is named: a model hardly learns it."""
+"""Characters that occur less often are listed as rare: a model hardly learns them."""
 
 
 @dataclass(slots=True)
@@ -22,9 +22,9 @@ class TextStatistics:
 
     characters: Counter[str] = field(default_factory=Counter)
     lengths: Counter[int] = field(default_factory=Counter)
-    """Lines by their number of characters."""
+    """Number of lines by their number of characters."""
     grades: Counter[int] = field(default_factory=Counter)
-    """Arithmetic by its school grade; a line may hold several."""
+    """Number of arithmetic expressions by school grade; a line can contain several."""
 
     def add(self, line: TextLine) -> None:
         """Count a line's text."""
@@ -39,7 +39,7 @@ class TextStatistics:
         self.grades.update(other.grades)
 
     def to_json(self) -> str:
-        """Return the counts in few bytes, about 7 a character, the same for the same counts."""
+        """Return the counts as compact JSON, about 7 bytes per character, the same for equal counts."""
         characters = sorted(self.characters)
         values = {
             "characters": "".join(characters),
@@ -59,10 +59,10 @@ class TextStatistics:
         )
 
     def report(self) -> dict[str, Any]:
-        """Return the counts for readers, the most frequent character first.
+        """Return the counts for the manifest, the most frequent character first.
 
-        `ks_x_1001` is how many of its 2,350 syllables were seen; `rare` names the characters seen fewer than
-        `RARE_BELOW` times, the rarest first.
+        `ks_x_1001` is the number of its 2,350 syllables that occur; `rare` lists the characters that occur
+        fewer than `RARE_BELOW` times, the rarest first.
         """
         ranked = sorted(self.characters.items(), key=lambda item: (-item[1], item[0]))
         classes = Counter(dict.fromkeys(CLASSES, 0))

@@ -1,4 +1,4 @@
-"""What the lines of a dataset say: running text to be drawn again, and lengths to be followed."""
+"""Texts and text lengths of an existing dataset, for rendering lines like them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,38 +11,38 @@ from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, list_files, open_file
 
 SPLIT = "train"
-"""The split that is read: what a model is judged by must not come back in what it learns from."""
+"""The split that is read: texts of the other splits must not get into training data."""
 MAX_LENGTH = 200
 
 
 def require_lines(uri: str, flag: str) -> Location:
-    """Return where one complete dataset of lines is; InputError otherwise."""
-    (place,) = require_datasets([uri], flag).values()
-    return place
+    """Return the location of a complete dataset of lines; raises InputError otherwise."""
+    (dataset,) = require_datasets([uri], flag).values()
+    return dataset
 
 
-def read_texts(place: Location) -> tuple[str, ...]:
+def read_texts(dataset: Location) -> tuple[str, ...]:
     """Return the distinct texts of a dataset's train split, sorted."""
-    return tuple(sorted(set(iter_texts(place))))
+    return tuple(sorted(set(iter_texts(dataset))))
 
 
-def read_lengths(place: Location) -> tuple[tuple[int, float], ...]:
-    """Return how many lines of the train split have each length up to MAX_LENGTH characters, sorted.
+def read_lengths(dataset: Location) -> tuple[tuple[int, float], ...]:
+    """Return (length, number of lines) of the train split, up to MAX_LENGTH characters, sorted by length.
 
     Raises:
-        InputError: there are none.
+        InputError: there are no lines.
     """
-    lengths = Counter(len(text) for text in iter_texts(place))
+    lengths = Counter(len(text) for text in iter_texts(dataset))
     counts = tuple((length, float(lengths[length])) for length in sorted(lengths) if length <= MAX_LENGTH)
     if not counts:
-        raise InputError(f"--lengths-like must have lines in {SPLIT}/, {place} has none")
+        raise InputError(f"--lengths-like must have lines in {SPLIT}/, {dataset} has none")
     return counts
 
 
-def iter_texts(place: Location, column: LabelColumn = "text") -> Iterator[str]:
-    """Yield what each line of a dataset's train split says, in the order of its parts."""
-    for name in list_files(place / SPLIT):
+def iter_texts(dataset: Location, column: LabelColumn = "text") -> Iterator[str]:
+    """Yield the text of each line of a dataset's train split, in the order of its parts."""
+    for name in list_files(dataset / SPLIT):
         if name.endswith(".parquet"):
-            with open_file(place / SPLIT / name) as file:
+            with open_file(dataset / SPLIT / name) as file:
                 texts = pq.read_table(file, columns=[column])[column].to_pylist()
             yield from texts

@@ -1,4 +1,4 @@
-"""Versions of the packages that decide the bytes of an image."""
+"""Versions of the packages that determine the texts and pixels of a dataset."""
 
 from importlib.metadata import version
 
@@ -9,7 +9,7 @@ from PIL import features
 
 
 def drawing_versions(*, with_trdg: bool = False) -> dict[str, str]:
-    """Return the versions of what decides texts and pixels on x86-64 with AVX2.
+    """Return the versions of the packages that determine texts and pixels on x86-64 with AVX2.
 
     `with_trdg`: trdg draws; the other renderer does not depend on it.
     """

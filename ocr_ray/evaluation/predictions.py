@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ocr_ray.dataset.parts import DAMAGE, FOOTERS_AT_ONCE
+from ocr_ray.dataset.parts import DAMAGE, NUM_FOOTER_THREADS
 from ocr_ray.storage.location import Location, list_files, open_file, read_bytes, write_bytes
 
 PREDICTIONS = "predictions"
@@ -52,7 +52,7 @@ def find_finished(out: Location, num_parts: int, config_sha256: str) -> list[int
     """Return the indices of the parts that an earlier run of this evaluation has finished, in order."""
     names = list_files(out)
     candidates = [index for index in range(num_parts) if part_path(index) in names]
-    with ThreadPoolExecutor(FOOTERS_AT_ONCE) as pool:
+    with ThreadPoolExecutor(NUM_FOOTER_THREADS) as pool:
         finished = pool.map(lambda index: _is_finished(out / part_path(index), config_sha256), candidates)
         return [index for index, is_finished in zip(candidates, finished, strict=True) if is_finished]
 

@@ -7,7 +7,7 @@ from itertools import groupby
 import numpy as np
 import pyarrow as pa
 
-from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, Count, PartSpec, Reject, Row, TextLine
+from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import RowError
 from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import PageCrops, crop_page, cut_boxes
@@ -39,7 +39,7 @@ class CropInputs:
             yield PageFile(**row)
 
 
-def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
+def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[PartRow]:
     """Yield the lines, rejects and counts of a part."""
     if spec.start >= FIRST_SPLICED_NUMBER:
         yield from _splice_part(inputs, spec)
@@ -54,7 +54,7 @@ def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
             image = page.open()
         except RowError as error:
             yield Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
-            yield Count(topic="pages", name="rejected")
+            yield TopicCount(topic="pages", name="rejected")
             continue
         crops = crop_page(page.label, image, inputs.style)
         yield from crops.lines
@@ -62,11 +62,11 @@ def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[Row]:
         yield from _count_page(page.label, crops, inputs.style)
 
 
-def _count_page(label: PageLabel, crops: PageCrops, style: CropStyle) -> Iterator[Count]:
+def _count_page(label: PageLabel, crops: PageCrops, style: CropStyle) -> Iterator[TopicCount]:
     is_rejected = any(reject.box is None for reject in crops.rejects)
-    yield Count(topic="pages", name="rejected" if is_rejected else "read")
+    yield TopicCount(topic="pages", name="rejected" if is_rejected else "read")
     for name, number in crops.warnings.items():
-        yield Count(topic="warnings", name=name, number=number)
+        yield TopicCount(topic="warnings", name=name, number=number)
     if style.mode == "line":
         yield from count_boxes(label, sum(reject.box is not None for reject in crops.rejects))
 

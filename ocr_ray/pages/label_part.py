@@ -10,7 +10,7 @@ import pyarrow as pa
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
-from ocr_ray.dataset.lines import Count, LabelColumn, PartSpec, Reject, Row, TextLine
+from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError, RowError
 from ocr_ray.model.long_lines import Reader
 from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
@@ -70,7 +70,7 @@ class _CutPage:
     """Boxes that could not be cut."""
 
 
-def label_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[Row]:
+def label_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[PartRow]:
     """Yield the lines, rejects and counts of a part, and write the label files of its pages.
 
     All label files are written before the last row is taken, so before the part is. A page that cannot be
@@ -117,7 +117,7 @@ def _load_and_cut(inputs: ReadingInputs, file: PageFile) -> _CutPage | Reject:
 
 def _read_group(
     inputs: ReadingInputs, group: Sequence[Future[_CutPage | Reject]], pool: ThreadPoolExecutor
-) -> Iterator[Row]:
+) -> Iterator[PartRow]:
     """Yield the rows of a group of pages, all read in one call; label files are written when it ends."""
     pages = [future.result() for future in group]
     images = [image for page in pages if isinstance(page, _CutPage) for image in page.images]
@@ -129,12 +129,12 @@ def _read_group(
     for page in pages:
         if isinstance(page, Reject):
             yield page
-            yield Count(topic="pages", name="rejected")
+            yield TopicCount(topic="pages", name="rejected")
             continue
         page_readings = list(islice(readings, len(page.rows)))
         yield from page.rejects
         yield from _make_lines(page, page_readings, inputs.style)
-        yield Count(topic="pages", name="read")
+        yield TopicCount(topic="pages", name="read")
         yield from count_boxes(page.loaded.label, len(page.rejects))
         label = _write_label(page, [text for text, _ in page_readings], inputs.style.label_column)
         writes.append(pool.submit(write_bytes, inputs.labels / f"{page.file.page_id}.json", label))
@@ -142,7 +142,9 @@ def _read_group(
         write.result()
 
 
-def _make_lines(page: _CutPage, readings: Sequence[tuple[str, float]], style: ReadingStyle) -> Iterator[Row]:
+def _make_lines(
+    page: _CutPage, readings: Sequence[tuple[str, float]], style: ReadingStyle
+) -> Iterator[PartRow]:
     """Yield a line for each reading, or a reject: nothing was read, or it cannot be printed."""
     page_id = page.file.page_id
     for row, image, (reading, confidence) in zip(page.rows, page.images, readings, strict=True):
@@ -166,7 +168,7 @@ def _make_lines(page: _CutPage, readings: Sequence[tuple[str, float]], style: Re
             flags=tuple(flags),
         )
         for flag in flags:
-            yield Count(topic="flagged", name=flag)
+            yield TopicCount(topic="flagged", name=flag)
 
 
 def _interpret(reading: str, label_column: LabelColumn) -> tuple[str, str]:

@@ -1,66 +1,71 @@
-"""What S3 and disks refuse, told in a sentence: the place, what could not be done, what to do.
+"""Error messages for requests that S3 or a disk refuses: the location, the request, and what to do.
 
-pyarrow gives what S3 answers as an `OSError` of many words; damaged files are `OSError`s too.
+pyarrow raises answers of S3 as an `OSError` with a long text; damaged files raise `OSError`s too.
 """
 
 import errno
 import re
 
 _S3_ERROR = re.compile(r"AWS Error (?P<code>.+?) during (?P<operation>\w+) operation:?(?P<detail>.*)", re.S)
-_S3_PLACE = re.compile(r"(?:key '(?P<key>[^']*)' in )?bucket '(?P<bucket>[^']*)'")
+_S3_LOCATION = re.compile(r"(?:key '(?P<key>[^']*)' in )?bucket '(?P<bucket>[^']*)'")
 _EXCEPTION_NAME = re.compile(r"Unable to parse ExceptionName: (\w+)")
-_DONE = {"Get": "read", "Head": "read", "List": "listed", "Delete": "deleted"}
-"""What an operation of S3 does, by the beginning of its name; all others write."""
-_AWAY = ("NETWORK_CONNECTION", "SLOW_DOWN", "INTERNAL_FAILURE", "SERVICE_UNAVAILABLE", "REQUEST_TIMEOUT")
+_VERBS = {"Get": "read", "Head": "read", "List": "listed", "Delete": "deleted"}
+"""What an operation of S3 does, by the start of its name; all other operations write."""
+_UNAVAILABLE = (
+    "NETWORK_CONNECTION",
+    "SLOW_DOWN",
+    "INTERNAL_FAILURE",
+    "SERVICE_UNAVAILABLE",
+    "REQUEST_TIMEOUT",
+)
 _DISK_REMEDIES = {
-    errno.ENOSPC: "free some space there, or choose another place",
-    errno.EDQUOT: "free some space there, or choose another place",
-    errno.EACCES: "allow it to this user, or choose another place",
-    errno.EPERM: "allow it to this user, or choose another place",
-    errno.EROFS: "mount the disk so that it can be written, or choose another place",
-    errno.EIO: "look after the disk, or choose another place",
+    errno.ENOSPC: "free some space there, or choose another location",
+    errno.EDQUOT: "free some space there, or choose another location",
+    errno.EACCES: "give this user permission, or choose another location",
+    errno.EPERM: "give this user permission, or choose another location",
+    errno.EROFS: "mount the disk writable, or choose another location",
+    errno.EIO: "check the disk, or choose another location",
     errno.ESTALE: "mount the disk again",
 }
 
 
-def describe_storage_error(error: BaseException, place: str = "") -> str | None:
-    """Return what S3 or a disk refused and what to do; None for other errors, those of damaged files too.
+def describe_storage_error(error: BaseException, location: str = "") -> str | None:
+    """Return a message for a request that S3 or a disk refused; None for other errors, e.g. damaged files.
 
-    Errors that Ray wrapped are told as their causes. `place` is named where the error names none.
+    Errors wrapped by Ray are described by their cause. `location` is used if the error does not name one.
     """
     error = getattr(error, "cause", None) or error
     if not isinstance(error, OSError):
         return None
-    if said := _S3_ERROR.search(str(error)):
-        return _tell_s3_error(said, str(error), place)
+    if match := _S3_ERROR.search(str(error)):
+        return _describe_s3_error(match, str(error), location)
     if error.errno not in _DISK_REMEDIES:
         return None
-    where = error.filename or place or "a file"
+    where = error.filename or location or "a file"
     return f"{where} cannot be used: {error.strerror}; {_DISK_REMEDIES[error.errno]}"
 
 
 def raise_if_refused(error: BaseException) -> None:
-    """Raise an error of reading again where S3 or a disk refused: it says nothing of what is read."""
+    """Raise the error if S3 or a disk refused a request: then it does not mean that the file is damaged."""
     if describe_storage_error(error):
         raise error
 
 
-def _tell_s3_error(said: re.Match[str], message: str, place: str) -> str:
-    code, operation, detail = said["code"], said["operation"], " ".join(said["detail"].split())
+def _describe_s3_error(match: re.Match[str], message: str, location: str) -> str:
+    code, operation, detail = match["code"], match["operation"], " ".join(match["detail"].split())
     if detail == "No response body.":
         detail = ""
     if named := _EXCEPTION_NAME.search(detail):
         code, detail = named[1], ""
-    found = _S3_PLACE.search(message)
-    where = place or "a file on S3"
-    if found:
-        where = "/".join(filter(None, ("s3:/", found["bucket"], found["key"])))
-    done = next((word for name, word in _DONE.items() if operation.startswith(name)), "written")
-    if any(word in code for word in _AWAY) or "HTTP status 5" in code:
-        remedy = "it was asked again and again; see that the endpoint and the network are well"
+    where = location or "a file on S3"
+    if names := _S3_LOCATION.search(message):
+        where = "/".join(filter(None, ("s3:/", names["bucket"], names["key"])))
+    verb = next((verb for name, verb in _VERBS.items() if operation.startswith(name)), "written")
+    if any(word in code for word in _UNAVAILABLE) or "HTTP status 5" in code:
+        remedy = "all retries failed; check the endpoint and the network"
     elif "NO_SUCH_BUCKET" in code:
-        remedy = "make the bucket, or choose another place"
+        remedy = "create the bucket, or choose another location"
     else:
-        remedy = "renew the credentials if they have expired, or see that they allow it"
+        remedy = "renew the credentials if they have expired, or check their permissions"
     answer = f"{code} ({detail})" if detail else code
-    return f"{where} could not be {done}, S3 answers {operation} with {answer}: {remedy}"
+    return f"{where} could not be {verb}, S3 answers {operation} with {answer}: {remedy}"

@@ -1,4 +1,4 @@
-"""Where things are: local paths and `s3://` URIs behind one pyarrow filesystem, for everyone."""
+"""Locations: local paths and `s3://` URIs, both through pyarrow filesystems."""
 
 import json
 import logging
@@ -25,14 +25,14 @@ from ocr_ray.storage.s3 import open_input, s3_filesystem
 log = logging.getLogger(__name__)
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""What `ray job submit` sets in the driver of a job, which runs in a temporary copy of the code."""
+"""Set in the driver of a submitted job, which runs in a temporary copy of the code."""
 SLOW_S = 5.0
 PROBE, PROBE_BYTES = ".probe-", 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A file or folder on a filesystem; `path` has no scheme and no slash at its end."""
+    """A file or folder on a filesystem; `path` has no scheme and no trailing slash."""
 
     filesystem: pafs.FileSystem
     path: str
@@ -58,16 +58,18 @@ class Location:
 
 
 def locate(uri: str) -> Location:
-    """Return where `uri`, a local path or `s3://bucket/key`, is.
+    """Return the location of a local path or `s3://bucket/key`.
 
     Raises:
-        InputError: another scheme, no bucket, or a relative path in a job that was submitted.
+        InputError: another scheme, no bucket, or a relative path in a submitted job.
     """
     scheme = urlsplit(uri).scheme if "://" in uri else ""
     if scheme == "s3":
         path = uri.removeprefix("s3://").strip("/")
         if {":", "@"} & set(path.split("/")[0]):
-            raise InputError("an s3:// URI must hold no keys, they are read from the environment or a role")
+            raise InputError(
+                "an s3:// URI must not contain keys, they are read from the environment or a role"
+            )
         if not path or "//" in path:
             raise InputError(f"an s3:// URI must be s3://bucket/key without empty names, got {uri!r}")
         return Location(s3_filesystem(), path)
@@ -76,17 +78,17 @@ def locate(uri: str) -> Location:
     local = Path(uri.removeprefix("file://")).expanduser()
     if SUBMITTED in os.environ and not local.is_absolute():
         raise InputError(
-            "a local path must begin with / in a submitted job, whose own folder Ray throws away, got "
+            "a local path must begin with / in a submitted job, whose folder Ray deletes, got "
             f"{uri!r}; use an absolute path or s3://bucket/key"
         )
     return Location(pafs.LocalFileSystem(), str(local.resolve()))
 
 
 def locate_model(source: str) -> Location | str:
-    """Return where a model is: its folder, local or on S3, or the hub id itself.
+    """Return the location of a model folder, or a hub id unchanged.
 
     Raises:
-        InputError: it is none of these.
+        InputError: the source is neither a folder nor a valid hub id.
     """
     if "://" in source or Path(source).expanduser().is_dir():
         return locate(source)
@@ -96,13 +98,13 @@ def locate_model(source: str) -> Location | str:
 
 
 def exists(location: Location) -> bool:
-    """Return whether there is a file, or a folder with something in it."""
+    """Return whether a file or folder exists; a folder on S3 exists if it is not empty."""
     with translate_errors(location):
         return bool(location.filesystem.get_file_info(location.path).type != pafs.FileType.NotFound)
 
 
 def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
-    """Return the size in bytes of each file below a folder by its relative path, sorted."""
+    """Return the size in bytes of each file in a folder by its relative path, sorted."""
     selector = pafs.FileSelector(location.path, recursive=recursive, allow_not_found=True)
     with translate_errors(location):
         infos = location.filesystem.get_file_info(selector)
@@ -111,52 +113,52 @@ def list_files(location: Location, *, recursive: bool = True) -> dict[str, int]:
 
 
 def check_reachable(location: Location, flag: str) -> None:
-    """Check that a place can be asked for and that its bucket is there.
+    """Check that a location can be read, that its bucket exists and that it is not a file.
 
     Raises:
-        InputError: it cannot, the bucket is missing, or a file stands where a folder must be.
+        InputError: one of the checks fails.
     """
-    with preflight(location, flag, "read") as place, warn_if_slow(location):
-        if not place.is_local:
-            bucket = place.path.split("/", 1)[0]
-            if place.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
-                raise InputError(f"{flag} must lie in a bucket that exists, there is no s3://{bucket}")
-        if place.filesystem.get_file_info(place.path).type == pafs.FileType.File:
-            raise InputError(f"{flag} must be a folder, {place} is a file")
+    with preflight(location, flag, "read") as folder, warn_if_slow(location):
+        if not folder.is_local:
+            bucket = folder.path.split("/", 1)[0]
+            if folder.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
+                raise InputError(f"{flag} must be in an existing bucket, s3://{bucket} does not exist")
+        if folder.filesystem.get_file_info(folder.path).type == pafs.FileType.File:
+            raise InputError(f"{flag} must be a folder, {folder} is a file")
 
 
 def check_writable(location: Location, flag: str) -> None:
-    """Check that a folder, which need not be there, can be asked for and written; a probe comes and goes.
+    """Check that a folder, which need not exist, can be written, by writing and deleting a probe.
 
     Raises:
-        InputError: it cannot.
+        InputError: it cannot be written.
     """
     check_reachable(location, flag)
-    with preflight(location, flag, "written") as place, warn_if_slow(location):
-        if place.is_local:
-            path = Path(place.path)
-            folder = next(folder for folder in (path, *path.parents) if folder.exists())
-            with tempfile.TemporaryFile(dir=folder) as probe:
-                probe.write(bytes(PROBE_BYTES))
+    with preflight(location, flag, "written") as folder, warn_if_slow(location):
+        if folder.is_local:
+            path = Path(folder.path)
+            existing = next(parent for parent in (path, *path.parents) if parent.exists())
+            with tempfile.TemporaryFile(dir=existing) as file:
+                file.write(bytes(PROBE_BYTES))
         else:
-            name = place / f"{PROBE}{uuid.uuid4().hex}"
-            write_bytes(name, b"")
-            delete_file(name)
+            probe = folder / f"{PROBE}{uuid.uuid4().hex}"
+            write_bytes(probe, b"")
+            delete_file(probe)
 
 
 @contextmanager
-def preflight(location: Location, flag: str, done: str = "read") -> Iterator[Location]:
-    """Give a place, with less patience, to be asked for before any work; what it refuses is an InputError."""
+def preflight(location: Location, flag: str, verb: str = "read") -> Iterator[Location]:
+    """A copy of the location with fewer retries, for checks before any work; failures are InputErrors."""
     try:
         yield location if location.is_local else Location(s3_filesystem(at_start=True), location.path)
     except (StorageError, OSError) as error:
-        told = describe_storage_error(error, location.uri) or str(error)
-        raise InputError(f"{flag} must be a place that can be {done}: {told}") from error
+        message = describe_storage_error(error, location.uri) or str(error)
+        raise InputError(f"{flag} must be a location that can be {verb}: {message}") from error
 
 
 @contextmanager
 def warn_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[None]:
-    """Warn if what is done meanwhile takes long, as it does where S3 is away."""
+    """Warn if the body takes long, as it does when S3 is unavailable."""
     timer = threading.Timer(after_s, log.warning, ("%s has not answered for %.0f s", location, after_s))
     timer.daemon = True
     timer.start()
@@ -167,57 +169,57 @@ def warn_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[Non
 
 
 def require_folder(uri: str, flag: str) -> Location:
-    """Return where a folder that must exist is.
+    """Return the location of an existing folder.
 
     Raises:
-        InputError: it does not; the message names `flag` and the place.
+        InputError: it does not exist; the message names flag and location.
     """
     location = locate(uri)
     check_reachable(location, flag)
     if location.filesystem.get_file_info(location.path).type != pafs.FileType.Directory:
-        raise InputError(f"{flag} must name an existing folder, got {uri!r} (looked at {location})")
+        raise InputError(f"{flag} must name an existing folder, got {uri!r} (checked {location})")
     return location
 
 
 def require_file(uri: str, flag: str) -> Location:
-    """Return where a file that must exist is.
+    """Return the location of an existing file.
 
     Raises:
-        InputError: it does not, or is a folder; the message names `flag` and the place.
+        InputError: it does not exist or is a folder; the message names flag and location.
     """
     location = locate(uri)
-    with preflight(location, flag) as place:
-        is_file = place.filesystem.get_file_info(place.path).type == pafs.FileType.File
+    with preflight(location, flag) as file:
+        is_file = file.filesystem.get_file_info(file.path).type == pafs.FileType.File
     if not is_file:
-        raise InputError(f"{flag} must name an existing file, got {uri!r} (looked at {location})")
+        raise InputError(f"{flag} must name an existing file, got {uri!r} (checked {location})")
     return location
 
 
 @contextmanager
 def translate_errors(location: Location) -> Iterator[None]:
-    """Raise what S3 or a disk refuses as what it is; a file that is missing or damaged is none of it."""
+    """Raise StorageError if S3 or a disk refuses a request; missing or damaged files keep their errors."""
     try:
         yield
     except OSError as error:
-        if told := describe_storage_error(error, location.uri):
-            raise StorageError(told) from error
+        if message := describe_storage_error(error, location.uri):
+            raise StorageError(message) from error
         raise
 
 
 @contextmanager
 def open_file(location: Location) -> Iterator[pa.NativeFile]:
-    """Give a file to read from.
+    """Open a file for reading.
 
     Raises:
-        FileNotFoundError: it is not there.
-        StorageError: it cannot be opened, or read while it is open.
+        FileNotFoundError: it does not exist.
+        StorageError: it cannot be opened or read.
     """
     with translate_errors(location), open_input(location.filesystem, location.path) as file:
         yield file
 
 
 def delete_file(location: Location) -> None:
-    """Delete a file; it may be gone already."""
+    """Delete a file if it exists."""
     with translate_errors(location), suppress(FileNotFoundError):
         location.filesystem.delete_file(location.path)
 
@@ -229,7 +231,7 @@ def read_bytes(location: Location) -> bytes:
 
 
 def write_bytes(location: Location, content: bytes | memoryview) -> None:
-    """Write a file whole or not at all: through a rename on a local disk, as one object on S3."""
+    """Write a file atomically: by renaming it on a local disk, as one object on S3."""
     with translate_errors(location):
         if location.is_local:
             _write_local(Path(location.path), content)
@@ -237,7 +239,7 @@ def write_bytes(location: Location, content: bytes | memoryview) -> None:
         try:
             _upload(location, content)
         except OSError as error:
-            # The answer to the end of an upload was lost; what is asked again is told that it has ended.
+            # The response to the end of an upload was lost, and the repeated request finds that it has ended.
             if "NO_SUCH_UPLOAD" not in str(error):
                 raise
             _upload(location, content)
@@ -250,20 +252,20 @@ def _upload(location: Location, content: bytes | memoryview) -> None:
 
 def _write_local(path: Path, content: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: processes of several machines may write the same file to a shared disk.
+    # A unique name, because several machines can write the same file to a shared disk.
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.write_bytes(content)
         partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)  # on a full disk it would stand in the way
+        partial.unlink(missing_ok=True)  # it would take space on a full disk
 
 
 def read_json(location: Location) -> Any:
     """Return the parsed content of a JSON file.
 
     Raises:
-        InputError: it is not JSON.
+        InputError: the file is not JSON.
     """
     try:
         return json.loads(read_bytes(location))
@@ -272,19 +274,19 @@ def read_json(location: Location) -> Any:
 
 
 def write_json(location: Location, value: Any) -> None:
-    """Write a value as indented JSON, as `write_bytes` does."""
+    """Write a value as indented JSON, atomically."""
     write_bytes(location, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
 
 
 def copy_files(source: Location, destination: Location, names: list[str]) -> None:
-    """Copy files of one folder into another, byte for byte, in the order of `names`."""
+    """Copy files of one folder to another, in the order of `names`."""
     for name in names:
         write_bytes(destination / name, read_bytes(source / name))
 
 
 @contextmanager
 def local_copy(location: Location) -> Iterator[Path]:
-    """Give a folder as a local path: itself if it is local, else a temporary copy of its files."""
+    """The local path of a folder: itself if it is local, else a temporary copy of its files."""
     if location.is_local:
         yield Path(location.path)
         return

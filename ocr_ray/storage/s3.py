@@ -1,12 +1,11 @@
-"""S3 as pyarrow reaches it, and how long it is asked again.
+"""S3 through pyarrow, and its retries.
 
-What S3 cannot do just now (5xx, SlowDown, a connection that is cut, refused, or silent for 20 s) is asked for
-again, up to 12 times, after 25, 50, 100 … ms: an S3 that is away for 100 s holds jobs up and fails none.
-Before any work it is asked up to 9 times, 13 s. What it refuses (denied, expired, no such bucket) is told at
-once.
+Temporary faults of S3 (5xx, SlowDown, a connection that is cut, refused, or silent for 20 s) are retried up
+to 12 times, after 25, 50, 100 … ms: if S3 is unavailable for 100 s, jobs wait and none fails. Before any work
+there are up to 9 retries, 13 s. Requests that S3 refuses (denied, expired, no such bucket) fail immediately.
 
-`AWS_ENDPOINT_URL` is read here and handed over explicitly, because pyarrow's `S3FileSystem()` ignores it
-(arrow#49643) and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
+`AWS_ENDPOINT_URL` is read here and passed explicitly, because pyarrow's `S3FileSystem()` ignores it
+(arrow#49643), and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
 """
 
 import os
@@ -20,31 +19,31 @@ import pyarrow.fs as pafs
 from ocr_ray.errors import InputError
 
 NUM_RETRIES, NUM_RETRIES_AT_START = 12, 9
-NUM_RETRIES_UNTOLD = 7
-"""Where it cannot be seen whether S3 is busy or refuses: 3 s."""
+NUM_READ_RETRIES = 7
+"""Retries, over 3 s, of reads whose error does not show whether S3 is busy or refuses."""
 _TOO_LONG = "Failed to flush response stream"
 
 
-class PatientS3(pafs.S3FileSystem):  # type: ignore[misc]
-    """S3 that is as patient where it was sent to: pyarrow's own comes out of a pickle with three attempts."""
+class RetryingS3(pafs.S3FileSystem):  # type: ignore[misc]
+    """S3 that keeps its retries when pickled; pyarrow's own then has only three attempts."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, (options,) = super().__reduce__()
         return _restore, (options,)
 
 
-def _restore(options: dict[str, Any]) -> PatientS3:
-    return PatientS3(**options, retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES))
+def _restore(options: dict[str, Any]) -> RetryingS3:
+    return RetryingS3(**options, retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES))
 
 
-def s3_filesystem(*, at_start: bool = False) -> PatientS3:
-    """Return S3 as the environment names it; `at_start` it gives up sooner.
+def s3_filesystem(*, at_start: bool = False) -> RetryingS3:
+    """Return S3 as configured in the environment; `at_start` with fewer retries.
 
-    pyarrow's standard strategy has a quota of retries that it never gives back: after a hundred of them a
-    process fails at the first fault. Files below 10 MB are sent in one request, which may be done twice.
+    pyarrow's standard retry strategy has a quota that is never refilled: after a hundred retries a process
+    fails at the first fault. Files below 10 MB are sent in one request, which is safe to repeat.
 
     Raises:
-        InputError: the endpoint is no URL.
+        InputError: the endpoint is not a URL.
     """
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     num_retries = NUM_RETRIES_AT_START if at_start else NUM_RETRIES
@@ -57,25 +56,26 @@ def s3_filesystem(*, at_start: bool = False) -> PatientS3:
     if endpoint:
         parts = urlsplit(endpoint)
         if "@" in endpoint:
-            raise InputError("AWS_ENDPOINT_URL must hold no user and password, keys have their own variables")
+            raise InputError(
+                "AWS_ENDPOINT_URL must not contain a user and password, keys have their own variables"
+            )
         if parts.scheme not in ("http", "https") or not parts.netloc:
             raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
         options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return PatientS3(**options, **({"region": region} if region else {}))
+    return RetryingS3(**options, **({"region": region} if region else {}))
 
 
 def open_input(filesystem: pafs.FileSystem, path: str) -> pa.NativeFile:
-    """Return an open file; on S3 one of which small pieces are asked for again too."""
+    """Return a file open for reading; on S3 with retries of short reads."""
     file = filesystem.open_input_file(path)
-    return pa.PythonFile(_Patient(file), mode="r") if isinstance(filesystem, pafs.S3FileSystem) else file
+    return pa.PythonFile(_RetryingFile(file), mode="r") if isinstance(filesystem, pafs.S3FileSystem) else file
 
 
-class _Patient:
-    """Reads an object, and again where pyarrow gives up at once.
+class _RetryingFile:
+    """Reads an object with retries of short reads, which pyarrow itself does not repeat.
 
-    That is where what S3 answers instead is longer than the bytes that were asked for: pyarrow then does not
-    say what it was.
+    If the error response of S3 is longer than the requested bytes, pyarrow fails without reporting its code.
     """
 
     def __init__(self, file: pa.NativeFile) -> None:
@@ -87,16 +87,16 @@ class _Patient:
         return bool(self._file.closed)
 
     def read_buffer(self, num_bytes: int) -> pa.Buffer:
-        """Return the next bytes; without it pyarrow would call `read`, which copies them."""
-        at = self._file.tell()
-        for attempt in range(NUM_RETRIES_UNTOLD):
+        """Return the next bytes; without this method pyarrow would call `read`, which copies them."""
+        position = self._file.tell()
+        for attempt in range(NUM_READ_RETRIES):
             try:
                 return self._file.read_buffer(num_bytes)
             except OSError as error:
                 if _TOO_LONG not in str(error):
                     raise
             time.sleep(0.025 * 2**attempt)
-            self._file.seek(at)
+            self._file.seek(position)
         return self._file.read_buffer(num_bytes)
 
     def read(self, num_bytes: int = -1) -> bytes:

@@ -1,4 +1,4 @@
-"""Two small datasets of drawn boxes, whose sizes, greys and characters are known, side by side."""
+"""Comparison of two small datasets of boxes with known sizes, greys and characters."""
 
 import io
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from ocr_ray.dataset.lines import TextLine
 from ocr_ray.dataset.manifest import build_manifest
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.dataset.plan import Plan, cut_parts
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, locate, write_json
 
@@ -34,28 +35,28 @@ def draw_box(text: str, *, width_px: int, ink: int, paper: int, number: int = 0)
     )
 
 
-def write_dataset(place: Location, lines: Sequence[TextLine], *, lines_per_part: int = 600) -> Location:
-    """Write lines as the train split of a dataset, and one more of other looks as its validation split."""
+def write_dataset(dataset: Location, lines: Sequence[TextLine], *, lines_per_part: int = 600) -> Location:
+    """Write lines as a train split, and a different line as the validation split."""
     plan = Plan(
         config={"job": "stub"},
         parts=(*cut_parts("train", 0, len(lines), lines_per_part), *cut_parts("validation", 0, 1, 1)),
     )
     other = draw_box("훼" * 30, width_px=9, ink=120, paper=130)
-    made = [
+    parts = [
         write_part(
-            place,
+            dataset,
             spec,
             plan.config_sha256,
             lines[spec.start : spec.stop] if spec.split == "train" else [other],
         )
         for spec in plan.parts
     ]
-    balance = made[0][1]
-    for _, more in made[1:]:
-        balance.merge(more)
-    manifest = build_manifest(plan, [stats for stats, _ in made], balance=balance, versions={})
-    write_json(place / "manifest.json", asdict(manifest))
-    return place
+    texts = TextStatistics()
+    for _, part_texts in parts:
+        texts.merge(part_texts)
+    manifest = build_manifest(plan, [stats for stats, _ in parts], texts=texts, versions={})
+    write_json(dataset / "manifest.json", asdict(manifest))
+    return dataset
 
 
 @pytest.fixture(scope="module")
@@ -75,12 +76,12 @@ def comparison(datasets):
     return compare_lines(*datasets)
 
 
-def test_the_train_split_alone_is_measured(comparison) -> None:
+def test_only_the_train_split_is_measured(comparison) -> None:
     assert comparison["lines"] == {"real": 400, "synthetic": 1300}
     assert all(entry["character"] != "훼" for entry in comparison["over_represented"])
 
 
-def test_looks_are_those_that_were_drawn(comparison) -> None:
+def test_measures_are_those_of_the_drawn_boxes(comparison) -> None:
     assert comparison["text_height_px"] == {"real": [20.0] * 5, "synthetic": [20.0] * 5}
     assert comparison["ink_grey"] == {"real": [40.0] * 5, "synthetic": [10.0] * 5}
     assert comparison["paper_grey"] == {"real": [255.0] * 5, "synthetic": [200.0] * 5}
@@ -89,7 +90,7 @@ def test_looks_are_those_that_were_drawn(comparison) -> None:
     assert comparison["length"] == {"real": [2, 2.75, 3, 3, 3], "synthetic": [3, 3, 4, 5, 5]}
 
 
-def test_shares_of_classes_and_characters_are_counted(comparison) -> None:
+def test_shares_of_classes_and_characters_are_as_written(comparison) -> None:
     assert comparison["classes"]["hangul"] == {"real": round(10 / 11, 4), "synthetic": 0.75}
     assert comparison["classes"]["digit"] == {"real": round(1 / 11, 4), "synthetic": 0.25}
     over = [entry["character"] for entry in comparison["over_represented"]]
@@ -98,31 +99,31 @@ def test_shares_of_classes_and_characters_are_counted(comparison) -> None:
     assert comparison["under_represented"][0] == {"character": "을", "real": 0.54545, "synthetic": 0.0}
 
 
-def test_characters_that_synthetic_lines_lack_are_named(comparison) -> None:
+def test_characters_that_synthetic_lines_lack_are_listed(comparison) -> None:
     assert comparison["lacking"] == ["을", "3"]
     assert "lacking: 을 3" in format_comparison(comparison)
 
 
-def test_lines_beside_themselves_differ_in_nothing(datasets) -> None:
-    for place in datasets:
-        comparison = compare_lines(place, place)
+def test_a_dataset_does_not_differ_from_itself(datasets) -> None:
+    for dataset in datasets:
+        comparison = compare_lines(dataset, dataset)
         assert (
             comparison["over_represented"] == comparison["under_represented"] == comparison["lacking"] == []
         )
         assert all(sides["real"] == sides["synthetic"] for sides in comparison["classes"].values())
 
 
-def test_at_most_2000_lines_of_all_parts_are_looked_at_the_same_each_time(tmp_path) -> None:
+def test_at_most_2000_lines_are_measured_the_same_each_time(tmp_path) -> None:
     line = draw_box("가", width_px=50, ink=0, paper=255)
     lines = [replace(line, text=chr(ord("가") + n)) for n in range(4200)]
-    place = write_dataset(locate(str(tmp_path)), lines, lines_per_part=2500)
-    first, second = compare_lines(place, place), compare_lines(place, place)
+    dataset = write_dataset(locate(str(tmp_path)), lines, lines_per_part=2500)
+    first, second = compare_lines(dataset, dataset), compare_lines(dataset, dataset)
     assert first == second
     assert 1800 <= first["lines"]["real"] <= 2000
 
 
-def test_no_lines_of_the_train_split_are_the_callers_mistake(datasets, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"lines to be compared must stand in train/, .* has none"):
+def test_an_empty_train_split_is_refused(datasets, tmp_path) -> None:
+    with pytest.raises(InputError, match=r"lines to compare must be in train/, .* has none"):
         compare_lines(write_dataset(locate(str(tmp_path)), []), datasets[0])
 
 
@@ -135,13 +136,13 @@ def test_no_lines_of_the_train_split_are_the_callers_mistake(datasets, tmp_path)
         ([255, 240, 245, 200, 90, 80, 250, 255, 235, 255], 10, 2.0),  # noise and a grey smudge
     ],
 )
-def test_text_height_is_the_rows_with_ink(rows: list[int], height_px: int, expected: float) -> None:
+def test_text_height_counts_the_rows_with_ink(rows: list[int], height_px: int, expected: float) -> None:
     pixels = np.full((10, 100), 255, np.uint8)
     pixels[:, 30:60] = np.array(rows, np.uint8)[:, None]
     assert measure_text_height(pixels, height_px) == pytest.approx(expected)
 
 
-def test_a_comparison_reads_as_a_table(comparison) -> None:
+def test_a_comparison_is_formatted_as_a_table(comparison) -> None:
     table = format_comparison(comparison).splitlines()
     assert "real: 400 lines" in table[0]
     assert "synthetic: 1300 lines" in table[0]

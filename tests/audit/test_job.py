@@ -1,4 +1,4 @@
-"""A small dataset of rendered lines audited: whole, damaged in every way, mended."""
+"""Audits of a small dataset of rendered lines: intact, damaged in every way, and repaired."""
 
 import json
 import shlex
@@ -39,8 +39,8 @@ NUM_LINES = 60  # 36 to train, 12 to validate, 12 to test
 
 
 @pytest.fixture(scope="module")
-def whole(ray_session, fonts, tmp_path_factory) -> RenderConfig:
-    """The configuration of a dataset that was made undisturbed."""
+def intact(ray_session, fonts, tmp_path_factory) -> RenderConfig:
+    """The configuration of an intact dataset."""
     folder = tmp_path_factory.mktemp("audit")
     corpus = folder / "corpus"
     corpus.mkdir()
@@ -63,14 +63,14 @@ def whole(ray_session, fonts, tmp_path_factory) -> RenderConfig:
 
 
 @pytest.fixture
-def config(whole, tmp_path) -> RenderConfig:
-    """That of a copy of it, to be damaged."""
-    shutil.copytree(whole.out_uri, tmp_path / "lines")
-    return replace(whole, out_uri=str(tmp_path / "lines"))
+def config(intact, tmp_path) -> RenderConfig:
+    """The configuration of a copy, to be damaged."""
+    shutil.copytree(intact.out_uri, tmp_path / "lines")
+    return replace(intact, out_uri=str(tmp_path / "lines"))
 
 
-def read_parts(place: Location) -> dict[str, bytes]:
-    return {name: read_bytes(place / name) for name in list_files(place) if name.endswith(".parquet")}
+def read_parts(dataset: Location) -> dict[str, bytes]:
+    return {name: read_bytes(dataset / name) for name in list_files(dataset) if name.endswith(".parquet")}
 
 
 def run_job(monkeypatch, capsys, *arguments: str) -> tuple[int, dict]:
@@ -82,11 +82,11 @@ def run_job(monkeypatch, capsys, *arguments: str) -> tuple[int, dict]:
 
 
 @slow
-def test_a_whole_dataset_has_nothing_wrong_and_every_line_is_rendered_again(
-    whole, monkeypatch, capsys
+def test_an_intact_dataset_has_no_findings_and_every_line_is_rendered_again(
+    intact, monkeypatch, capsys
 ) -> None:
     code, summary = run_job(
-        monkeypatch, capsys, "--lines-uri", whole.out_uri, "--rerender", "1000", "--compare", whole.out_uri
+        monkeypatch, capsys, "--lines-uri", intact.out_uri, "--rerender", "1000", "--compare", intact.out_uri
     )
     assert (code, summary["num_findings"], summary["parts"]) == (0, 0, 9)
     assert summary["lines"] + summary["rejects"] == summary["rerendered"] == NUM_LINES
@@ -100,24 +100,24 @@ def flip_a_byte(part: Location, row: int) -> None:
     write_bytes(part, bytes(content))
 
 
-def damage(place: Location) -> None:
-    """Damage every part but one in a way of its own."""
-    train, validation, test = (place / split for split in ("train", "validation", "test"))
+def damage(dataset: Location) -> None:
+    """Damage every part but one, each in another way."""
+    train, validation, test = (dataset / split for split in ("train", "validation", "test"))
     flip_a_byte(train / "part-00000.parquet", 5)
-    place.filesystem.delete_file((train / "part-00001.parquet").path)
+    dataset.filesystem.delete_file((train / "part-00001.parquet").path)
     write_bytes(train / "part-00002.parquet", read_bytes(train / "part-00002.parquet")[:-9])
     write_bytes(train / "part-00003.parquet", read_bytes(train / "part-00004.parquet"))
     write_bytes(train / "part-00099.parquet", read_bytes(train / "part-00004.parquet"))
     rows = pq.read_table((validation / "part-00000.parquet").path)
     rewrite_rows(validation / "part-00000.parquet", rows.filter([n != 3 for n in range(8)]))
-    rejects = place / "rejects/validation-part-00001.parquet"
-    place.filesystem.delete_file(rejects.path)
-    # One line fewer, and words of train in another; the footer agrees with these rows.
+    rejects = dataset / "rejects/validation-part-00001.parquet"
+    dataset.filesystem.delete_file(rejects.path)
+    # One line is missing, another has words of train; the footer agrees with these rows.
     lines = table_to_lines(pq.read_table((test / "part-00001.parquet").path))
-    alien = table_to_lines(pq.read_table((train / "part-00000.parquet").path))[0]
-    lines[1] = replace(lines[1], text=f"{alien.text} 123", markup=f"{alien.markup} 123")
+    foreign = table_to_lines(pq.read_table((train / "part-00000.parquet").path))[0]
+    lines[1] = replace(lines[1], text=f"{foreign.text} 123", markup=f"{foreign.markup} 123")
     spec = PartSpec(split="test", index=1, start=800_000_008, stop=800_000_012)
-    write_part(place, spec, read_json(place / "plan.json")["config_sha256"], lines[:3])
+    write_part(dataset, spec, read_json(dataset / "plan.json")["config_sha256"], lines[:3])
 
 
 DAMAGES = {
@@ -144,59 +144,57 @@ DAMAGES = {
 
 
 @slow
-def test_every_damage_is_found_at_its_place_and_mended(whole, config, monkeypatch, capsys) -> None:
-    place = locate(config.out_uri)
-    damage(place)
-    code, summary = run_job(monkeypatch, capsys, "--lines-uri", place.uri, "--rerender", "1")
-    found = {(finding["path"], finding["reason"], finding["numbers"]) for finding in summary["findings"]}
-    assert (code, summary["num_findings"], found) == (1, len(DAMAGES), DAMAGES)
-    # What a new run would keep is to be moved away; the rest it makes again.
+def test_all_damage_is_found_and_repaired(intact, config, monkeypatch, capsys) -> None:
+    dataset = locate(config.out_uri)
+    damage(dataset)
+    code, summary = run_job(monkeypatch, capsys, "--lines-uri", dataset.uri, "--rerender", "1")
+    findings = {(finding["path"], finding["reason"], finding["numbers"]) for finding in summary["findings"]}
+    assert (code, summary["num_findings"], findings) == (1, len(DAMAGES), DAMAGES)
+    # Files that a new run would keep must be moved away; it replaces the others.
     assert summary["move_away"] == ["test/part-00001.parquet", "train/part-00099.parquet"]
     for path in summary["move_away"]:
-        place.filesystem.delete_file((place / path).path)
+        dataset.filesystem.delete_file((dataset / path).path)
     words = shlex.split(summary["run"])
     assert words[:3] == ["python", "-m", "jobs.render_lines"]
-    mending = tyro.cli(RenderConfig, args=words[3:])
-    assert mending == replace(config, verify="rows")
-    assert render_lines(mending)["parts_made"] == 7
-    assert audit_lines(AuditConfig(lines_uri=place.uri, rerender=5))["rerendered"] == 5
-    assert read_parts(place) == read_parts(locate(whole.out_uri))
+    repair = tyro.cli(RenderConfig, args=words[3:])
+    assert repair == replace(config, verify="rows")
+    assert render_lines(repair)["parts_made"] == 7
+    assert audit_lines(AuditConfig(lines_uri=dataset.uri, rerender=5))["rerendered"] == 5
+    assert read_parts(dataset) == read_parts(locate(intact.out_uri))
 
 
 @slow
-def test_lines_that_the_code_draws_otherwise_now_are_told_from_damage(config) -> None:
-    place = locate(config.out_uri)
-    plan, manifest = read_json(place / "plan.json"), read_json(place / "manifest.json")
-    lines = table_to_lines(pq.read_table((place / "train/part-00001.parquet").path))
+def test_lines_that_the_code_renders_differently_now_are_no_damage(config) -> None:
+    dataset = locate(config.out_uri)
+    plan, manifest = read_json(dataset / "plan.json"), read_json(dataset / "manifest.json")
+    lines = table_to_lines(pq.read_table((dataset / "train/part-00001.parquet").path))
     lines[2] = replace(lines[2], image_bytes=lines[3].image_bytes)
     spec = PartSpec(split="train", index=1, start=8, stop=16)
-    stats, _ = write_part(place, spec, plan["config_sha256"], lines)
+    stats, _ = write_part(dataset, spec, plan["config_sha256"], lines)
     manifest["parts"][1] |= {"sha256": stats.rows_sha256, "bytes": stats.size_bytes}
-    write_json(place / "manifest.json", manifest)
-    message = (
-        "lines that are as they were written, but this code or machine draws others; audit it with those"
-    )
+    write_json(dataset / "manifest.json", manifest)
+    message = "intact lines that this code or machine renders differently; audit it with the code"
     with pytest.raises(ProductionError, match=message) as error:
-        audit_lines(AuditConfig(lines_uri=place.uri, rerender=NUM_LINES))
+        audit_lines(AuditConfig(lines_uri=dataset.uri, rerender=NUM_LINES))
     (finding,) = error.value.summary["findings"]
     assert (finding["reason"], finding["numbers"], finding["detail"]) == (
         "not_rerendered",
         "10",
-        "other image_bytes",
+        "different image_bytes",
     )
     assert "run" not in error.value.summary
 
 
 @slow
-def test_a_dataset_on_s3_is_audited_the_same(whole, bucket) -> None:
-    source, place = locate(whole.out_uri), locate(f"{bucket}/audit/lines")
+def test_a_dataset_on_s3_is_audited_the_same(intact, bucket) -> None:
+    source, dataset = locate(intact.out_uri), locate(f"{bucket}/audit/lines")
     for name in list_files(source):
-        write_bytes(place / name, read_bytes(source / name))
-    assert audit_lines(AuditConfig(lines_uri=place.uri, rerender=2))["rerendered"] == 2
-    place.filesystem.delete_file((place / "train/part-00001.parquet").path)
-    place.filesystem.delete_file((place / "rejects/test-part-00000.parquet").path)
-    with pytest.raises(ProductionError, match="has 2 faults") as error:
-        audit_lines(AuditConfig(lines_uri=place.uri, rerender=2))
+        write_bytes(dataset / name, read_bytes(source / name))
+    assert audit_lines(AuditConfig(lines_uri=dataset.uri, rerender=2))["rerendered"] == 2
+    dataset.filesystem.delete_file((dataset / "train/part-00001.parquet").path)
+    dataset.filesystem.delete_file((dataset / "rejects/test-part-00000.parquet").path)
+    with pytest.raises(ProductionError, match="has 2 findings") as error:
+        audit_lines(AuditConfig(lines_uri=dataset.uri, rerender=2))
     assert error.value.summary["by_reason"] == {"missing_part": 1, "missing_rejects": 1}
 
 
@@ -209,25 +207,23 @@ def test_a_dataset_on_s3_is_audited_the_same(whole, bucket) -> None:
         ("by_font", "궁서", "counts.by_font.궁서: 999 there, None now"),
     ],
 )
-def test_a_count_of_the_manifest_that_the_parts_do_not_give_is_found(
-    key: str, name: str, detail: str, config
-) -> None:
-    place = locate(config.out_uri)
-    manifest = read_json(place / "manifest.json")
+def test_a_wrong_count_in_the_manifest_is_found(key: str, name: str, detail: str, config) -> None:
+    dataset = locate(config.out_uri)
+    manifest = read_json(dataset / "manifest.json")
     manifest["counts"][key][name] = 999
-    write_json(place / "manifest.json", manifest)
+    write_json(dataset / "manifest.json", manifest)
     with pytest.raises(
-        ProductionError, match=r"has 1 faults; to mend them move away manifest.json; then run: pyt"
+        ProductionError, match=r"has 1 findings; to repair it move away manifest.json; then run: pyt"
     ) as error:
-        audit_lines(AuditConfig(lines_uri=place.uri))
+        audit_lines(AuditConfig(lines_uri=dataset.uri))
     (finding,) = error.value.summary["findings"]
     assert (finding["path"], finding["reason"]) == ("manifest.json", "wrong_counts")
     assert finding["detail"].startswith(detail)
 
 
 @slow
-def test_lines_are_rendered_again_from_the_same_inputs_only(config, whole, tmp_path) -> None:
-    corpus = Path(whole.sources.corpus_uri)
+def test_lines_are_rendered_again_from_the_same_inputs_only(config, intact, tmp_path) -> None:
+    corpus = Path(intact.sources.corpus_uri)
     moved = shutil.copytree(corpus, tmp_path / "moved")
     again = AuditConfig(lines_uri=config.out_uri, rerender=3, moved=MovedConfig(corpus_uri=str(moved)))
     assert audit_lines(again)["rerendered"] == 3
@@ -235,7 +231,7 @@ def test_lines_are_rendered_again_from_the_same_inputs_only(config, whole, tmp_p
         (corpus / "words.txt").read_text(encoding="utf-8") + " 다람쥐", encoding="utf-8"
     )
     with pytest.raises(
-        InputError, match=r"it differs in corpus\.words\.txt: [0-9a-f]{64} there, [0-9a-f]{64} now; say"
+        InputError, match=r"differ: corpus\.words\.txt: [0-9a-f]{64} there, [0-9a-f]{64} now; give"
     ):
         audit_lines(again)
     shutil.rmtree(moved)
@@ -253,12 +249,10 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
     summary = audit_lines(AuditConfig(lines_uri=str(out)))
     manifest = read_json(locate(str(out)) / "manifest.json")
     assert (summary["lines"], summary["parts"]) == (manifest["counts"]["lines"], len(manifest["parts"]))
-    with pytest.raises(
-        InputError, match=r"--rerender needs rendered lines, .* holds lines of pages; leave it out"
-    ):
+    with pytest.raises(InputError, match=r"--rerender needs rendered lines, .* holds crops; leave it out"):
         audit_lines(AuditConfig(lines_uri=str(out), rerender=1))
     first, second = (out / f"train/part-0000{index}.parquet" for index in (0, 1))
-    whole = {path: path.read_bytes() for path in (second, out / "manifest.json")}
+    originals = {path: path.read_bytes() for path in (second, out / "manifest.json")}
     spec = PartSpec(split="train", index=1, start=4, stop=min(8, manifest["config"]["pages"]["train"]))
     lines = table_to_lines(pq.read_table(first))
     stats, _ = write_part(locate(str(out)), spec, manifest["config_sha256"], lines)
@@ -268,11 +262,11 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
         audit_lines(AuditConfig(lines_uri=str(out)))
     details = " ".join(finding["detail"] for finding in error.value.summary["findings"])
     assert f"pages in several parts: {lines[0].page_id}" in details
-    for path, content in whole.items():
+    for path, content in originals.items():
         path.write_bytes(content)
     first.unlink()
     with pytest.raises(
-        ProductionError, match=r"1 faults; to mend them run: .*crop_pages.* --verify rows"
+        ProductionError, match=r"1 findings; to repair it run: .*crop_pages.* --verify rows"
     ) as error:
         audit_lines(AuditConfig(lines_uri=str(out)))
     assert error.value.summary["by_reason"] == {"missing_part": 1}
@@ -289,20 +283,28 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
             {"config": {"job": "quickstart"}},
             "must be a dataset of render_lines, crop_pages or label_pages",
         ),
-        ("manifest.json", {"parts": []}, "must be of one run, those of .* are not; move manifest.json away"),
-        ("manifest.json", {"config_sha256": "0" * 64}, "must be of one run"),
+        (
+            "manifest.json",
+            {"parts": []},
+            "must be of the same run, those of .* are not; move manifest.json away",
+        ),
+        ("manifest.json", {"config_sha256": "0" * 64}, "must be of the same run"),
         ("plan.json", {"flags": {}, "seed": 3}, "--rerender needs the flags of the job, .* has none"),
-        ("plan.json", {"flags": {"colour": "red"}}, "flags must be those of render_lines, got .*colour"),
+        (
+            "plan.json",
+            {"flags": {"out-uri": "x", "colour": "red"}},
+            "recorded flags must exist in this version of the job, --colour do not",
+        ),
     ],
 )
-def test_what_is_no_dataset_of_one_run_is_refused(name: str, change, message: str, config) -> None:
-    place = locate(config.out_uri)
+def test_an_incomplete_or_inconsistent_dataset_is_refused(name: str, change, message: str, config) -> None:
+    dataset = locate(config.out_uri)
     if change is None:
-        place.filesystem.delete_file((place / name).path)
+        dataset.filesystem.delete_file((dataset / name).path)
     else:
-        write_json(place / name, read_json(place / name) | change)
+        write_json(dataset / name, read_json(dataset / name) | change)
     with pytest.raises(InputError, match=message):
-        audit_lines(AuditConfig(lines_uri=place.uri, rerender=1))
+        audit_lines(AuditConfig(lines_uri=dataset.uri, rerender=1))
 
 
 @pytest.mark.parametrize("field", ["rerender", "num_cpus"])

@@ -1,4 +1,4 @@
-"""The cluster file of the repository, and what `check_cluster` says of others."""
+"""`check_cluster` on the cluster file of the repository and on files with faults."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ from ocr_ray.errors import InputError
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckConfig:
-    """The cluster file filled in, in a home with a token; the account is left out."""
+    """The cluster file filled in, with a token in the home folder; the account is not checked."""
     monkeypatch.chdir(ROOT)
     make_home(tmp_path / "home", monkeypatch)
     cluster = tmp_path / "cluster.yaml"
@@ -23,14 +23,14 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckConfig:
     return CheckConfig(cluster=cluster, policies=write_policies(tmp_path / "policies"), skip_aws=True)
 
 
-def test_the_repositorys_file_is_right_once_it_is_filled_in(config: CheckConfig) -> None:
+def test_the_file_of_the_repository_has_no_faults_once_filled_in(config: CheckConfig) -> None:
     summary = check_cluster(config)
-    assert summary["uris"] == ["s3://ocr-ray-data/ocr", "s3://ocr-ray-models/ocr"]
+    assert summary["uris"] == ["s3://my-data/ocr", "s3://my-models/ocr"]
     assert summary["max_workers"] == {"cpu_c6i": 6, "cpu_c7i": 6, "cpu_m6i": 6, "cpu_m7i": 6, "gpu_g5": 4}
     assert not summary["account_checked"]
 
 
-def test_as_it_is_every_placeholder_is_named_and_nothing_else(config: CheckConfig, tmp_path: Path) -> None:
+def test_unfilled_every_placeholder_is_reported_and_nothing_else(config: CheckConfig, tmp_path: Path) -> None:
     config.cluster.write_text(TEXT)
     with pytest.raises(InputError) as caught:
         check_cluster(CheckConfig(cluster=config.cluster, skip_aws=True))
@@ -45,7 +45,7 @@ def test_as_it_is_every_placeholder_is_named_and_nothing_else(config: CheckConfi
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_is_wrong_is_refused_with_its_field_and_remedy(case: str, config: CheckConfig) -> None:
+def test_a_fault_is_reported_with_its_field_and_remedy(case: str, config: CheckConfig) -> None:
     before, after, message = WRONG[case]
     text = fill()
     assert before in text
@@ -57,9 +57,15 @@ def test_what_is_wrong_is_refused_with_its_field_and_remedy(case: str, config: C
     assert "AKIA" not in str(caught.value)
 
 
-def test_all_that_is_wrong_is_named_at_once(config: CheckConfig) -> None:
+def test_all_faults_are_reported_together(config: CheckConfig) -> None:
     text = fill()
-    picked = ["no token", "public dashboard", "tasks on the head", "another Python", "no profile of workers"]
+    picked = [
+        "no token",
+        "public dashboard",
+        "tasks on the head",
+        "another Python",
+        "workers without a profile",
+    ]
     for case in picked:
         text = text.replace(*WRONG[case][:2])
     config.cluster.write_text(text.replace("rsync_exclude: [__pycache__]", "rsync_exclude: 7"))
@@ -73,15 +79,15 @@ def test_all_that_is_wrong_is_named_at_once(config: CheckConfig) -> None:
 @pytest.mark.parametrize(
     "text", ["", "- a", "provider: [", "{}", "provider: 7\navailable_node_types: [1]\nfile_mounts: x"]
 )
-def test_a_file_of_any_shape_gets_an_answer(text: str, config: CheckConfig) -> None:
+def test_a_file_of_any_shape_is_refused_with_a_message(text: str, config: CheckConfig) -> None:
     config.cluster.write_text(text)
-    with pytest.raises(InputError, match=r"must hold the fields|cannot|to be mended"):
+    with pytest.raises(InputError, match=r"must hold the fields|must be a readable|to fix"):
         check_cluster(config)
 
 
-def test_a_missing_token_is_told_with_the_command_that_makes_it(config: CheckConfig) -> None:
+def test_a_missing_token_is_reported_with_the_command_that_creates_it(config: CheckConfig) -> None:
     Path("~/.ray/auth_token").expanduser().unlink()
-    with pytest.raises(InputError, match=r"there is no ~/\.ray/auth_token; make it by `ray get-auth-token"):
+    with pytest.raises(InputError, match=r"~/\.ray/auth_token does not; create it with `ray get-auth-token"):
         check_cluster(config)
 
 
@@ -94,7 +100,7 @@ def test_a_missing_token_is_told_with_the_command_that_makes_it(config: CheckCon
         ("torch==2.13.0", "must pin ray with =="),
     ],
 )
-def test_constraints_that_are_not_installed_here_are_refused(
+def test_constraints_other_than_the_installed_versions_are_refused(
     pins: str, message: str, config: CheckConfig, tmp_path: Path
 ) -> None:
     constraints = tmp_path / "constraints.txt"
@@ -111,15 +117,15 @@ def test_constraints_that_are_not_installed_here_are_refused(
 
 
 @pytest.mark.parametrize("missing", ["constraints", "policies", "cluster"])
-def test_a_missing_file_is_named_by_its_flag(missing: str, config: CheckConfig, tmp_path: Path) -> None:
-    places = {"cluster": config.cluster, "policies": config.policies, "constraints": Path("constraints.txt")}
+def test_a_missing_file_is_reported_with_its_flag(missing: str, config: CheckConfig, tmp_path: Path) -> None:
+    paths = {"cluster": config.cluster, "policies": config.policies, "constraints": Path("constraints.txt")}
     with pytest.raises(InputError, match=f"--{missing} must .*{tmp_path}/none"):
-        check_cluster(CheckConfig(**places | {missing: tmp_path / "none"}, skip_aws=True))
+        check_cluster(CheckConfig(**paths | {missing: tmp_path / "none"}, skip_aws=True))
 
 
 def test_the_job_prints_its_faults_and_exits_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jobs.check_cluster", "--skip-aws"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "metadata.gpu_image: must be yours, is still ami-CHANGE-ME-gpu" in result.stderr
+    assert "metadata.gpu_image: must be filled in, is still ami-CHANGE-ME-gpu" in result.stderr
     assert "Traceback" not in result.stderr

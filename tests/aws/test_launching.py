@@ -1,4 +1,4 @@
-"""`ray up` on the repository's cluster file, filled in, against moto's EC2 and a machine of ours."""
+"""`ray up` with the cluster file of the repository, filled in, against moto's EC2 and a fake machine."""
 
 import base64
 import json
@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ WORKERS |= {"gpu_g5": "g5.2xlarge"}
 
 @pytest.fixture
 def node(s3_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeNode]:
-    """A machine that every address leads to; afterwards no instance is left."""
+    """A machine that every `ssh` reaches; terminates all instances at the end."""
     node = make_node(tmp_path)
     make_profiles()
     make_home(tmp_path / "home", monkeypatch)
@@ -56,8 +57,8 @@ def node(s3_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def find_instances() -> list[dict[str, Any]]:
     ec2 = boto3.client("ec2", region_name=REGION)
     alive = [{"Name": "instance-state-name", "Values": ["pending", "running"]}]
-    found = ec2.describe_instances(Filters=alive)["Reservations"]
-    return [instance for reservation in found for instance in reservation["Instances"]]
+    reservations = ec2.describe_instances(Filters=alive)["Reservations"]
+    return [instance for reservation in reservations for instance in reservation["Instances"]]
 
 
 def read_tags(instance: dict[str, Any]) -> dict[str, str]:
@@ -65,8 +66,8 @@ def read_tags(instance: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture
-def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], set[str]]]:
-    """Return the actions that moto's EC2 is asked for from now on."""
+def requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], set[str]]]:
+    """A function that returns the actions requested from moto's EC2 so far."""
     path = tmp_path / "recorded"
     monkeypatch.setattr(recorder, "_location", str(path))
     recorder.start_recording()
@@ -80,7 +81,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 
 
 def check_machine(instance: dict[str, Any], *, profile: str) -> None:
-    """Check what head and workers have in common."""
+    """Check the properties that head and workers share."""
     assert instance["ImageId"] == IMAGE
     assert instance["IamInstanceProfile"]["Arn"].endswith(f":instance-profile/{profile}")
     assert instance["MetadataOptions"]["HttpTokens"] == "required"
@@ -95,7 +96,7 @@ def check_machine(instance: dict[str, Any], *, profile: str) -> None:
 
 
 @pytest.mark.soak
-def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, asked, tmp_path) -> None:
+def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, requested, tmp_path) -> None:
     cluster = tmp_path / "cluster.yaml"
     cluster.write_text(fill())
     ray = Path(sys.executable).parent / "ray"
@@ -103,9 +104,9 @@ def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, asked, 
         [ray, "up", "-y", "--no-config-cache", cluster], capture_output=True, text=True, check=False
     )
     assert up.returncode == 0, up.stdout + up.stderr
-    # All that was asked of AWS is what launcher.json allows.
-    assert {"ec2:RunInstances", "ec2:CreateKeyPair", "ec2:DescribeInstanceTypes"} <= asked()
-    assert not [action for action in asked() if not is_allowed(action, "launcher")]
+    # launcher.json allows every request.
+    assert {"ec2:RunInstances", "ec2:CreateKeyPair", "ec2:DescribeInstanceTypes"} <= requested()
+    assert not [action for action in requested() if not is_allowed(action, "launcher")]
 
     (head,) = find_instances()
     assert head["InstanceType"] == "m6i.xlarge"
@@ -130,7 +131,7 @@ def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, asked, 
     assert node.home.joinpath("ocr_ray/jobs/watch_spot.py").exists()
     for_head = json.loads(node.home.joinpath("ray_bootstrap_config.yaml").read_text())
     resources = {name: node["resources"] for name, node in for_head["available_node_types"].items()}
-    assert {name: found["CPU"] for name, found in resources.items()} == {
+    assert {name: node_resources["CPU"] for name, node_resources in resources.items()} == {
         "head": 0,
         **dict.fromkeys(WORKERS, 16),
         "gpu_g5": 8,
@@ -139,37 +140,39 @@ def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, asked, 
 
 
 def is_allowed(action: str, policy: str) -> bool:
-    """Return whether a policy of the repository allows an action, on whatever."""
+    """Return whether a policy of the repository allows an action on any resource."""
     patterns = [statement["Action"] for statement in read_policy(policy)]
-    flat = [each for some in patterns for each in (some if isinstance(some, list) else [some])]
-    return any(fnmatch(action, pattern) for pattern in flat)
+    lists = [pattern if isinstance(pattern, list) else [pattern] for pattern in patterns]
+    return any(fnmatch(action, pattern) for pattern in chain.from_iterable(lists))
 
 
 def test_every_worker_type_is_spot_and_has_the_workers_profile(node: FakeNode) -> None:
     config = _bootstrap_config(CONFIG, no_config_cache=True)
     provider = _get_node_provider(config["provider"], config["cluster_name"])
-    needed: set[str] = set()
+    requests: set[str] = set()
     for client in (provider.ec2.meta.client, provider.ec2_fail_fast.meta.client):
-        client.meta.events.register("before-call", lambda model, **_: needed.add(f"ec2:{model.name}"))
+        client.meta.events.register("before-call", lambda model, **_: requests.add(f"ec2:{model.name}"))
     for name in WORKERS:
         tags = {"ray-node-type": "worker", "ray-user-node-type": name}
         provider.create_node(config["available_node_types"][name]["node_config"], tags, 1)
-    found = {read_tags(instance)["ray-user-node-type"]: instance for instance in find_instances()}
-    assert {name: instance["InstanceType"] for name, instance in found.items()} == WORKERS
-    for instance in found.values():
+    by_type = {read_tags(instance)["ray-user-node-type"]: instance for instance in find_instances()}
+    assert {name: instance["InstanceType"] for name, instance in by_type.items()} == WORKERS
+    for instance in by_type.values():
         assert instance["InstanceLifecycle"] == "spot"
         check_machine(instance, profile="ocr-ray-worker")
-    # The head does these things, with what head.json allows.
+    # The head sends these requests, with the permissions of head.json.
     provider.non_terminated_nodes({})
-    provider.set_node_tags(found["gpu_g5"]["InstanceId"], {"ray-node-status": "up-to-date"})
+    provider.set_node_tags(by_type["gpu_g5"]["InstanceId"], {"ray-node-status": "up-to-date"})
     provider.terminate_nodes(provider.non_terminated_nodes({}))
     assert find_instances() == []
-    assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances"} <= needed
-    assert not [action for action in needed if not is_allowed(action, "head")]
+    assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances"} <= requests
+    assert not [action for action in requests if not is_allowed(action, "head")]
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
-def test_set_up_brings_the_tested_python_and_the_torch_that_fits(has_gpu: bool, tmp_path: Path) -> None:
+def test_set_up_installs_the_tested_python_and_the_right_build_of_torch(
+    has_gpu: bool, tmp_path: Path
+) -> None:
     node = make_node(tmp_path)
     tools = add_tools(node, has_gpu=has_gpu)
     folder = node.home / "ocr_ray"
@@ -177,25 +180,25 @@ def test_set_up_brings_the_tested_python_and_the_torch_that_fits(has_gpu: bool, 
     shutil.copy("deploy/set_up_node.sh", folder / "deploy")
     shutil.copy(node.home / ".venv/note", folder / "setup.sh")
     environment = {"HOME": str(node.home), "PATH": f"{tools}:/usr/bin:/bin", "PYTHON_VERSION": "3.11"}
-    for _ in range(2):  # set up once more, when something in the file has changed
+    for _ in range(2):  # nodes are set up again when the file changes
         subprocess.run(["bash", folder / "deploy/set_up_node.sh"], env=environment, check=True, timeout=60)
     calls = [call for call in node.calls if not call.startswith(("sudo", "cloud-init"))]
-    again = [
+    repeated = [
         "uv python install --quiet 3.11",
         "uv python find --managed-python 3.11",
         "setup.sh ",
     ]
-    made = [f"python3 -m venv {node.home}/uv", "pip install --quiet --constraint constraints.txt uv"]
-    assert calls == [*made, *again, *again]
+    first = [f"python3 -m venv {node.home}/uv", "pip install --quiet --constraint constraints.txt uv"]
+    assert calls == [*first, *repeated, *repeated]
     assert "sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv" in node.calls
     setup = node.environment("setup.sh")
     assert setup["PYTHON"] == "/opt/python"
     assert setup.get("TORCH_BACKEND") == (None if has_gpu else "cpu")
 
 
-def test_a_worker_joins_with_the_token_and_watches_for_its_end(node: FakeNode) -> None:
+def test_a_worker_joins_with_the_token_and_watches_for_its_interruption(node: FakeNode) -> None:
     commands = [*CONFIG["initialization_commands"], *CONFIG["worker_start_ray_commands"]]
-    for command in with_envs(commands * 2, {"RAY_HEAD_IP": "10.0.0.7"}):  # a node may be set up twice
+    for command in with_envs(commands * 2, {"RAY_HEAD_IP": "10.0.0.7"}):  # a node can be set up twice
         ssh = [node.stubs / "ssh", "-tt", "-o", "ConnectTimeout=10s", "ubuntu@54.0.0.1"]
         subprocess.run([*ssh, *_with_interactive(command)], check=True, timeout=20)
     watch = "python -m jobs.watch_spot --gcs-address 10.0.0.7:6379"

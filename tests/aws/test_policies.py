@@ -1,4 +1,4 @@
-"""What nodes may do with the policies in deploy/, asked of moto with its simulation of IAM."""
+"""The policies in deploy/, checked with moto's simulation of IAM."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from ocr_ray.storage.location import check_writable, list_files, locate, read_by
 
 @pytest.fixture
 def as_worker(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold the keys of the workers' role, as a node has them."""
+    """Use the keys of the workers' role, as a node does."""
     make_buckets()
     make_profiles()
     arn = boto3.client("iam").get_role(RoleName="ocr-ray-worker")["Role"]["Arn"]
@@ -28,7 +28,7 @@ def as_worker(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, key in names.items():
         monkeypatch.setenv(f"AWS_{name}", keys[key])
     monkeypatch.setenv("AWS_REGION", REGION)
-    # moto asks for an action that IAM does not have; S3 itself wants s3:ListBucket:
+    # moto checks an action that IAM does not have; S3 checks s3:ListBucket:
     # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
     monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")
 
@@ -38,7 +38,7 @@ def as_worker(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("bucket", BUCKETS)
 def test_a_worker_reads_writes_lists_and_deletes_below_its_folders(bucket: str) -> None:
     folder = locate(f"s3://{bucket}/ocr/lines")
-    large = os.urandom(11 << 20)  # more than one part, so that the upload is one of several requests
+    large = os.urandom(11 << 20)  # large enough for a multipart upload
     with enable_iam_authentication():
         check_writable(folder, "--out-uri")
         write_bytes(folder / "large", large)
@@ -50,7 +50,7 @@ def test_a_worker_reads_writes_lists_and_deletes_below_its_folders(bucket: str) 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_worker")
-def test_a_worker_may_do_nothing_elsewhere() -> None:
+def test_a_worker_can_do_nothing_elsewhere() -> None:
     with enable_iam_authentication():
         for uri in (f"s3://{BUCKETS[0]}/other/x", f"s3://{BUCKETS[1]}/ocrx"):
             with pytest.raises(StorageError, match="ACCESS_DENIED"):
@@ -61,7 +61,7 @@ def test_a_worker_may_do_nothing_elsewhere() -> None:
                 getattr(client, action)()
 
 
-def test_what_starts_ends_and_tags_nodes_is_bound_to_the_cluster() -> None:
+def test_permissions_to_start_and_terminate_nodes_are_limited_to_the_cluster() -> None:
     for name in ("head", "launcher"):
         for statement in read_policy(name):
             actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]

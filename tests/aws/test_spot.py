@@ -1,4 +1,4 @@
-"""The notice that a spot instance gets, from a metadata service of ours to a Ray node that really drains."""
+"""Spot interruptions, from a fake metadata service to a Ray node that drains."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ from ray.core.generated.common_pb2 import NodeDeathInfo
 from ray.core.generated.gcs_pb2 import GcsNodeInfo
 
 from ocr_ray.aws.config import SpotConfig
-from ocr_ray.aws.spot import Notice, read_notice
+from ocr_ray.aws.spot import START_MARGIN_S, Notice, read_notice
 
 TAKEN, OTHER = "i-0aaaaaaaaaaaaaaaa", "i-0cccccccccccccccc"
 HOLD = """
@@ -54,12 +54,12 @@ def test_a_rebalance_recommendation_is_no_notice() -> None:
     recommendation = '{"noticeTime": "2026-11-23T08:22:00Z"}'
     with serve_metadata(events__recommendations__rebalance=recommendation) as service:
         assert read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url)) is None
-        assert service.asked == ["spot/instance-action"]
+        assert service.requested == ["spot/instance-action"]
 
 
-def test_a_service_that_refuses_is_no_missing_notice() -> None:
+def test_an_error_of_the_service_is_not_taken_for_no_notice() -> None:
     with serve_metadata() as service:
-        service.is_ill = True
+        service.is_failing = True
         with pytest.raises(OSError, match="503"):
             read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url))
 
@@ -79,12 +79,12 @@ class Nodes:
         wait_until(held.exists)
 
     def find(self, *, is_head: bool) -> GcsNodeInfo:
-        found = GcsClient(address=self.address).get_all_node_info(timeout=10).values()
-        (node,) = (node for node in found if node.is_head_node == is_head)
+        nodes = GcsClient(address=self.address).get_all_node_info(timeout=10).values()
+        (node,) = (node for node in nodes if node.is_head_node == is_head)
         return node
 
     def draining(self) -> dict[str, int]:
-        """Return the deadlines in ms of nodes that drain, by the id of the node."""
+        """Return the deadline in ms of each draining node, by node id."""
         state = GlobalState()
         state._initialize_global_state(_get_gcs_client_options(self.address))
         try:
@@ -97,7 +97,7 @@ class Nodes:
             kill_tree(self.driver.pid)
             self.driver.wait()
         for node in [*self.cluster.worker_nodes, self.cluster.head_node]:
-            for process in [each.process for each in node.all_processes.get("raylet", [])]:
+            for process in [info.process for info in node.all_processes.get("raylet", [])]:
                 if psutil.pid_exists(process.pid) and process.poll() is None:
                     kill_tree(process.pid)
             self.cluster.remove_node(node, allow_graceful=False)
@@ -112,7 +112,7 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
 
 @pytest.fixture
 def start_watcher(nodes: Nodes) -> Iterator[Callable[[str], subprocess.Popen]]:
-    """Start the job as cluster.yaml does, but with a metadata service of ours."""
+    """Start the job as cluster.yaml does, with another metadata service."""
     started = []
 
     def start(metadata_url: str) -> subprocess.Popen:
@@ -133,21 +133,21 @@ def test_a_notice_drains_the_node_of_this_instance_and_no_other(nodes: Nodes, st
     with serve_metadata(instance_id=OTHER) as service:
         watcher = start_watcher(service.url)
         notices = [
-            None,  # nothing is told: no notice
+            None,  # no notice
             "{",
             json.dumps({"action": "terminate", "time": deadline.strftime("%Y-%m-%dT%H:%M:%SZ")}),
         ]
         for notice in notices:
             if notice is not None:
                 service.entries["spot/instance-action"] = notice
-            asked = len(service.asked)
-            wait_until(lambda asked=asked: len(service.asked) > asked + 5)
+            num_requests = len(service.requested)
+            wait_until(lambda n=num_requests: len(service.requested) > n + 5)
             assert watcher.poll() is None
-        assert nodes.draining() == {}  # no node is on the instance, yet
+        assert nodes.draining() == {}  # no node runs on this instance yet
         service.entries["instance-id"] = TAKEN
         output, log = watcher.communicate(timeout=60)
     assert watcher.returncode == 0, log
-    assert f"no node of {nodes.address} is on {OTHER}; looking again in 0.2 s" in log
+    assert f"no node of {nodes.address} runs on {OTHER}; trying again in 0.2 s" in log
     taken = nodes.find(is_head=False).node_id.hex()
     assert json.loads(output.splitlines()[-1]) == {
         "instance": TAKEN,
@@ -155,8 +155,10 @@ def test_a_notice_drains_the_node_of_this_instance_and_no_other(nodes: Nodes, st
         "action": "terminate",
         "deadline": deadline.isoformat(),
     }
-    # What runs on the node runs on until the deadline; the node ends earlier when nothing does.
-    assert nodes.draining() == {taken: int(deadline.timestamp() * 1000)}
+    # Running tasks continue until the deadline; an idle node ends earlier.
+    ((node_id, deadline_ms),) = nodes.draining().items()
+    assert node_id == taken
+    assert 0 <= deadline.timestamp() - deadline_ms / 1000 <= START_MARGIN_S + 1
     assert nodes.driver.poll() is None
     kill_tree(nodes.driver.pid)
     wait_until(lambda: nodes.find(is_head=False).state == GcsNodeInfo.DEAD)

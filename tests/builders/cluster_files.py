@@ -1,4 +1,4 @@
-"""The repository's cluster file and policies as somebody fills them in, and the account behind them."""
+"""The cluster file and policies of the repository filled in, and an account that matches them."""
 
 import json
 import platform
@@ -12,8 +12,8 @@ from ocr_ray.aws.cluster_file import ClusterFile
 
 ROOT = Path(__file__).parents[2]
 TEXT = ROOT.joinpath("cluster.yaml").read_text(encoding="utf-8")
-REGION, BUCKETS = "ap-northeast-2", ("ocr-ray-data", "ocr-ray-models")
-# Of the images that moto knows: an Ubuntu for x86_64 whose root disk is /dev/sda1.
+REGION, BUCKETS = "ap-northeast-2", ("my-data", "my-models")
+# An image of moto: Ubuntu for x86_64 with the root disk /dev/sda1.
 IMAGE = "ami-1e749f67"
 FILLED = {
     "CHANGE-ME-data": BUCKETS[0],
@@ -44,7 +44,7 @@ def write_policies(folder: Path) -> Path:
 
 
 def make_home(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """Make a home with a token for Ray, and let this process live there."""
+    """Create a home folder with a token for Ray, and set HOME to it."""
     folder.joinpath(".ray").mkdir(parents=True)
     folder.joinpath(".ray", "auth_token").write_text("0123456789abcdef0123456789abcdef")
     patch.setenv("HOME", str(folder))
@@ -52,17 +52,17 @@ def make_home(folder: Path, patch: pytest.MonkeyPatch) -> Path:
 
 
 def make_profiles() -> None:
-    """Make the roles and instance profiles as deploy/README.md says."""
+    """Create the roles and instance profiles of deploy/README.md."""
     iam = boto3.client("iam")
     policies = {
         name: fill(ROOT.joinpath(f"deploy/{name}.json").read_text()) for name in ("trust", "buckets", "head")
     }
     known = {profile["InstanceProfileName"] for profile in iam.list_instance_profiles()["InstanceProfiles"]}
-    for name, given in {"ocr-ray-head": ("buckets", "head"), "ocr-ray-worker": ("buckets",)}.items():
+    for name, role_policies in {"ocr-ray-head": ("buckets", "head"), "ocr-ray-worker": ("buckets",)}.items():
         if name in known:
             continue
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=policies["trust"])
-        for policy in given:
+        for policy in role_policies:
             iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=policies[policy])
         iam.create_instance_profile(InstanceProfileName=name)
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)

@@ -1,4 +1,4 @@
-"""Lines without a renderer, for the tests of parts and of the engine: number n gives the same line always."""
+"""Lines that need no renderer, for tests of parts and of producers; a number always gives the same line."""
 
 import io
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ FONTS = ("바탕", "굴림")
 
 
 def make_line(number: int) -> TextLine:
-    """Return a line whose picture is one grey, its text and size told by the number."""
+    """Return a line with an image of one grey; text, size and grey depend on the number."""
     text = f"{chr(ord('가') + number % 400)} {number}+{number % 7}=□"
     buffer = io.BytesIO()
     Image.new("L", (8 * len(text), 16), number % 256).save(buffer, "PNG")
@@ -38,7 +38,7 @@ def make_rows(shared: Any, spec: PartSpec) -> Iterator[TextLine | Reject]:
 
 
 def plan_numbers(num_train: int, *, items_per_part: int, num_validation: int = 0, **more: Any) -> Plan:
-    """Return the plan of numbers 1 to `num_train`; one configuration whatever the parts."""
+    """Return a plan of numbers from 1 to `num_train`, with the same configuration for any parts."""
     parts = cut_parts("train", 1, num_train, items_per_part)
     parts += cut_parts("validation", 700_000_000, num_validation, items_per_part)
     return Plan(config={"job": "stub", "num_lines": num_train, "seed": 3}, parts=tuple(parts), **more)

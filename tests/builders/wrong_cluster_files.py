@@ -1,4 +1,4 @@
-"""Cluster files with one thing wrong: what is replaced in the right one, by what, and what is then said."""
+"""Cluster files with one fault: a replacement in the correct file, and the message it must cause."""
 
 import platform
 
@@ -25,7 +25,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "cache_stopped_nodes: true",
         "stopped_nodes: must be false, got True",
     ),
-    "Ray's own way with stopped nodes": (
+    "Ray's default for stopped nodes": (
         "    cache_stopped_nodes: false",
         "    use_internal_ips: false",
         "stopped_nodes: must be false, got None",
@@ -41,7 +41,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "resources: {CPU: 4}",
         f"{HEAD}.resources.CPU: must be 0, got 4",
     ),
-    "CPUs of the head not said": (
+    "unknown CPUs of the head": (
         "resources: {CPU: 0}",
         "resources: {}",
         f"{HEAD}.resources.CPU: must be 0, got None",
@@ -57,7 +57,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "head_node_type: master",
         "head_node_type: must be one of available_node_types",
     ),
-    "no profile of workers": (
+    "workers without a profile": (
         "IamInstanceProfile: {Name: ocr-ray-worker}",
         "Monitoring: {Enabled: false}",
         f"{WORKER}.IamInstanceProfile: must have a Name or Arn",
@@ -65,17 +65,17 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "the head's profile for workers": (
         "{Name: ocr-ray-worker}",
         "{Arn: 'arn:aws:iam::111122223333:instance-profile/ocr-ray-head'}",
-        f"{WORKER}.IamInstanceProfile: must be another than the head's, both are ocr-ray-head",
+        f"{WORKER}.IamInstanceProfile: must differ from the head's, both are ocr-ray-head",
     ),
     "no image": (
         "ImageId: *ubuntu_image\n            IamInstanceProfile: {Name: ocr-ray-w",
         "IamInstanceProfile: {Name: ocr-ray-w",
         f"{WORKER}.ImageId: must pin an image",
     ),
-    "no type": (
+    "no instance type": (
         "InstanceType: c6i.4xlarge",
         "EbsOptimized: true",
-        f"{WORKER}.InstanceType: must name a type",
+        f"{WORKER}.InstanceType: must name an instance type",
     ),
     "user data": (
         "InstanceType: c6i.4xlarge",
@@ -85,14 +85,14 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "disks untagged": (
         "ResourceType: volume",
         "ResourceType: network-interface",
-        "TagSpecifications: must tag instances and volumes for the bill, has no tags of volume",
+        "TagSpecifications: must tag instances and volumes for billing, has no tags for volume",
     ),
-    "Ray's own set-up": (
+    "Ray's default set-up": (
         "\nsetup_commands:",
         "\nworker_setup_commands:",
-        "setup_commands: must be given, [] for nothing more; left out, Ray puts its own: a nightly",
+        "setup_commands: must be given, [] for none; Ray's default is a nightly",
     ),
-    "Ray's own boto3": ("head_setup_commands: []", "", "head_setup_commands: must be given"),
+    "Ray's default boto3": ("head_setup_commands: []", "", "head_setup_commands: must be given"),
     "no token": (
         "RAY_AUTH_MODE=token",
         "RAY_AUTH_MODE=disabled",
@@ -103,11 +103,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "    cpu_c7i:\n        initialization_commands: [export AWS_REGION=ap-northeast-2]\n",
         "cpu_c7i.initialization_commands: must export RAY_AUTH_MODE=token",
     ),
-    "no token file": ("/.ray/auth_token:", "/.ray/token:", "file_mounts: must bring ~/.ray/auth_token"),
-    "a file that is not there": (
+    "no token file": ("/.ray/auth_token:", "/.ray/token:", "file_mounts: must copy ~/.ray/auth_token"),
+    "a missing file": (
         "ocr_ray/setup.sh: setup.sh",
         "ocr_ray/setup.sh: set_up.sh",
-        "there is no set_up.sh; run this, and `ray up`, in the folder",
+        "set_up.sh does not; run this job and `ray up` in the folder",
     ),
     "public dashboard": (
         "--dashboard-host=127.0.0.1",
@@ -119,7 +119,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "--block",
         "head_start_ray_commands: must `ray start --head --autoscaling-config",
     ),
-    "impatient stop": (
+    "short stop time": (
         "STOP_WAIT_TIME_S=120",
         "STOP_WAIT_TIME_S=3",
         "must export RAY_JOB_STOP_WAIT_TIME_S=120 or more, got 3",
@@ -137,27 +137,27 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "another Ray": (
         "PYTHON_VERSION",
         "pip install 'ray[default]==2.59.1'; PYTHON_VERSION",
-        "setup_commands: must install ray==2.60.0, as here, got 2.59.1",
+        "setup_commands: must install ray==2.60.0, as installed here, got 2.59.1",
     ),
-    "a package from nowhere": (
+    "an unknown package": (
         "PYTHON_VERSION",
         "pip install none.such==1.0; PYTHON_VERSION",
-        "must install what is here too, none.such is not",
+        "must only install packages that are installed here, none.such is not",
     ),
     "untested versions": (
         "    /home/ubuntu/ocr_ray/constraints.txt: constraints.txt\n",
         "",
-        "file_mounts: must bring constraints.txt to the nodes",
+        "file_mounts: must copy constraints.txt to the nodes",
     ),
-    "no folder of data": (
-        "        - s3://ocr-ray-data/ocr",
+    "no data folder": (
+        "        - s3://my-data/ocr",
         "        - /data",
         "metadata.uris: must be the s3:// folders",
     ),
-    "a folder that is not allowed": (
-        "s3://ocr-ray-models/ocr",
-        "s3://ocr-ray-models/other",
-        "buckets.json: must allow arn:aws:s3:::ocr-ray-models/other/*",
+    "a folder without access": (
+        "s3://my-models/ocr",
+        "s3://my-models/other",
+        "buckets.json: must allow arn:aws:s3:::my-models/other/*",
     ),
     "policies of another cluster": (
         "cluster_name: ocr-ray",
@@ -194,10 +194,15 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "max_workers: 28\nautoscaling_mode: x",
         "Ray refuses it",
     ),
+    "fewer workers in all than each type starts": (
+        "max_workers: 28",
+        "max_workers: -1",
+        "max_workers: must be at least 0, the sum of min_workers, got -1",
+    ),
     "a shape that Ray does not know": (
         "rsync_exclude: [__pycache__]",
         "rsync_exclude: __pycache__",
         "rsync_exclude: Ray refuses it: '__pycache__' is not of type 'array'",
     ),
 }
-"""What is wrong: text before, text after, part of the message."""
+"""By fault: text before, text after, part of the message."""

@@ -2,11 +2,10 @@
 
 import json
 import shlex
-from dataclasses import asdict
 
 import pytest
 
-from ocr_ray.audit.job import parse_flags
+from ocr_ray.audit.recorded_config import build_config
 from ocr_ray.cli.flags import list_arguments, write_command
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.errors import InputError
@@ -54,12 +53,14 @@ from ocr_ray.textgen.sampler import TextConfig
 )
 def test_a_configuration_comes_back_from_its_flags(config: RenderConfig) -> None:
     flags = json.loads(json.dumps(describe_flags(config)))
-    assert asdict(parse_flags(flags)) == asdict(config)
+    assert build_config(RenderConfig, flags) == config
 
 
 def test_a_flag_of_another_version_is_refused() -> None:
-    with pytest.raises(InputError, match=r"flags must be those of render_lines, got .*colour"):
-        parse_flags({"out-uri": "/lines", "colour": "red"})
+    with pytest.raises(
+        InputError, match=r"recorded flags must exist in this version of the job, --colour do not"
+    ):
+        build_config(RenderConfig, {"out-uri": "/lines", "colour": "red"})
 
 
 def test_every_kind_of_value_becomes_words() -> None:

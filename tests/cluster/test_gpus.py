@@ -1,4 +1,4 @@
-"""Parts made by workers that hold a GPU each; Ray is told of GPUs that are not there, and counts them."""
+"""Parts made by workers with a GPU each; Ray is configured with GPUs that do not exist."""
 
 import json
 import subprocess
@@ -28,29 +28,29 @@ def make(folder, spec):
     started_s = time.monotonic()
     time.sleep(0.5)
     yield from make_rows(None, spec)
-    note = {
+    record = {
         "process": os.getpid(),
         "gpus": os.environ.get("CUDA_VISIBLE_DEVICES", ""),
         "during_s": (started_s, time.monotonic()),
     }
-    (folder / f"{spec.index}.json").write_text(json.dumps(note))
+    (folder / f"{spec.index}.json").write_text(json.dumps(record))
 
 ray.init(address="local", num_cpus=4, num_gpus=2, log_to_driver=False, include_dashboard=False)
 for name, numbers in json.loads(sys.argv[2]).items():
     folder = Path(sys.argv[1], name)
     folder.mkdir()
-    engine = ProduceOptions(**numbers, max_reject_fraction=0.1)
-    produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), make, folder, engine)
+    options = ProduceOptions(**numbers, max_reject_fraction=0.1)
+    produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), make, folder, options)
 ray.shutdown()
 """
 RUNS = {"two": {"num_gpus": 2}, "one": {"num_gpus": 2, "num_cpus": 1}, "none": {}}
 
-Note = dict
+Record = dict
 
 
 @pytest.fixture(scope="module")
-def notes(tmp_path_factory) -> dict[str, list[Note]]:
-    """Of each run, what its eight parts say of who made them, and when."""
+def records(tmp_path_factory) -> dict[str, list[Record]]:
+    """The records of the eight parts of each run: worker, GPUs and time."""
     folder = tmp_path_factory.mktemp("gpus")
     command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(RUNS)]
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
@@ -58,41 +58,41 @@ def notes(tmp_path_factory) -> dict[str, list[Note]]:
     return {name: [json.loads(path.read_text()) for path in (folder / name).glob("*.json")] for name in RUNS}
 
 
-def find_simultaneous(notes: list[Note]) -> list[tuple[Note, Note]]:
-    """Return the pairs of parts that were made at the same time."""
+def find_simultaneous(records: list[Record]) -> list[tuple[Record, Record]]:
+    """Return the pairs of parts that were made in parallel."""
     return [
         (one, other)
-        for one, other in combinations(notes, 2)
+        for one, other in combinations(records, 2)
         if one["during_s"][0] < other["during_s"][1] and other["during_s"][0] < one["during_s"][1]
     ]
 
 
 @pytest.mark.soak
-def test_as_many_parts_are_made_at_once_as_there_are_gpus_each_beside_its_own(notes) -> None:
-    made = notes["two"]
+def test_two_parts_are_made_in_parallel_with_different_gpus(records) -> None:
+    made = records["two"]
     assert len(made) == 8
-    at_once = find_simultaneous(made)
-    assert at_once
-    assert all({one["gpus"], other["gpus"]} == {"0", "1"} for one, other in at_once)
+    pairs = find_simultaneous(made)
+    assert pairs
+    assert all({one["gpus"], other["gpus"]} == {"0", "1"} for one, other in pairs)
 
 
 @pytest.mark.soak
-def test_a_worker_keeps_its_gpu_for_all_its_parts(notes) -> None:
-    gpus = {(note["process"], note["gpus"]) for note in notes["two"]}
+def test_a_worker_keeps_its_gpu_for_all_its_parts(records) -> None:
+    gpus = {(record["process"], record["gpus"]) for record in records["two"]}
     assert sorted(gpu for _, gpu in gpus) == ["0", "1"]
 
 
 @pytest.mark.soak
-def test_fewer_cpus_than_gpus_leave_a_gpu_alone(notes) -> None:
-    assert len(notes["one"]) == 8
-    assert find_simultaneous(notes["one"]) == []
+def test_fewer_cpus_than_gpus_leave_a_gpu_unused(records) -> None:
+    assert len(records["one"]) == 8
+    assert find_simultaneous(records["one"]) == []
 
 
 @pytest.mark.soak
-def test_without_a_gpu_asked_for_no_worker_sees_one_and_cpus_are_the_bound(notes) -> None:
-    assert len(notes["none"]) == 8
-    assert {note["gpus"] for note in notes["none"]} == {""}
-    assert max(len(find_simultaneous([note, *notes["none"]])) for note in notes["none"]) > 2
+def test_without_gpus_requested_workers_see_none_and_are_limited_by_cpus(records) -> None:
+    assert len(records["none"]) == 8
+    assert {record["gpus"] for record in records["none"]} == {""}
+    assert max(len(find_simultaneous([record, *records["none"]])) for record in records["none"]) > 2
 
 
 def test_a_negative_number_of_gpus_is_refused() -> None:

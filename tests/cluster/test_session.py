@@ -16,8 +16,8 @@ from ocr_ray.errors import InputError
 @pytest.mark.parametrize(
     ("max_workers", "cpus", "gpus"), [(9, 3 * 16, 2 * 4 + 1 * 1), (4, 3 * 16, 2 * 4 + 1), (2, 2 * 16, 2 * 4)]
 )
-def test_no_more_workers_can_be_had_than_all_nodes_hold(max_workers: int, cpus: int, gpus: int) -> None:
-    """A worker on a GPU needs a CPU too; the nodes that hold most count first."""
+def test_the_limit_of_workers_is_what_all_nodes_hold(max_workers: int, cpus: int, gpus: int) -> None:
+    """A worker with a GPU also needs a CPU; the largest nodes are counted first."""
     types = {
         "head": {"resources": {"CPU": 8}, "max_workers": 0},
         "cpu": {"resources": {"CPU": 16, "memory": 2**30}, "max_workers": 3},
@@ -33,20 +33,18 @@ def test_no_more_workers_can_be_had_than_all_nodes_hold(max_workers: int, cpus: 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("ray_session")
-def test_more_workers_than_there_can_ever_be_are_refused() -> None:
+def test_more_workers_than_the_cluster_can_have_are_refused() -> None:
     assert count_workers(None, use_gpu=False) == count_workers(2, use_gpu=False) == 2
-    with pytest.raises(
-        InputError, match="3 workers need a CPU each, there are 2 and can be no more than 2; give"
-    ):
+    with pytest.raises(InputError, match="3 workers need a CPU each, the cluster has 2 and can have 2; use"):
         count_workers(3, use_gpu=False)
-    with pytest.raises(InputError, match="1 workers need a GPU each, there are 0"):
+    with pytest.raises(InputError, match="1 workers need a GPU each, the cluster has 0"):
         count_workers(None, use_gpu=True)
 
 
 @pytest.mark.slow
-def test_a_ray_that_is_not_there_is_named() -> None:
+def test_an_address_without_ray_is_reported() -> None:
     program = "from ocr_ray.cluster.session import ray_session\nwith ray_session():\n    pass"
-    with socket.socket() as taken:  # bound, so that nobody else's, but not listened at
+    with socket.socket() as taken:  # bound but not listening
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         run = subprocess.run(
@@ -56,12 +54,12 @@ def test_a_ray_that_is_not_there_is_named() -> None:
             text=True,
             check=False,
         )
-    assert f"ProductionError: RAY_ADDRESS={address} must name a Ray that is up" in run.stderr
+    assert f"ProductionError: RAY_ADDRESS={address} must be a running Ray" in run.stderr
 
 
 @pytest.mark.soak
-def test_a_node_that_does_not_see_a_local_folder_is_named(tmp_path) -> None:
-    """The node stands in a mount namespace of its own, where another disk is mounted on the folder."""
+def test_a_node_that_does_not_see_a_local_folder_is_reported(tmp_path) -> None:
+    """The node has its own mount namespace, in which another disk is mounted on the folder."""
     program = """
 import sys
 from ocr_ray.cluster.session import ray_session
@@ -97,7 +95,9 @@ with ray_session(**{sys.argv[2]: [locate(sys.argv[1])]}):
             assert enter(seen, use).stdout == "entered\n"
             refused = enter(hidden / "below", use)
             assert refused.stdout == ""
-            assert re.search(r"InputError: a local folder must be seen by every node.*hidden", refused.stderr)
+            assert re.search(
+                r"InputError: a local folder must be visible to every node.*hidden", refused.stderr
+            )
             assert list(hidden.rglob("*")) == [hidden / "below"]
     finally:
         kill_tree(node.pid)

@@ -9,7 +9,7 @@ from ocr_ray.cluster.stop_signal import stop_signal
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
-def test_sigterm_sets_the_flag_and_is_let_through_again_afterwards() -> None:
+def test_sigterm_sets_the_flag_and_its_handler_is_restored() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with stop_signal() as stop:
         assert not stop.is_set()
@@ -21,6 +21,6 @@ def test_sigterm_sets_the_flag_and_is_let_through_again_afterwards() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_without_a_signal_nothing_is_left_behind() -> None:
+def test_without_a_signal_the_flag_is_not_set() -> None:
     with stop_signal() as stop:
         assert not stop.is_set()

@@ -2,40 +2,43 @@ import re
 import shlex
 from html import unescape
 
+import datasets
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from builders.stub_lines import make_line
+from huggingface_hub import DatasetCard
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from ocr_ray.dataset.card import dataset_card, escape_markdown
-from ocr_ray.dataset.lines import Manifest
+from ocr_ray.dataset.lines import Manifest, lines_to_table
 from ocr_ray.dataset.text_statistics import TextStatistics
 
 MARKDOWN = MarkdownIt("commonmark").enable(["table", "strikethrough"])
 COUNTS = {"lines": 12_000, "by_split": {"train": 12_000, "validation": 0}, "by_source": {"mixed": 12_000}}
 
 
-def balance_of(numbers: range) -> TextStatistics:
-    balance = TextStatistics()
+def count_texts(numbers: range) -> TextStatistics:
+    texts = TextStatistics()
     for number in numbers:
-        balance.add(make_line(number))
-    return balance
+        texts.add(make_line(number))
+    return texts
 
 
 def make_manifest(**values: object) -> Manifest:
-    known = {
+    defaults = {
         "config": {"job": "render_lines", "seed": 7},
         "config_sha256": "abcdef" * 10,
         "created_at": "2030-01-01T00:00:00+00:00",
         "versions": {},
         "counts": {**COUNTS, "by_font": {"바탕": 8_000, "굴림_체": 4_000}},
-        "balance": balance_of(range(300)).report(),
+        "balance": count_texts(range(300)).report(),
         "rejects": {"missing_glyph": 3},
         "parts": [],
     }
-    return Manifest(**{**known, **values})
+    return Manifest(**{**defaults, **values})
 
 
 def read_tables(card: str) -> dict[tuple[str, ...], list[list[str]]]:
@@ -50,7 +53,7 @@ def read_tables(card: str) -> dict[tuple[str, ...], list[list[str]]]:
 
 
 @given(st.text(st.sampled_from("가a1 \\`*_{}[]()<>|~$&#+-.!'\"=:;/") | st.characters(categories=["P", "S"])))
-def test_any_text_is_shown_as_it_is_in_a_cell(text: str) -> None:
+def test_any_text_is_shown_unchanged_in_a_cell(text: str) -> None:
     html = MARKDOWN.render(f"| a | b |\n|---|---|\n| 1 | {escape_markdown(text)} |\n")
     (cell,) = re.findall(r"<td>1</td>\n<td>(.*?)</td>", html, re.DOTALL)
     assert unescape(cell) == " ".join(text.split())
@@ -68,7 +71,7 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
     )
     tables = read_tables(card)
     assert tables["font", "lines", "family", "version", "licence"] == [
-        ["바탕", "8,000", "Baekmuk Batang (stands in)", "2.2", "Baekmuk"],
+        ["바탕", "8,000", "Baekmuk Batang (substitute)", "2.2", "Baekmuk"],
         ["굴림_체", "4,000", "GulimChe", "5.0", "proprietary"],
     ]
     assert tables["split", "lines"] == [["train", "12,000"], ["validation", "0"]]
@@ -78,17 +81,17 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
         [name, str(sum(length in bin_ for length in lengths))] for name, bin_ in (("6 to 10", range(6, 11)),)
     ]
     assert [name for name, _ in tables["grade", "expressions"]] == ["1", "2", "3", "4", "5", "6"]
-    assert dict(map(tuple, tables["characters", "seen"]))["symbol"] == "300"  # a □ each
+    assert dict(map(tuple, tables["characters", "occurrences"]))["symbol"] == "300"  # one □ each
     assert "seed 7" in card
-    report = balance_of(range(300)).report()
+    report = count_texts(range(300)).report()
     assert f"{len(report['characters'])} different characters" in card
     assert f"{report['ks_x_1001']} of the 2,350 syllables" in card
-    assert f"{len(report['rare'])} were seen fewer than 20 times" in card
+    assert f"{len(report['rare'])} occur fewer than 20 times" in card
     assert f"and {len(report['rare']) - 100} more" in card
     assert r"뷁 (1,200), \| (3), …." in card
 
 
-def test_a_card_says_what_a_dataset_is_focused_on() -> None:
+def test_a_card_lists_the_confusions_that_a_dataset_focuses_on() -> None:
     confusions = [{"truth": "×", "read": "+", "count": 1200}, {"truth": " ", "read": "", "count": 80}]
     confusions += [{"truth": "", "read": "|", "count": 7}] + [{"truth": "가", "read": "나", "count": 1}] * 30
     focus = {"lines_share": 0.5, "num_errors": 2000, "confusions": confusions, "ignored": {"⅔": 41}}
@@ -99,11 +102,11 @@ def test_a_card_says_what_a_dataset_is_focused_on() -> None:
     assert "50% of the lines" in card
     assert "33 confusions, 1,317 of its 2,000 wrong characters" in card
     assert "And 3 more." in card
-    assert "no line can hold it: ⅔ (41)." in card
+    assert "not available for rendering: ⅔ (41)." in card
     assert "Focused" not in dataset_card(make_manifest())
 
 
-def test_what_is_not_known_of_crops_is_left_out() -> None:
+def test_facts_that_crops_do_not_have_are_left_out() -> None:
     card = dataset_card(
         make_manifest(
             config={"job": "crop_pages"},
@@ -112,12 +115,12 @@ def test_what_is_not_known_of_crops_is_left_out() -> None:
             balance=TextStatistics().report(),
         )
     )
-    assert list(read_tables(card)) == [("split", "lines"), ("source", "lines"), ("characters", "seen")]
+    assert list(read_tables(card)) == [("split", "lines"), ("source", "lines"), ("characters", "occurrences")]
     for word in ("seed", "font |", "grade", "Left out", "lines.png", "```", "None", "reject"):
         assert word not in card
 
 
-def test_the_command_makes_the_same_words_in_a_shell() -> None:
+def test_the_command_is_the_same_words_in_a_shell() -> None:
     flags = {
         "out-uri": "s3://bucket/my lines",
         "fonts": ("바탕", "맑은 고딕", "a'b"),
@@ -133,7 +136,7 @@ def test_the_command_makes_the_same_words_in_a_shell() -> None:
     assert shlex.split(command) == words
 
 
-def test_the_lines_of_the_picture_stand_below_it_in_their_order() -> None:
+def test_the_lines_of_the_contact_sheet_are_listed_in_their_order() -> None:
     lines = [make_line(number) for number in range(24)]
     card = dataset_card(make_manifest(), lines)
     assert "![24 random lines](lines.png)" in card
@@ -143,10 +146,33 @@ def test_the_lines_of_the_picture_stand_below_it_in_their_order() -> None:
 
 
 @pytest.mark.parametrize("splits", [{"train": 5, "validation": 2}, {"train": 5, "validation": 0}])
-def test_the_header_names_the_splits_that_have_lines(splits: dict[str, int]) -> None:
+def test_the_metadata_lists_the_splits_that_have_lines(splits: dict[str, int]) -> None:
     card = dataset_card(make_manifest(counts={**COUNTS, "by_font": {}, "by_split": splits}))
-    header = yaml.safe_load(card.split("---\n")[1])
-    files = header["configs"][0]["data_files"]
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert (metadata["language"], metadata["task_categories"]) == ("ko", ["image-to-text"])
+    (config,) = metadata["configs"]
+    files = config["data_files"]
     assert {file["split"]: file["path"] for file in files} == {
         split: f"{split}/*.parquet" for split, lines in splits.items() if lines
     }
+
+
+@pytest.mark.parametrize(
+    ("num_lines", "category"),
+    [(0, "n<1K"), (999, "n<1K"), (1_000, "1K<n<10K"), (3_000_000, "1M<n<10M"), (10**9, "n>1B")],
+)
+def test_the_metadata_has_the_size_category_of_the_hub(num_lines: int, category: str) -> None:
+    card = dataset_card(make_manifest(counts={**COUNTS, "by_font": {}, "lines": num_lines}))
+    assert DatasetCard(card).data.size_categories == category
+
+
+def test_hugging_face_datasets_opens_the_folder_by_its_card(tmp_path) -> None:
+    for split, numbers in {"train": range(5), "validation": range(7)}.items():
+        (tmp_path / split).mkdir()
+        table = lines_to_table([make_line(number) for number in numbers])
+        pq.write_table(table, tmp_path / split / "part-00000.parquet")
+    counts = {**COUNTS, "by_font": {}, "by_split": {"train": 5, "validation": 7, "test": 0}}
+    (tmp_path / "README.md").write_text(dataset_card(make_manifest(counts=counts)), encoding="utf-8")
+    opened = datasets.load_dataset(str(tmp_path), cache_dir=str(tmp_path / "cache"))
+    assert {split: rows.num_rows for split, rows in opened.items()} == {"train": 5, "validation": 7}
+    assert opened["train"][1]["image"].size == (8 * len(make_line(1).text), 16)

@@ -35,13 +35,13 @@ def measure_black(pixels: np.ndarray) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("size", [(300, 30), (3000, 30), (30, 300), (1, 1), (20_000, 3)])
-def test_a_line_stands_at_the_aspect_it_had_before_it_was_resized(size: tuple[int, int]) -> None:
+def test_a_line_is_drawn_with_the_aspect_it_had_before_it_was_resized(size: tuple[int, int]) -> None:
     width, height = measure_black(draw([make_line(*size)]))
     scale = min(740 / size[0], 56 / size[1])
     assert (width, height) == (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
 
 
-def test_lines_stand_in_two_columns_and_do_not_touch() -> None:
+def test_lines_are_drawn_in_two_columns_and_do_not_touch() -> None:
     pixels = draw([make_line(400, 30)] * 5)
     assert pixels.shape == (3 * 72, 1600)
     cells = [pixels[y : y + 72, x : x + 800] for y in range(0, 3 * 72, 72) for x in (0, 800)]

@@ -23,11 +23,16 @@ def test_a_stored_line_is_a_greyscale_square_of_384_px() -> None:
 
 
 @pytest.mark.parametrize("image_format", ["png", "jpeg"])
-def test_stored_bytes_depend_on_the_pixels_alone(image_format: str) -> None:
+def test_stored_bytes_depend_only_on_the_pixels(image_format: str) -> None:
     config = ImageConfig(size="native", format=image_format)  # type: ignore[arg-type]
-    noted = PAGE.copy()
-    noted.info = {"icc_profile": b"profile", "comment": b"comment", "transparency": 3, "dpi": (300, 300)}
-    assert encode_image(noted, config) == encode_image(PAGE, config)
+    with_metadata = PAGE.copy()
+    with_metadata.info = {
+        "icc_profile": b"profile",
+        "comment": b"comment",
+        "transparency": 3,
+        "dpi": (300, 300),
+    }
+    assert encode_image(with_metadata, config) == encode_image(PAGE, config)
 
 
 def test_a_line_in_colour_and_an_unknown_format_are_refused() -> None:
@@ -39,6 +44,6 @@ def test_a_line_in_colour_and_an_unknown_format_are_refused() -> None:
         ImageConfig(size="512")  # type: ignore[arg-type]
 
 
-def test_every_page_that_may_be_opened_can_be_stored_as_jpeg() -> None:
+def test_every_page_that_can_be_opened_can_be_stored_as_jpeg() -> None:
     strip = Image.new("L", (MAX_PAGE_SIDE_PX, 4), 255)
     assert encode_image(strip, ImageConfig(size="native", format="jpeg"))

@@ -76,16 +76,18 @@ def test_grades_are_neither_stored_nor_in_the_digest(line: TextLine, grades: lis
 
 
 @given(st.lists(text_lines, max_size=8), st.integers(0, 8))
-def test_digest_sum_is_the_same_for_any_cut(lines: list[TextLine], cut: int) -> None:
+def test_digest_sum_is_the_same_for_any_parts(lines: list[TextLine], cut: int) -> None:
     whole = int(summarize([*lines]).digest_sum, 16)
     pieces = [int(summarize([*piece]).digest_sum, 16) for piece in (lines[:cut], lines[cut:])]
     assert whole == sum(pieces) % DIGEST_MODULUS
 
 
 @given(st.lists(text_lines, max_size=8), st.integers(0, 8))
-def test_rows_and_rejects_are_counted_apart_and_hashed_in_order(lines: list[TextLine], place: int) -> None:
+def test_rows_and_rejects_are_counted_separately_and_hashed_in_order(
+    lines: list[TextLine], index: int
+) -> None:
     rejects = [Reject(reason="no_image", number=12), Reject(reason="bad_image"), Reject(reason="no_image")]
-    stats = summarize([*lines[:place], *rejects, *lines[place:]])
+    stats = summarize([*lines[:index], *rejects, *lines[index:]])
     assert stats.rejects == {"bad_image": 1, "no_image": 2}
     assert (stats.rows, stats.num_rejects) == (len(lines), 3)
     assert stats.rows_sha256 == hashlib.sha256(b"".join(line.digest() for line in lines)).hexdigest()

@@ -1,4 +1,4 @@
-"""Part files: written whole or not at all, found again, and doubted where they should be."""
+"""Parts: written completely or not at all, found again, and verified."""
 
 import hashlib
 import shutil
@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, PartSpec, PartStats, TextLine, table_to_lines
-from ocr_ray.dataset.parts import find_done, read_part_footer, read_random_lines, rows_verify, write_part
+from ocr_ray.dataset.parts import find_done, read_part_footer, read_random_lines, verify_rows, write_part
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
@@ -35,7 +35,7 @@ def write(
 
 
 @pytest.fixture(params=["local", "s3"])
-def place(request, tmp_path, bucket) -> Location:
+def dataset(request, tmp_path, bucket) -> Location:
     return locate(str(tmp_path / "lines") if request.param == "local" else f"{bucket}/{tmp_path.name}")
 
 
@@ -44,27 +44,27 @@ def out(tmp_path) -> Location:
     return locate(str(tmp_path / "lines"))
 
 
-def test_a_part_reads_back_as_the_rows_that_were_made(place) -> None:
-    stats, balance = write(place)
+def test_a_part_reads_back_as_the_rows_that_were_made(dataset) -> None:
+    stats, texts = write(dataset)
     made = list(make_rows(None, SPEC))
     lines = [replace(row, grades=()) for row in made if isinstance(row, TextLine)]
-    content = read_bytes(place / SPEC.path)
+    content = read_bytes(dataset / SPEC.path)
     part = pq.ParquetFile(pa.BufferReader(content))
     assert table_to_lines(part.read()) == lines
     assert [part.metadata.row_group(n).num_rows for n in range(3)] == [256, 256, 588 - 512]
     assert stats.size_bytes == len(content)
     assert stats.rows_sha256 == hashlib.sha256(b"".join(line.digest() for line in lines)).hexdigest()
-    assert balance.characters == Counter("".join(line.text for line in lines))
-    assert balance.grades.total() == 2 * len(lines)
-    rejects = pq.read_table(pa.BufferReader(read_bytes(place / SPEC.rejects_path)))
+    assert texts.characters == Counter("".join(line.text for line in lines))
+    assert texts.grades.total() == 2 * len(lines)
+    rejects = pq.read_table(pa.BufferReader(read_bytes(dataset / SPEC.rejects_path)))
     assert rejects.schema.equals(REJECT_SCHEMA)
     assert rejects["number"].to_pylist() == list(range(50, 601, 50))
-    assert read_part_footer(place, SPEC, "abc") == (stats, balance)
-    assert rows_verify(place, stats, balance)
+    assert read_part_footer(dataset, SPEC, "abc") == (stats, texts)
+    assert verify_rows(dataset, stats, texts)
 
 
 @pytest.mark.parametrize("stop", [601, 1], ids=["600 rows", "no rows"])
-def test_other_programs_read_a_part_and_what_its_footer_says(stop: int, out, tmp_path) -> None:
+def test_other_programs_read_a_part_and_its_footer(stop: int, out, tmp_path) -> None:
     spec = replace(SPEC, stop=stop)
     stats, _ = write(out, spec)
     path = (out / spec.path).path
@@ -77,7 +77,7 @@ def test_other_programs_read_a_part_and_what_its_footer_says(stop: int, out, tmp
     assert schema.metadata[b"rows_sha256"].decode() == stats.rows_sha256
     assert schema.metadata[b"num_rejects"] == str(stats.num_rejects).encode()
     assert duckdb.sql(f"select count(text) from '{path}'").fetchall() == [(stats.rows,)]
-    # Beside a part with no rows, `datasets` needs one with some.
+    # `datasets` cannot open a part without rows alone.
     write(out, replace(spec, index=1, stop=9))
     files = str(tmp_path / "lines/train/*.parquet")
     rows = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))["train"]
@@ -92,7 +92,7 @@ def test_a_part_without_the_newest_columns_is_made_again_and_can_be_read(out) ->
     assert [(line.confidence, line.flags, line.spliced_from) for line in lines] == [(None, None, None)] * 9
 
 
-def test_a_part_is_made_holding_little_more_than_what_it_encodes(out) -> None:
+def test_writing_a_part_needs_little_more_memory_than_the_part(out) -> None:
     num_lines, num_bytes = 2048, 10_000
 
     def make() -> Iterator[TextLine]:
@@ -100,7 +100,7 @@ def test_a_part_is_made_holding_little_more_than_what_it_encodes(out) -> None:
             image_bytes = number.to_bytes(2, "big") * (num_bytes // 2)
             yield replace(make_line(number), image_bytes=image_bytes)
 
-    write(out)  # what is imported and cached at the first part counts for no part
+    write(out)  # imports and caches of the first part are not measured
     tracemalloc.start()
     stats, _ = write_part(out, SPEC, "abc", make())
     _, peak = tracemalloc.get_traced_memory()
@@ -139,16 +139,16 @@ def put_another_plan(part: Path) -> None:
     write(locate(str(part.parent.parent)), replace(SPEC, index=1, start=101, stop=201), "of another plan")
 
 
-def lose_the_rejects(part: Path) -> None:
+def delete_rejects(part: Path) -> None:
     (part.parent.parent / "rejects/train-part-00001.parquet").unlink()
 
 
-def lose_rows(part: Path) -> None:
+def delete_rows(part: Path) -> None:
     table = pq.read_table(part)
     pq.write_table(table.slice(0, 9).replace_schema_metadata(table.schema.metadata), part)
 
 
-def lose_the_balance(part: Path) -> None:
+def delete_statistics(part: Path) -> None:
     table = pq.read_table(part)
     pq.write_table(table.replace_schema_metadata({**table.schema.metadata, b"balance": b"{}"}), part)
 
@@ -161,49 +161,49 @@ def lose_the_balance(part: Path) -> None:
         put_another_table,
         copy_the_next_part,
         put_another_plan,
-        lose_the_rejects,
-        lose_rows,
-        lose_the_balance,
+        delete_rejects,
+        delete_rows,
+        delete_statistics,
         Path.unlink,
     ],
 )
-def test_a_truncated_or_foreign_part_is_not_taken_for_done(damage, out, tmp_path) -> None:
+def test_a_damaged_or_foreign_part_is_not_taken_for_finished(damage, out, tmp_path) -> None:
     plan = plan_numbers(400, items_per_part=100)
-    made = [write(out, spec, plan.config_sha256) for spec in plan.parts]
-    assert list(find_done(out, plan)) == made
+    parts = [write(out, spec, plan.config_sha256) for spec in plan.parts]
+    assert list(find_done(out, plan)) == parts
     damage(tmp_path / "lines/train/part-00001.parquet")
-    assert list(find_done(out, plan)) == [made[0], *made[2:]]
+    assert list(find_done(out, plan)) == [parts[0], *parts[2:]]
 
 
-def test_a_part_with_any_byte_flipped_is_found_or_holds_the_same_rows(out) -> None:
+def test_a_part_with_a_flipped_byte_does_not_verify_or_holds_the_same_rows(out) -> None:
     spec = replace(SPEC, stop=20)
     write(out, spec)
-    whole = read_bytes(out / spec.path)
+    content = read_bytes(out / spec.path)
     rows = [line.digest() for line in table_to_lines(pq.read_table((out / spec.path).path))]
-    for index in range(0, len(whole), 41):
-        damaged = bytearray(whole)
+    for index in range(0, len(content), 41):
+        damaged = bytearray(content)
         damaged[index] ^= 1 << index % 8
         write_bytes(out / spec.path, bytes(damaged))
-        found = read_part_footer(out, spec, "abc")
-        if found and rows_verify(out, *found):
+        footer = read_part_footer(out, spec, "abc")
+        if footer and verify_rows(out, *footer):
             read = table_to_lines(pq.read_table((out / spec.path).path))
             assert [line.digest() for line in read] == rows
 
 
-def test_a_part_whose_rows_rejects_or_counts_changed_does_not_verify(out) -> None:
-    stats, balance = write(out)
-    assert rows_verify(out, stats, balance)
-    assert not rows_verify(out, replace(stats, by_font={"바탕": stats.rows}), balance)
-    assert not rows_verify(out, stats, replace(balance, characters=balance.characters + Counter("가")))
+def test_a_part_with_changed_rows_rejects_or_counts_does_not_verify(out) -> None:
+    stats, texts = write(out)
+    assert verify_rows(out, stats, texts)
+    assert not verify_rows(out, replace(stats, by_font={"바탕": stats.rows}), texts)
+    assert not verify_rows(out, stats, replace(texts, characters=texts.characters + Counter("가")))
     rejects = read_bytes(out / SPEC.rejects_path)
     write_bytes(out / SPEC.rejects_path, rejects[:-1])
-    assert not rows_verify(out, stats, balance)
+    assert not verify_rows(out, stats, texts)
     write_part(out, replace(SPEC, index=1), "abc", map(make_line, range(9)))
     write_bytes(out / SPEC.rejects_path, read_bytes(out / "rejects/train-part-00001.parquet"))
-    assert not rows_verify(out, stats, balance)
+    assert not verify_rows(out, stats, texts)
 
 
-def test_random_lines_are_different_lines_of_the_dataset_in_order(out) -> None:
+def test_random_lines_are_distinct_and_in_order(out) -> None:
     plan = plan_numbers(900, items_per_part=600, num_validation=0)
     parts = [write(out, spec, plan.config_sha256)[0] for spec in plan.parts]
     lines = read_random_lines(out, parts, key=plan.config_sha256, number=24)
@@ -215,9 +215,9 @@ def test_random_lines_are_different_lines_of_the_dataset_in_order(out) -> None:
     assert lines != read_random_lines(out, parts, key="f" * 64, number=24)
 
 
-def test_all_lines_of_a_small_dataset_are_among_its_random_lines(out) -> None:
+def test_random_lines_of_a_small_dataset_are_all_its_lines(out) -> None:
     plan = plan_numbers(7, items_per_part=3)
-    assert plan.parts[-1].split == "validation"  # which has no rows
+    assert plan.parts[-1].split == "validation"  # without rows
     parts = [write(out, spec, plan.config_sha256)[0] for spec in plan.parts]
     lines = read_random_lines(out, parts, key=plan.config_sha256, number=24)
     assert [int(line.line_id) for line in lines] == list(range(1, 8))
@@ -235,24 +235,24 @@ def test_a_plan_is_compared_after_json(out) -> None:
     check_reserved(out, {"fonts": ("a", "b")})
     assert holds_plan(out, Plan(config={"fonts": ("a", "b")}, parts=()))
     write_bytes(out / "plan.json", b"[]")
-    with pytest.raises(InputError, match=r"plan.json is no plan"):
+    with pytest.raises(InputError, match=r"plan.json is not a plan"):
         check_reserved(out, {})
 
 
-def test_flags_and_notes_decide_nothing_and_only_flags_stand_in_the_plan(place) -> None:
+def test_flags_and_notes_do_not_change_the_digest_and_only_flags_are_in_the_plan(dataset) -> None:
     plan = plan_numbers(10, items_per_part=5)
-    called = replace(plan, flags={"out_uri": "x", "fonts": ("바탕",)}, notes={"fonts": {}})
-    assert called.config_sha256 == plan.config_sha256
-    assert called.names == plan.names
-    write_bytes(place / "manifest.json", b"{}")
-    for _ in range(2):  # there may be no manifest to take away
-        write_plan(place, called)
-    assert list(list_files(place)) == ["plan.json"]
-    assert read_json(place / "plan.json") == {
+    with_flags = replace(plan, flags={"out_uri": "x", "fonts": ("바탕",)}, notes={"fonts": {}})
+    assert with_flags.config_sha256 == plan.config_sha256
+    assert with_flags.names == plan.names
+    write_bytes(dataset / "manifest.json", b"{}")
+    for _ in range(2):  # the second time there is no manifest to delete
+        write_plan(dataset, with_flags)
+    assert list(list_files(dataset)) == ["plan.json"]
+    assert read_json(dataset / "plan.json") == {
         "config": plan.config,
         "config_sha256": plan.config_sha256,
         "flags": {"out_uri": "x", "fonts": ["바탕"]},
         "names": plan.names,
     }
-    assert holds_plan(place, plan)
-    assert not holds_plan(place, plan_numbers(11, items_per_part=5))
+    assert holds_plan(dataset, plan)
+    assert not holds_plan(dataset, plan_numbers(11, items_per_part=5))

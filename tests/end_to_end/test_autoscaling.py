@@ -1,4 +1,4 @@
-"""Jobs on a cluster without nodes, over Ray's own autoscaler and its fake node provider."""
+"""Jobs on a cluster that starts empty, with Ray's autoscaler and its fake node provider."""
 
 import json
 import threading
@@ -19,9 +19,9 @@ from ocr_ray.render.job import describe_flags
 pytestmark = pytest.mark.slow
 
 MAX_WORKERS, MAX_CPUS = 3, 6
-"""Of the nodes without a GPU."""
+"""The nodes without a GPU."""
 NUM_PARTS = 5
-"""Four of train, and that of validation, which is empty."""
+"""Four of train, and an empty one of validation."""
 CONFIG = yaml.safe_load(Path(__file__).parents[2].joinpath("cluster.yaml").read_text())
 
 
@@ -37,8 +37,8 @@ def cluster(tmp_path_factory) -> Iterator[FakeCluster]:
 
 
 @dataclass
-class Seen:
-    """What was seen of a cluster before its first node was up, and of its nodes in all."""
+class Observed:
+    """Observations of a cluster: waiting CPUs and launched nodes until its first node runs, and all nodes."""
 
     waiting: list[int] = field(default_factory=list)
     launched: list[int] = field(default_factory=list)
@@ -46,21 +46,21 @@ class Seen:
 
 
 @contextmanager
-def watching(cluster: FakeCluster) -> Iterator[Seen]:
-    seen, stopped = Seen(), threading.Event()
+def watching(cluster: FakeCluster) -> Iterator[Observed]:
+    observed, stopped = Observed(), threading.Event()
 
     def watch() -> None:
         while not stopped.wait(0.05):
             waiting, launched, nodes = cluster.count_waiting(), cluster.count_launched(), cluster.list_nodes()
-            seen.nodes.update(nodes)
-            if not seen.nodes:
-                seen.waiting.append(waiting)
-                seen.launched.append(launched)
+            observed.nodes.update(nodes)
+            if not observed.nodes:
+                observed.waiting.append(waiting)
+                observed.launched.append(launched)
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield observed
     finally:
         stopped.set()
         thread.join()
@@ -92,10 +92,10 @@ def test_the_first_demand_is_the_missing_parts_and_ends_with_the_driver(cluster,
 
 
 @pytest.mark.soak
-def test_a_cluster_grows_at_once_loses_a_node_and_shrinks_to_nothing(cluster, config, tmp_path) -> None:
+def test_a_cluster_grows_in_one_step_loses_a_node_and_shrinks_to_nothing(cluster, config, tmp_path) -> None:
     cluster.wait_for(lambda: cluster.count_launched() == 0)
     config, log_path = replace(config, num_lines=24_000), tmp_path / "log"
-    with watching(cluster) as seen:
+    with watching(cluster) as observed:
         job = start(cluster, "render_lines", describe_flags(config), log_path)
         try:
             wait_for(lambda: len(list_parts(config.out_uri)) >= 4, job, log_path)
@@ -104,9 +104,9 @@ def test_a_cluster_grows_at_once_loses_a_node_and_shrinks_to_nothing(cluster, co
         finally:
             if job.poll() is None:
                 kill_tree(job.pid)
-    assert max(seen.waiting) == MAX_CPUS
-    assert max(seen.launched) == MAX_WORKERS
-    assert len(seen.nodes) >= MAX_WORKERS
+    assert max(observed.waiting) == MAX_CPUS
+    assert max(observed.launched) == MAX_WORKERS
+    assert len(observed.nodes) >= MAX_WORKERS
     cluster.wait_for(lambda: cluster.count_launched() == 0)
     plain = replace(config, out_uri=str(tmp_path / "plain"))
     assert start_job("render_lines", describe_flags(plain), log_path).wait(timeout=300) == 0
@@ -114,7 +114,7 @@ def test_a_cluster_grows_at_once_loses_a_node_and_shrinks_to_nothing(cluster, co
 
 
 @pytest.mark.soak
-def test_training_waits_for_nodes_and_is_refused_where_there_can_never_be_enough(
+def test_training_waits_for_nodes_and_is_refused_if_there_can_never_be_enough(
     cluster, config, tmp_path
 ) -> None:
     log_path = tmp_path / "log"
@@ -130,7 +130,7 @@ def test_training_waits_for_nodes_and_is_refused_where_there_can_never_be_enough
     }
     cluster.wait_for(lambda: cluster.count_launched() == 0)
     assert start(cluster, "train_trocr", flags | {"num-workers": 7}, log_path).wait(timeout=300) == 2
-    assert "7 workers need a CPU each, there are 0 and can be no more than 6" in log_path.read_text()
+    assert "7 workers need a CPU each, the cluster has 0 and can have 6" in log_path.read_text()
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs/run").glob("checkpoint*"))
     assert start(cluster, "train_trocr", flags, log_path).wait(timeout=300) == 0
     assert json.loads(log_path.read_text().splitlines()[-1])["finished"]

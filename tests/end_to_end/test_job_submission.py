@@ -1,4 +1,4 @@
-"""Jobs submitted to a cluster that asks for a token: what travels, how they end, stopped and resumed."""
+"""Jobs submitted to a cluster that requires a token: uploaded files, exit codes, stopping and resuming."""
 
 import json
 import re
@@ -28,12 +28,12 @@ def head() -> Iterator[Head]:
 
 
 def plant(folder: Path) -> None:
-    """Lay the project into a folder, and beside it all that must not travel."""
+    """Copy the project to a folder, and add files that must not be uploaded."""
     for name in ("jobs", "ocr_ray"):
         shutil.copytree(ROOT / name, folder / name)
     for name in (".gitignore", ".rayignore", "pyproject.toml", "cluster.yaml"):
         shutil.copy(ROOT / name, folder / name)
-    strays = (
+    others = (
         ".env",
         ".git/config",
         ".venv/bin/python",
@@ -43,13 +43,15 @@ def plant(folder: Path) -> None:
         "jobs/__pycache__/x.pyc",
         "text/jobs/x.txt",
     )
-    for name in strays:
+    for name in others:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(SECRET)
 
 
-def test_a_small_render_a_wrong_flag_what_travels_and_no_secret(head, fonts, tmp_path) -> None:
-    """Three jobs at once, since each waits for its driver to start."""
+def test_submitted_jobs_upload_only_the_code_report_their_exit_code_and_write_no_secret(
+    head, fonts, tmp_path
+) -> None:
+    """The jobs run in parallel, since each waits for its driver to start."""
     plant(tmp_path)
     client, out = head.client(), tmp_path / "lines"
     code = {"working_dir": str(tmp_path)}
@@ -58,21 +60,21 @@ def test_a_small_render_a_wrong_flag_what_travels_and_no_secret(head, fonts, tmp
     wrong = client.submit_job(entrypoint=shlex.join([*render, "--out-uris", "x"]), runtime_env=code)
     relative = client.submit_job(entrypoint=shlex.join([*render, "--out-uri", "lines"]), runtime_env=code)
     words = ["submit", "--working-dir", ".", "--", *render, "--out-uri", str(out)]
-    shown = head.run(*words, folder=tmp_path)
+    result = head.run(*words, folder=tmp_path)
 
-    assert shown.returncode == 0, shown.stdout + shown.stderr
-    job_id = re.search(r"Job '(\w+)' succeeded", shown.stdout)[1]
+    assert result.returncode == 0, result.stdout + result.stderr
+    job_id = re.search(r"Job '(\w+)' succeeded", result.stdout)[1]
     summary = json.loads(head.logs(job_id).splitlines()[-1])
     assert (summary["lines"], summary["out_uri"]) == (9, str(out))
     assert json.loads((out / "manifest.json").read_text())["counts"]["lines"] == 9
 
     assert head.wait_for_end(listing).status == "SUCCEEDED"
     assert str(len(PLANTED)) in head.logs(listing).splitlines()
-    found = re.findall(r"^(\d+) (\S+)$", head.logs(listing), re.MULTILINE)
+    uploaded = re.findall(r"^(\d+) (\S+)$", head.logs(listing), re.MULTILINE)
     files = [path for folder in ("jobs", "ocr_ray") for path in (ROOT / folder).rglob("*.*")]
     code_files = {str(path.relative_to(ROOT)) for path in files if path.suffix in (".py", ".txt")}
-    assert sorted(name for _, name in found) == sorted(code_files)
-    assert sum(int(size) for size, _ in found) < 2_000_000
+    assert sorted(name for _, name in uploaded) == sorted(code_files)
+    assert sum(int(size) for size, _ in uploaded) < 2_000_000
 
     info = head.wait_for_end(wrong)
     assert (info.status, info.driver_exit_code) == ("FAILED", 2)
@@ -88,15 +90,15 @@ def test_a_small_render_a_wrong_flag_what_travels_and_no_secret(head, fonts, tmp
 
 @pytest.mark.soak
 @pytest.mark.parametrize("token", [None, "0" * 32])
-def test_without_the_token_nothing_is_accepted(token: str | None, head, tmp_path) -> None:
-    environment = head.stranger
+def test_requests_without_the_token_are_refused(token: str | None, head, tmp_path) -> None:
+    environment = head.without_token
     if token:
         environment = head.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
         (tmp_path / "token").write_text(token)
     num_jobs = len(head.client().list_jobs())
-    shown = head.run("submit", "--", "touch", str(tmp_path / "reached"), environment=environment)
-    assert shown.returncode != 0
-    assert ("Invalid" if token else "Missing") + " authentication token" in shown.stdout + shown.stderr
+    result = head.run("submit", "--", "touch", str(tmp_path / "reached"), environment=environment)
+    assert result.returncode != 0
+    assert ("Invalid" if token else "Missing") + " authentication token" in result.stdout + result.stderr
     assert len(head.client().list_jobs()) == num_jobs
     program = f"import ray; ray.init('{head.gcs_address}')"
     joined = subprocess.run(
@@ -107,7 +109,7 @@ def test_without_the_token_nothing_is_accepted(token: str | None, head, tmp_path
 
 
 def small_lines(out: Path, fonts) -> dict[str, object]:
-    """Slow enough for `ray job stop` to come in time."""
+    """Return flags of a job that is slow enough to be stopped."""
     return {
         "renderer": "trdg",
         "num-cpus": 1,
@@ -120,14 +122,14 @@ def small_lines(out: Path, fonts) -> dict[str, object]:
     }
 
 
-def small_training(place: Path, lines: Path) -> dict[str, object]:
-    """Two epochs; each validation leaves a checkpoint."""
+def small_training(folder: Path, lines: Path) -> dict[str, object]:
+    """Return flags of two epochs with a checkpoint after each validation."""
     return {
         "lines-uri": str(lines),
         "model": "tiny",
         "run-name": "run",
-        "runs-uri": str(place / "runs"),
-        "models-uri": str(place / "models"),
+        "runs-uri": str(folder / "runs"),
+        "models-uri": str(folder / "models"),
         "epochs": 2,
         "batch-size": 8,
         "lr": 5e-4,
@@ -135,58 +137,64 @@ def small_training(place: Path, lines: Path) -> dict[str, object]:
     }
 
 
-def small_evaluation(place: Path, lines: Path) -> dict[str, object]:
+def small_evaluation(folder: Path, lines: Path) -> dict[str, object]:
     return {
-        "model-uri": str(place / "models/best_ocr"),
+        "model-uri": str(folder / "models/best_ocr"),
         "lines-uri": str(lines),
-        "out-uri": str(place / "report"),
+        "out-uri": str(folder / "report"),
         "num-workers": 1,
         "num-beams": 4,
         "batch-size": 1,
     }
 
 
-def has_checkpoint(place: Path) -> bool:
+def has_checkpoint(folder: Path) -> bool:
     """Return whether Ray lists a checkpoint of the run."""
-    snapshot = place / "runs/run" / SNAPSHOT
+    snapshot = folder / "runs/run" / SNAPSHOT
     return snapshot.exists() and '"checkpoint_' in snapshot.read_text()
 
 
 @pytest.mark.soak
-def test_jobs_that_are_stopped_and_submitted_again_end_as_if_they_had_not_been(head, fonts, tmp_path) -> None:
-    """Render, train, evaluate: each is stopped once on the way; beside it the same, undisturbed."""
-    own, other = tmp_path / "stopped", tmp_path / "undisturbed"
-    own.mkdir()
-    other.mkdir()
+def test_jobs_that_are_stopped_and_submitted_again_have_the_same_output(head, fonts, tmp_path) -> None:
+    """Render, train and evaluate: each job is stopped once and compared with an undisturbed one."""
+    stopped, undisturbed = tmp_path / "stopped", tmp_path / "undisturbed"
+    stopped.mkdir()
+    undisturbed.mkdir()
     steps = [
-        ("render_lines", lambda place: small_lines(place / "lines", fonts), lambda: num_parts(own) > 2),
-        ("train_trocr", lambda place: small_training(place, place / "lines"), lambda: has_checkpoint(own)),
+        ("render_lines", lambda folder: small_lines(folder / "lines", fonts), lambda: num_parts(stopped) > 2),
+        (
+            "train_trocr",
+            lambda folder: small_training(folder, folder / "lines"),
+            lambda: has_checkpoint(stopped),
+        ),
         (
             "evaluate_trocr",
-            lambda place: small_evaluation(place, place / "lines"),
-            lambda: len(list((own / "report/predictions").glob("*.parquet"))) > 2,
+            lambda folder: small_evaluation(folder, folder / "lines"),
+            lambda: len(list((stopped / "report/predictions").glob("*.parquet"))) > 2,
         ),
     ]
-    for job, flags, is_time in steps:
-        told = head.stop_when(is_time, job, flags(own))
-        assert "run the same command to go on" in told
-        summary = json.loads(head.finish(job, flags(own)))
-        head.finish(job, flags(other))
+    for job, flags, condition in steps:
+        log = head.stop_when(condition, job, flags(stopped))
+        assert "run the same command to go on" in log
+        summary = json.loads(head.finish(job, flags(stopped)))
+        head.finish(job, flags(undisturbed))
         assert summary == summary | {
             "render_lines": {"unlisted_files": 0},
             "train_trocr": {"trained": True},
         }.get(job, {})
     assert summary["parts_kept"] > 2
-    assert_same_dataset(str(own / "lines"), str(other / "lines"))
+    assert_same_dataset(str(stopped / "lines"), str(undisturbed / "lines"))
     for name in ("best_ocr", "trained_ocr"):
-        weights, undisturbed = (
-            (place / "models" / name / "model.safetensors").read_bytes() for place in (own, other)
+        weights, expected_weights = (
+            (folder / "models" / name / "model.safetensors").read_bytes() for folder in (stopped, undisturbed)
         )
-        assert weights == undisturbed
-    report, undisturbed = (json.loads((place / "report/report.json").read_text()) for place in (own, other))
+        assert weights == expected_weights
+    report, expected_report = (
+        json.loads((folder / "report/report.json").read_text()) for folder in (stopped, undisturbed)
+    )
     for key in report.keys() - {"config", "hashes"}:
-        assert report[key] == undisturbed[key], key
+        assert report[key] == expected_report[key], key
 
 
-def num_parts(place: Path) -> int:
-    return len(list_parts(str(place / "lines"))) if (place / "lines").exists() else 0
+def num_parts(folder: Path) -> int:
+    return len(list_parts(str(folder / "lines"))) if (folder / "lines").exists() else 0

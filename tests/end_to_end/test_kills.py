@@ -1,4 +1,4 @@
-"""A dataset whose job loses drivers, workers, a node or the whole machine, ten times at random moments."""
+"""A dataset whose job loses drivers, workers, a node or the whole machine, ten times at random times."""
 
 import json
 import random
@@ -36,7 +36,7 @@ def run_undisturbed(config: RenderConfig, log_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(fonts, tmp_path_factory) -> RenderConfig:
-    """A dataset that was made at once."""
+    """A dataset of one undisturbed run."""
     folder = tmp_path_factory.mktemp("undisturbed")
     config = RenderConfig(
         out_uri=str(folder / "lines"),
@@ -49,18 +49,18 @@ def undisturbed(fonts, tmp_path_factory) -> RenderConfig:
     return config
 
 
-def kill_worker(raylets: list[int], chance: random.Random) -> bool:
+def kill_worker(raylets: list[int], random_source: random.Random) -> bool:
     """Send SIGKILL to a worker process that is making a part; return whether there was one."""
     working = find_working(raylets)
     with suppress(psutil.NoSuchProcess):
         if working:
-            chance.choice(working).kill()
+            random_source.choice(working).kill()
             return True
     return False
 
 
 class Machine:
-    """A Ray of two nodes with one CPU each, and the driver of a job that has joined it."""
+    """A Ray cluster of two nodes with one CPU each, and the driver of a job that has joined it."""
 
     def __init__(self, config: RenderConfig, log_path: Path) -> None:
         self.config, self.log_path = config, log_path
@@ -83,15 +83,15 @@ class Machine:
         nodes = [self.cluster.head_node, *self.cluster.worker_nodes]
         return [node.all_processes["raylet"][0].process.pid for node in nodes]
 
-    def kill(self, kind: str, chance: random.Random) -> None:
-        """Send SIGKILL to what is to die; start again what does not come back by itself."""
+    def kill(self, kind: str, random_source: random.Random) -> None:
+        """Kill the driver, a worker, a node or everything; restart what Ray does not restart itself."""
         if kind in ("driver", "machine"):
             kill_tree(self.driver.pid)
             self.driver.wait()
         if kind == "driver":
             self.start_driver()
         elif kind == "worker":
-            self.wait_for(lambda: kill_worker(self.raylets(), chance))
+            self.wait_for(lambda: kill_worker(self.raylets(), random_source))
         elif kind == "node":
             (node,) = self.cluster.worker_nodes
             kill_tree(self.raylets()[1])
@@ -117,20 +117,20 @@ class Machine:
         self.cluster.remove_node(self.cluster.head_node, allow_graceful=False)
 
 
-def test_ten_kills_leave_no_trace_in_the_dataset(undisturbed, tmp_path, capsys) -> None:
-    """A driver or the machine is started again; without a worker or a node the same driver goes on."""
-    chance = random.Random(SEED)
+def test_ten_kills_do_not_change_the_dataset(undisturbed, tmp_path, capsys) -> None:
+    """The driver or the machine is restarted; after the loss of a worker or a node the driver continues."""
+    random_source = random.Random(SEED)
     kinds = list(Counter(KILLS).elements())
-    chance.shuffle(kinds)
+    random_source.shuffle(kinds)
     config = replace(undisturbed, out_uri=str(tmp_path / "lines"))
     machine, started_s, killed = Machine(config, tmp_path / "log"), time.monotonic(), []
     try:
         for kind in kinds:
-            wanted = len(list_parts(config.out_uri)) + chance.randint(1, 9)
+            wanted = len(list_parts(config.out_uri)) + random_source.randint(1, 9)
             machine.wait_for(lambda wanted=wanted: len(list_parts(config.out_uri)) >= wanted)
-            time.sleep(chance.random())
+            time.sleep(random_source.random())
             killed.append((kind, round(time.monotonic() - started_s, 1), len(list_parts(config.out_uri))))
-            machine.kill(kind, chance)
+            machine.kill(kind, random_source)
         assert machine.driver.wait(timeout=900) == 0, machine.log_path.read_text()
     finally:
         machine.stop()
@@ -140,8 +140,8 @@ def test_ten_kills_leave_no_trace_in_the_dataset(undisturbed, tmp_path, capsys) 
         sys.stdout.write("\n" + json.dumps({"killed_at_s_and_parts": killed, "taken_s": taken_s}) + "\n")
 
 
-def test_two_jobs_at_one_place_leave_one_right_dataset(undisturbed, tmp_path, capsys) -> None:
-    """Each has a Ray of its own; both succeed, or one is refused and says why."""
+def test_two_jobs_at_one_location_make_one_correct_dataset(undisturbed, tmp_path, capsys) -> None:
+    """Each starts its own Ray; both succeed, or one is refused with a message."""
     config = replace(undisturbed, out_uri=str(tmp_path / "lines"))
     logs = [tmp_path / "first", tmp_path / "second"]
     jobs = [start_job("render_lines", describe_flags(config), log_path) for log_path in logs]

@@ -1,4 +1,4 @@
-"""Jobs over an S3 that misbehaves, or a disk that is full: nothing is lost, and what ends says why."""
+"""Jobs with a faulty S3 or a full disk: nothing is lost, and failures report their cause."""
 
 import json
 import subprocess
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes.s3 import BAD, BUCKET, BadS3, bad_s3
+from fakes.s3 import BUCKET, FAULTS, FaultyS3, faulty_s3
 from harness.processes import assert_same_dataset, kill_tree, list_parts, start_job, wait_for
 from ray.cluster_utils import Cluster
 from training.test_job import assert_same_weights
@@ -29,39 +29,39 @@ from ocr_ray.training.config import TrainConfig
 pytestmark = pytest.mark.soak
 
 WAIT_S = 1800
-MENDED = "finished work is kept: mend that and run the same command to resume"
+ADVICE = "finished work is kept: mend that and run the same command to resume"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[BadS3]:
-    with bad_s3({}) as proxy:
+def server() -> Iterator[FaultyS3]:
+    with faulty_s3({}) as proxy:
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def address(server) -> Iterator[str]:
-    """A Ray whose workers have the server's keys."""
+    """A Ray cluster whose workers have the keys of the server."""
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
     yield cluster.address
     cluster.shutdown()
 
 
 @pytest.fixture
-def proxy(server) -> Iterator[BadS3]:
-    """An S3 that does nothing wrong yet."""
-    server.shares, server.refused = {}, {}
-    server.done.clear()
+def proxy(server) -> Iterator[FaultyS3]:
+    """The server without faults."""
+    server.rates, server.refused = {}, {}
+    server.counts.clear()
     yield server
-    server.shares, server.refused = {}, {}
+    server.rates, server.refused = {}, {}
 
 
 def finish(job: str, flags: Mapping[str, Any], log_path: Path, address: str) -> dict[str, Any]:
     """Run a job that must succeed; return its summary."""
-    started = start_job(job, flags, log_path, address=address)
+    process = start_job(job, flags, log_path, address=address)
     try:
-        code = started.wait(timeout=WAIT_S)
+        code = process.wait(timeout=WAIT_S)
     finally:
-        end(started)
+        end(process)
     assert code == 0, log_path.read_text()
     return dict(json.loads(log_path.read_text().splitlines()[-1]))
 
@@ -72,14 +72,14 @@ def end(job: subprocess.Popen) -> None:
         job.wait()
 
 
-def tell(capsys: pytest.CaptureFixture[str], **figures: Any) -> None:
+def print_values(capsys: pytest.CaptureFixture[str], **values: Any) -> None:
     with capsys.disabled():
-        sys.stdout.write("\n" + json.dumps(figures) + "\n")
+        sys.stdout.write("\n" + json.dumps(values) + "\n")
 
 
-def plan_lines(place: str, fonts, **changes: Any) -> rendering.RenderConfig:
+def plan_lines(folder: str, fonts, **changes: Any) -> rendering.RenderConfig:
     config = rendering.RenderConfig(
-        out_uri=f"{place}/lines",
+        out_uri=f"{folder}/lines",
         num_lines=1200,
         seed=5,
         lines_per_part=24,
@@ -89,37 +89,37 @@ def plan_lines(place: str, fonts, **changes: Any) -> rendering.RenderConfig:
     return replace(config, **changes)
 
 
-def plan_training(place: str) -> trainer.TrainJobConfig:
+def plan_training(folder: str) -> trainer.TrainJobConfig:
     return trainer.TrainJobConfig(
-        lines_uri=(f"{place}/lines", f"{place}/crops"),
+        lines_uri=(f"{folder}/lines", f"{folder}/crops"),
         model="tiny",
         run_name="run",
-        runs_uri=f"{place}/runs",
-        models_uri=f"{place}/models",
+        runs_uri=f"{folder}/runs",
+        models_uri=f"{folder}/models",
         train=TrainConfig(epochs=2, batch_size=8, lr=5e-4, checkpoint_every_minutes=0.05),
         max_failures=1,
     )
 
 
-def plan_evaluation(place: str) -> evaluating.EvaluationConfig:
+def plan_evaluation(folder: str) -> evaluating.EvaluationConfig:
     return evaluating.EvaluationConfig(
-        model_uri=f"{place}/models/best_ocr",
-        lines_uri=(f"{place}/lines", f"{place}/crops"),
-        out_uri=f"{place}/evaluation",
+        model_uri=f"{folder}/models/best_ocr",
+        lines_uri=(f"{folder}/lines", f"{folder}/crops"),
+        out_uri=f"{folder}/evaluation",
         num_workers=1,
     )
 
 
-def make_lines(place: str, fonts, log_path: Path, address: str) -> None:
-    write_pages(locate(f"{place}/pages"), num_pages=40, seed=1, font_bytes=fonts[0].content)
+def make_lines(folder: str, fonts, log_path: Path, address: str) -> None:
+    write_pages(locate(f"{folder}/pages"), num_pages=40, seed=1, font_bytes=fonts[0].content)
     pages = cropping.CropConfig(
-        pages_uri=f"{place}/pages",
-        out_uri=f"{place}/crops",
+        pages_uri=f"{folder}/pages",
+        out_uri=f"{folder}/crops",
         validation_share=0.3,
         pages_per_part=4,
         splice=40,
     )
-    finish("render_lines", rendering.describe_flags(plan_lines(place, fonts)), log_path, address)
+    finish("render_lines", rendering.describe_flags(plan_lines(folder, fonts)), log_path, address)
     finish("crop_pages", cropping.describe_flags(pages), log_path, address)
 
 
@@ -133,41 +133,41 @@ def on_disk(address, fonts, tmp_path_factory) -> str:
 
 @pytest.fixture(scope="module")
 def undisturbed(on_disk, address) -> str:
-    """The road on a disk: lines, crops, models, predictions."""
+    """Lines, crops, models and predictions made on a disk."""
     folder = Path(on_disk)
     finish("train_trocr", trainer.describe_flags(plan_training(str(folder))), folder / "log", address)
     finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(str(folder))), folder / "log", address)
     return on_disk
 
 
-def test_the_whole_road_ends_the_same_where_a_tenth_of_all_requests_fail(
+def test_all_jobs_have_the_same_output_if_a_tenth_of_all_requests_fail(
     undisturbed, proxy, address, fonts, tmp_path, capsys
 ) -> None:
-    place, log_path, done = f"s3://{BUCKET}/road", tmp_path / "log", {}
-    proxy.shares = BAD
-    make_lines(place, fonts, log_path, address)
-    done["render and crop"] = dict(proxy.done)
-    finish("train_trocr", trainer.describe_flags(plan_training(place)), log_path, address)
-    done["train"] = dict(proxy.done)
-    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(place)), log_path, address)
-    done["evaluate"] = dict(proxy.done)
-    proxy.shares = {}
-    tell(capsys, requests_so_far=done)
-    assert all(proxy.done[kind] for kind in BAD)
+    folder, log_path, counts = f"s3://{BUCKET}/all", tmp_path / "log", {}
+    proxy.rates = FAULTS
+    make_lines(folder, fonts, log_path, address)
+    counts["render and crop"] = dict(proxy.counts)
+    finish("train_trocr", trainer.describe_flags(plan_training(folder)), log_path, address)
+    counts["train"] = dict(proxy.counts)
+    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(folder)), log_path, address)
+    counts["evaluate"] = dict(proxy.counts)
+    proxy.rates = {}
+    print_values(capsys, requests_so_far=counts)
+    assert all(proxy.counts[fault] for fault in FAULTS)
     for name in ("lines", "crops"):
-        assert_same_dataset(f"{place}/{name}", f"{undisturbed}/{name}")
-    assert_same_weights(f"{place}/models", f"{undisturbed}/models")
-    own, other = (locate(f"{where}/evaluation") for where in (place, undisturbed))
+        assert_same_dataset(f"{folder}/{name}", f"{undisturbed}/{name}")
+    assert_same_weights(f"{folder}/models", f"{undisturbed}/models")
+    own, other = (locate(f"{parent}/evaluation") for parent in (folder, undisturbed))
     assert read_json(own / "report.json")["overall"] == read_json(other / "report.json")["overall"]
     paths = [f"predictions/{name}" for name in list_files(other / "predictions")]
-    for mine, theirs in zip(read_predictions(own, paths), read_predictions(other, paths), strict=True):
-        assert mine["prediction"].to_pylist() == theirs["prediction"].to_pylist()
+    for table, other_table in zip(read_predictions(own, paths), read_predictions(other, paths), strict=True):
+        assert table["prediction"].to_pylist() == other_table["prediction"].to_pylist()
 
 
 @pytest.mark.parametrize(
     ("code", "methods"), [("AccessDenied", "PUT POST"), ("ExpiredToken", "GET HEAD PUT POST DELETE")]
 )
-def test_a_render_that_is_refused_midway_says_where_and_is_completed(
+def test_a_rendering_that_is_refused_midway_reports_where_and_can_be_completed(
     code: str, methods: str, on_disk, proxy, address, fonts, tmp_path
 ) -> None:
     config, log_path = plan_lines(f"s3://{BUCKET}/{code}", fonts), tmp_path / "log"
@@ -181,20 +181,23 @@ def test_a_render_that_is_refused_midway_says_where_and_is_completed(
     last = log_path.read_text().splitlines()[-1]
     assert f" ERROR ocr_ray.cli.run_job: s3://{BUCKET}/{code}/lines/" in last
     assert "renew the credentials" in last
-    assert last.endswith(MENDED)
+    assert last.endswith(ADVICE)
     assert "Traceback" not in log_path.read_text()
     proxy.refused = {}
-    left = len(list_parts(config.out_uri))
-    assert 3 <= left < len(list_parts(f"{on_disk}/lines"))
-    assert finish("render_lines", rendering.describe_flags(config), log_path, address)["parts_kept"] == left
+    num_finished = len(list_parts(config.out_uri))
+    assert 3 <= num_finished < len(list_parts(f"{on_disk}/lines"))
+    assert (
+        finish("render_lines", rendering.describe_flags(config), log_path, address)["parts_kept"]
+        == num_finished
+    )
     assert_same_dataset(config.out_uri, f"{on_disk}/lines")
 
 
-def test_a_training_that_is_refused_midway_says_where_and_goes_on_to_the_same_weights(
+def test_a_training_that_is_refused_midway_reports_where_and_resumes_to_the_same_weights(
     undisturbed, proxy, address, tmp_path
 ) -> None:
-    place, log_path = f"s3://{BUCKET}/refused", tmp_path / "log"
-    config = replace(plan_training(place), lines_uri=plan_training(undisturbed).lines_uri)
+    folder, log_path = f"s3://{BUCKET}/refused", tmp_path / "log"
+    config = replace(plan_training(folder), lines_uri=plan_training(undisturbed).lines_uri)
     run = locate(config.runs_uri) / config.run_name
     job = start_job("train_trocr", trainer.describe_flags(config), log_path, address=address)
     try:
@@ -205,14 +208,14 @@ def test_a_training_that_is_refused_midway_says_where_and_goes_on_to_the_same_we
         end(job)
     last = log_path.read_text().splitlines()[-1]
     assert f" ERROR ocr_ray.cli.run_job: s3://{BUCKET}/refused/" in last
-    assert last.endswith(MENDED)
+    assert last.endswith(ADVICE)
     proxy.refused = {}
     finish("train_trocr", trainer.describe_flags(config), log_path, address)
     assert_same_weights(config.models_uri, f"{undisturbed}/models")
 
 
-def test_a_full_disk_is_told_and_leaves_no_half_part(on_disk, fonts, tmp_path) -> None:
-    """The disk is one of memory in a mount namespace of its own; between both runs it grows."""
+def test_a_full_disk_is_reported_and_leaves_no_incomplete_part(on_disk, fonts, tmp_path) -> None:
+    """The disk is a tmpfs in its own mount namespace, which grows between the two runs."""
     small, kept = tmp_path / "small", tmp_path / "kept"
     small.mkdir()
     config = plan_lines(str(small), fonts)
@@ -220,12 +223,12 @@ def test_a_full_disk_is_told_and_leaves_no_half_part(on_disk, fonts, tmp_path) -
     script = f"""
 mount -t tmpfs -o size=4m none {small}
 "$@" 2> {tmp_path}/first; echo $?
-find {small} -type f > {tmp_path}/left
+find {small} -type f > {tmp_path}/files
 mount -o remount,size=400m {small}
 "$@" 2> {tmp_path}/second; echo $?
 cp -r {small} {kept}
 """
-    ran = subprocess.run(
+    result = subprocess.run(
         ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
         capture_output=True,
         text=True,
@@ -233,40 +236,40 @@ cp -r {small} {kept}
         timeout=WAIT_S,
     )
     first, second = ((tmp_path / name).read_text() for name in ("first", "second"))
-    codes = [line for line in ran.stdout.splitlines() if len(line) == 1]
-    assert codes == ["1", "0"], ran.stdout + ran.stderr + first + second
+    codes = [line for line in result.stdout.splitlines() if len(line) == 1]
+    assert codes == ["1", "0"], result.stdout + result.stderr + first + second
     last = first.splitlines()[-1]
     assert f"ERROR ocr_ray.cli.run_job: {small}/lines/" in last
     assert "No space left on device; free some space there" in last
-    assert last.endswith(MENDED)
+    assert last.endswith(ADVICE)
     assert "Traceback" not in first
-    left = (tmp_path / "left").read_text().splitlines()
-    assert not [path for path in left if path.endswith(".partial")]
-    summary = json.loads(ran.stdout.splitlines()[-2])
+    files = (tmp_path / "files").read_text().splitlines()
+    assert not [path for path in files if path.endswith(".partial")]
+    summary = json.loads(result.stdout.splitlines()[-2])
     assert (
-        summary["parts_kept"] == len([path for path in left if f"{small}/lines/rejects" not in path]) - 1 > 0
+        summary["parts_kept"] == len([path for path in files if f"{small}/lines/rejects" not in path]) - 1 > 0
     )
     assert_same_dataset(f"{kept}/lines", f"{on_disk}/lines")
 
 
-def test_200000_lines_are_the_same_where_a_tenth_of_all_requests_fail(
+def test_200000_lines_are_the_same_if_a_tenth_of_all_requests_fail(
     proxy, address, fonts, tmp_path, capsys
 ) -> None:
-    def render(place: str) -> float:
+    def render(folder: str) -> float:
         config = plan_lines(
-            place, fonts, num_lines=200_000, lines_per_part=250, image=ImageConfig(size="native")
+            folder, fonts, num_lines=200_000, lines_per_part=250, image=ImageConfig(size="native")
         )
         started_s = time.monotonic()
         finish("render_lines", rendering.describe_flags(config), tmp_path / "log", address)
         return time.monotonic() - started_s
 
     on_disk_s = render(str(tmp_path))
-    proxy.shares = BAD
+    proxy.rates = FAULTS
     on_s3_s = render(f"s3://{BUCKET}/many")
-    proxy.shares = {}
-    requests = dict(proxy.done)
+    proxy.rates = {}
+    requests = dict(proxy.counts)
     assert_same_dataset(f"s3://{BUCKET}/many/lines", f"{tmp_path}/lines")
-    tell(
+    print_values(
         capsys,
         requests=requests,
         lines_per_s_on_disk=round(200_000 / on_disk_s),

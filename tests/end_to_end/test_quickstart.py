@@ -1,4 +1,4 @@
-"""The demo as a stranger runs it; `make soak`."""
+"""The quickstart as a new user runs it; `make soak`."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ def demo(tmp_path_factory) -> tuple[Path, dict]:
     return out, json.loads(result.stdout.splitlines()[-1])
 
 
-def test_the_datasets_of_the_demo_open_in_other_programs(demo, ray_session, tmp_path) -> None:
+def test_other_programs_open_the_datasets(demo, ray_session, tmp_path) -> None:
     out, summary = demo
     for name in ("lines", "crops"):
         opened = datasets.load_dataset(str(out / name), cache_dir=str(tmp_path))
@@ -36,7 +36,7 @@ def test_the_datasets_of_the_demo_open_in_other_programs(demo, ray_session, tmp_
     assert summary["lines"]["rendered"] == 2_000
 
 
-def test_the_models_of_the_demo_load_and_its_report_counts_every_line(demo) -> None:
+def test_the_models_load_and_the_report_counts_every_line(demo) -> None:
     out, summary = demo
     for name in ("best_ocr", "trained_ocr"):
         VisionEncoderDecoderModel.from_pretrained(out / "models" / name)
@@ -45,7 +45,7 @@ def test_the_models_of_the_demo_load_and_its_report_counts_every_line(demo) -> N
     assert report["overall"]["lines"] == 100 + report["by_dataset"]["crops"]["lines"]
 
 
-def test_a_second_demo_makes_nothing_anew(demo) -> None:
+def test_a_second_run_makes_nothing_again(demo) -> None:
     out, first = demo
     command = [sys.executable, "-m", "jobs.quickstart", "--out-uri", str(out)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)

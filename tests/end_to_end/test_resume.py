@@ -1,4 +1,4 @@
-"""A rendered dataset whose job was killed, or whose parts were damaged, and which is completed."""
+"""A rendered dataset whose job was killed, or whose parts were damaged, completed by another run."""
 
 import shutil
 from dataclasses import replace
@@ -16,7 +16,7 @@ NUM_PARTS = 39
 
 @pytest.fixture(scope="module")
 def undisturbed(fonts, tmp_path_factory) -> RenderConfig:
-    """A dataset that was made at once."""
+    """A dataset of one undisturbed run."""
     config = RenderConfig(
         out_uri=str(tmp_path_factory.mktemp("undisturbed") / "lines"),
         num_lines=624,
@@ -36,23 +36,23 @@ def test_a_killed_job_is_completed_to_the_same_dataset(undisturbed, tmp_path) ->
     wait_for(lambda: len(list_parts(config.out_uri)) > 3, job, log_path)
     kill_tree(job.pid)
     assert not (tmp_path / "lines/manifest.json").exists()
-    left = list_parts(config.out_uri)
-    assert 3 < len(left) < NUM_PARTS
+    finished = list_parts(config.out_uri)
+    assert 3 < len(finished) < NUM_PARTS
     summary = render_lines(config)
-    assert (summary["parts_kept"], summary["parts_made"]) == (len(left), NUM_PARTS + 1 - len(left))
+    assert (summary["parts_kept"], summary["parts_made"]) == (len(finished), NUM_PARTS + 1 - len(finished))
     assert_same_dataset(config.out_uri, undisturbed.out_uri)
 
 
 def test_a_truncated_and_a_foreign_part_are_made_again(undisturbed, tmp_path) -> None:
-    """The foreign one has the same name and numbers, and is of another seed."""
+    """The foreign part has the same name and numbers, but another seed."""
     config = replace(undisturbed, out_uri=str(tmp_path / "lines"))
     shutil.copytree(undisturbed.out_uri, config.out_uri)
     other = replace(config, out_uri=str(tmp_path / "other"), seed=4, num_lines=48)
     render_lines(other)
     train = Path(config.out_uri) / "train"
     shutil.copy(Path(other.out_uri) / "train/part-00001.parquet", train)
-    cut = train / "part-00017.parquet"
-    cut.write_bytes(cut.read_bytes()[:-1000])
+    truncated = train / "part-00017.parquet"
+    truncated.write_bytes(truncated.read_bytes()[:-1000])
     summary = render_lines(config)
     assert (summary["parts_made"], summary["parts_kept"]) == (2, NUM_PARTS - 1)
     assert_same_dataset(config.out_uri, undisturbed.out_uri)

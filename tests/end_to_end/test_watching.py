@@ -1,4 +1,4 @@
-"""A run as it is watched: what Prometheus, Grafana and the dashboard get of it, its logs, and no secrets."""
+"""Observability of jobs: Prometheus, Grafana, the dashboard and logs, without secrets."""
 
 import json
 import os
@@ -25,10 +25,10 @@ from ocr_ray.storage.location import Location, list_files, locate, read_bytes
 DASHBOARD = json.loads((ROOT / "grafana/ocr_ray.json").read_text())
 GRAFANA_VARIABLES = {r"\$__(range|rate_interval)": "5m", r"\$\w+": "0.5"}
 OF_GPUS = "node_gpus_utilization"
-"""What nodes without a GPU do not report."""
+"""A metric that nodes without a GPU do not report."""
 OURS = "ray_ocr_ray_"
 PARTS = {f"{OURS}parts_done", f"{OURS}parts_pending"}
-SHOWN_BY = {
+EXPORTED_BY = {
     "render_lines": {f"{OURS}lines_total", f"{OURS}line_seconds_bucket", *PARTS},
     "crop_pages": {f"{OURS}rejects_total"},
     "train_trocr": {
@@ -43,26 +43,26 @@ SHOWN_BY = {
     },
     "evaluate_trocr": {f"{OURS}read_lines_total", *PARTS},
 }
-"""Our metrics that a job shows while it runs."""
+"""Our metrics that each job exports."""
 TRAIN_RUNS = "/api/train/v2/runs/v1"
 SCRAPE_S = 0.5
 OF_SUBMISSION = re.compile("Runtime env is setting up|Running entrypoint for job")
-"""What Ray itself writes before a job begins."""
+"""Lines that Ray writes before a job starts."""
 
 
 def parse_queries() -> list[promql_parser.Expr]:
-    """Return the queries of all panels, an example in place of each variable of Grafana."""
-    found = []
+    """Return the queries of all panels, with an example value for each variable of Grafana."""
+    queries = []
     for target in (target for panel in DASHBOARD["panels"] for target in panel["targets"]):
         query = target["expr"]
         for variable, value in GRAFANA_VARIABLES.items():
             query = re.sub(variable, value, query)
-        found.append(promql_parser.parse(query))
-    return found
+        queries.append(promql_parser.parse(query))
+    return queries
 
 
 def list_queried() -> set[str]:
-    """Return the names of all metrics that the panels show."""
+    """Return the names of all metrics in the panels."""
     names: set[str] = set()
 
     def visit(node: promql_parser.Expr) -> None:
@@ -76,7 +76,7 @@ def list_queried() -> set[str]:
 
 @dataclass(frozen=True)
 class Watched:
-    """What was seen of jobs that ran to their ends, and all that they wrote."""
+    """Logs, dashboard entries and written files of completed jobs."""
 
     logs: dict[str, list[str]]
     train_runs: list[dict[str, Any]]
@@ -85,17 +85,17 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def place(s3_environment: None, fonts) -> Location:
-    """A place on S3, with faulty pages."""
+def folder(s3_environment: None, fonts) -> Location:
+    """A folder on S3 with faulty pages."""
     boto3.client("s3").create_bucket(Bucket="watched")
-    place = locate("s3://watched/all")
-    write_faulty_pages(place / "pages", schema="71716", seed=1, font_bytes=fonts[0].content, num_pages=60)
-    return place
+    folder = locate("s3://watched/all")
+    write_faulty_pages(folder / "pages", schema="71716", seed=1, font_bytes=fonts[0].content, num_pages=60)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def head(place: Location) -> Iterator[Head]:
-    """Jobs reach S3 by the keys in its environment; a metric is shown a second after it was set."""
+def head(folder: Location) -> Iterator[Head]:
+    """A head with the keys of S3 in its environment, which exports metrics every second."""
     environment = {
         **{name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION")},
         "OCR_RAY_LOG": "json",
@@ -106,23 +106,23 @@ def head(place: Location) -> Iterator[Head]:
 
 
 @pytest.fixture(scope="module")
-def watched(head: Head, place: Location, fonts) -> Watched:
-    """Lines rendered, faulty pages cropped, a model trained and evaluated."""
-    logs = {job: finish(head, job, flags) for job, flags in make_flags(place, fonts[0].name).items()}
+def watched(head: Head, folder: Location, fonts) -> Watched:
+    """Jobs that rendered lines, cropped faulty pages, trained a model and evaluated it."""
+    logs = {job: finish(head, job, flags) for job, flags in make_flags(folder, fonts[0].name).items()}
     rendering = next(job for job in head.client().list_jobs() if "render_lines" in job.entrypoint)
     data = f"/api/data/datasets/{rendering.job_id}"
     return Watched(
         logs=logs,
-        train_runs=head.ask(TRAIN_RUNS)["train_runs"],
-        datasets=head.ask(data)["datasets"],
+        train_runs=head.fetch(TRAIN_RUNS)["train_runs"],
+        datasets=head.fetch(data)["datasets"],
         written=head.list_written(TRAIN_RUNS, "/logical/actors", data)
-        | {name: read_bytes(place / name) for name in list_files(place)},
+        | {name: read_bytes(folder / name) for name in list_files(folder)},
     )
 
 
-def make_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
+def make_flags(folder: Location, font: str) -> dict[str, dict[str, Any]]:
     """Return the flags of a few small jobs."""
-    lines = (place / "lines").uri
+    lines = (folder / "lines").uri
     return {
         "render_lines": {
             "out-uri": lines,
@@ -132,8 +132,8 @@ def make_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
             "validation-share": 0.3,
         },
         "crop_pages": {
-            "pages-uri": (place / "pages").uri,
-            "out-uri": (place / "crops").uri,
+            "pages-uri": (folder / "pages").uri,
+            "out-uri": (folder / "crops").uri,
             "max-reject-fraction": 0.9,
             "pages-per-part": 10,
         },
@@ -141,35 +141,35 @@ def make_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
             "lines-uri": lines,
             "model": "tiny",
             "run-name": "run",
-            "runs-uri": (place / "runs").uri,
-            "models-uri": (place / "models").uri,
+            "runs-uri": (folder / "runs").uri,
+            "models-uri": (folder / "models").uri,
             "num-workers": 2,
             "epochs": 1,
             "max-generated-lines": 4,
         },
         "evaluate_trocr": {
-            "model-uri": (place / "models/best_ocr").uri,
+            "model-uri": (folder / "models/best_ocr").uri,
             "lines-uri": lines,
-            "out-uri": (place / "report").uri,
+            "out-uri": (folder / "report").uri,
             "num-workers": 1,
         },
     }
 
 
-def make_long_flags(place: Location, font: str) -> dict[str, dict[str, Any]]:
-    """Return the flags of jobs that go on until they are stopped."""
-    flags = make_flags(place, font)
-    more = {
-        "render_lines": {"out-uri": (place / "long/lines").uri, "num-lines": 100_000, "lines-per-part": 100},
-        "train_trocr": {"run-name": "long", "models-uri": (place / "long/models").uri, "epochs": 10_000},
+def make_long_flags(folder: Location, font: str) -> dict[str, dict[str, Any]]:
+    """Return the flags of jobs that run until they are stopped."""
+    flags = make_flags(folder, font)
+    changes = {
+        "render_lines": {"out-uri": (folder / "long/lines").uri, "num-lines": 100_000, "lines-per-part": 100},
+        "train_trocr": {"run-name": "long", "models-uri": (folder / "long/models").uri, "epochs": 10_000},
         "evaluate_trocr": {
-            "out-uri": (place / "long/report").uri,
+            "out-uri": (folder / "long/report").uri,
             "split": "train",
             "batch-size": 1,
             "num-beams": 20,
         },
     }
-    return {job: flags[job] | longer for job, longer in more.items()}
+    return {job: flags[job] | longer for job, longer in changes.items()}
 
 
 def finish(head: Head, job: str, flags: dict[str, Any]) -> list[str]:
@@ -181,7 +181,7 @@ def finish(head: Head, job: str, flags: dict[str, Any]) -> list[str]:
 
 @contextmanager
 def scraping(head: Head) -> Iterator[set[str]]:
-    """Collect the names of all metrics that Ray's endpoint shows from now on."""
+    """Collect the names of all metrics of Ray's endpoint."""
     names: set[str] = set()
     ended = threading.Event()
 
@@ -200,31 +200,31 @@ def scraping(head: Head) -> Iterator[set[str]]:
         scraped.result()
 
 
-def test_the_queries_of_grafana_can_be_parsed_and_ask_for_our_metrics() -> None:
+def test_the_queries_of_grafana_can_be_parsed_and_use_our_metrics() -> None:
     assert len(parse_queries()) >= len(DASHBOARD["panels"])
     assert sum(name.startswith(OURS) for name in list_queried()) >= 10
 
 
 @pytest.mark.soak
 def test_every_metric_of_a_panel_is_scraped_while_jobs_run(
-    head: Head, watched: Watched, place: Location, fonts
+    head: Head, watched: Watched, folder: Location, fonts
 ) -> None:
-    """Each job goes on until all that it shows was seen, since Ray drops a gauge that is not set again."""
-    seen: set[str] = set()
-    for job, flags in make_long_flags(place, fonts[0].name).items():
-        with scraping(head) as shown:
-            head.stop_when(partial(SHOWN_BY[job].issubset, shown), job, flags)
-        seen |= shown
+    """Each job runs until all its metrics were scraped, because Ray drops gauges that are not set again."""
+    scraped: set[str] = set()
+    for job, flags in make_long_flags(folder, fonts[0].name).items():
+        with scraping(head) as names:
+            head.stop_when(partial(EXPORTED_BY[job].issubset, names), job, flags)
+        scraped |= names
     queried = list_queried()
     assert OF_GPUS in METRICS_GAUGES
-    assert queried - seen <= {f"ray_{OF_GPUS}"}
-    assert set().union(*SHOWN_BY.values()) == {name for name in queried if name.startswith(OURS)}
-    ours = {name for name in seen if name.startswith(OURS)}
+    assert queried - scraped <= {f"ray_{OF_GPUS}"}
+    assert set().union(*EXPORTED_BY.values()) == {name for name in queried if name.startswith(OURS)}
+    ours = {name for name in scraped if name.startswith(OURS)}
     assert {name for name in ours - queried if not name.endswith(("_sum", "_count", "_created"))} == set()
 
 
 @pytest.mark.soak
-def test_dashboard_pages_of_data_and_training_are_filled(watched: Watched) -> None:
+def test_the_dashboard_shows_datasets_and_trainings(watched: Watched) -> None:
     assert [(run["name"], run["status"]) for run in watched.train_runs] == [("run", "FINISHED")]
     workers = watched.train_runs[0]["attempts"][-1]["workers"]
     assert sorted(worker["world_rank"] for worker in workers) == [0, 1]
@@ -233,7 +233,7 @@ def test_dashboard_pages_of_data_and_training_are_filled(watched: Watched) -> No
 
 
 @pytest.mark.soak
-def test_every_line_of_a_log_is_json_and_the_last_one_the_summary(watched: Watched) -> None:
+def test_every_line_of_a_log_is_json_and_the_last_is_the_summary(watched: Watched) -> None:
     for job, lines in watched.logs.items():
         records = [json.loads(line) for line in lines if not OF_SUBMISSION.search(line)]
         assert len(records) > 3, job
@@ -243,7 +243,7 @@ def test_every_line_of_a_log_is_json_and_the_last_one_the_summary(watched: Watch
 
 
 @pytest.mark.soak
-def test_no_secret_is_in_anything_that_was_written(head: Head, watched: Watched) -> None:
-    for known in ("plan.json", "manifest.json", "README.md", "training_state.pt", "raylet.out"):
-        assert any(name.endswith(f"/{known}") for name in watched.written), known
+def test_no_written_file_contains_a_secret(head: Head, watched: Watched) -> None:
+    for name in ("plan.json", "manifest.json", "README.md", "training_state.pt", "raylet.out"):
+        assert any(path.endswith(f"/{name}") for path in watched.written), name
     assert find_secrets(watched.written, *PLANTED.values(), head.token) == []

@@ -122,7 +122,9 @@ def test_an_error_names_a_missing_input_before_any_work(
     with pytest.raises(InputError, match=r"--lines-uri must name an existing folder, got .*nowhere"):
         resolve(model_folder, (str(tmp_path / "nowhere"),), tmp_path / "out")
     shutil.rmtree(Path(lines_uris[0]) / "validation")
-    with pytest.raises(InputError, match=r"must hold the parts of its manifest.json.*validation/part-00000"):
+    with pytest.raises(
+        InputError, match=r"must hold exactly the parts of its manifest.json.*validation/part-00000"
+    ):
         resolve(model_folder, lines_uris, tmp_path / "out")
     write_lines(lines_uris[0], [])
     with pytest.raises(

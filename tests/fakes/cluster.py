@@ -1,4 +1,4 @@
-"""Ray's own autoscaler over its fake node provider: nodes that it starts are processes of this machine."""
+"""Ray's autoscaler with its fake node provider, whose nodes are processes on this machine."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from harness.processes import WAIT_S, find_tree, kill_tree
 from ray.autoscaler.v2.sdk import get_cluster_status
 
 HEAD_TYPE, HEAD_ID = "ray.head.default", "f" * 51 + "00000"
-"""The names that the provider gives to the head."""
+"""The provider's names for the head."""
 UNUSED = (
     *("setup_commands", "head_setup_commands", "worker_setup_commands", "initialization_commands"),
     *("head_start_ray_commands", "worker_start_ray_commands", "rsync_exclude", "rsync_filter"),
@@ -32,9 +32,9 @@ def find_free_port() -> int:
 
 
 class FakeCluster:
-    """A head without CPUs, up to `max_workers` nodes of two CPUs each, and one that has a GPU besides.
+    """A head without CPUs, up to `max_workers` nodes with two CPUs, and one node with two CPUs and a GPU.
 
-    Nodes are ended after six seconds idle.
+    Nodes are terminated after six idle seconds.
     """
 
     def __init__(self, folder: Path, *, max_workers: int, upscaling_speed: float) -> None:
@@ -43,7 +43,7 @@ class FakeCluster:
         config.write_text(json.dumps(self._describe(max_workers, upscaling_speed)))
         self.address = f"{self._ip}:{self._port}"
         self.environment = {"HOME": str(folder), "RAY_AUTH_MODE": "disabled"}
-        """Of the drivers that join it."""
+        """The environment of drivers that join it."""
         for_head = {
             "RAY_FAKE_CLUSTER": "1",
             "RAY_enable_autoscaler_v2": "1",
@@ -70,7 +70,7 @@ class FakeCluster:
         self.wait_for(lambda: "Ray runtime started" in self._log_path.read_text())
 
     def _describe(self, max_workers: int, upscaling_speed: float) -> dict[str, Any]:
-        """Return the cluster's file, as `ray up` would leave it on the head."""
+        """Return the cluster file that `ray up` would write on the head."""
         provider = {
             "type": "external",
             "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
@@ -100,18 +100,18 @@ class FakeCluster:
         }
 
     def count_waiting(self) -> int:
-        """Return how many CPUs tasks wait for, as the autoscaler is told."""
+        """Return the number of CPUs that tasks wait for, as reported to the autoscaler."""
         demands = get_cluster_status(self.address).resource_demands.ray_task_actor_demand
         return sum(int(by.bundle["CPU"]) * by.count for demand in demands for by in demand.bundles_by_count)
 
     def count_launched(self) -> int:
-        """Return how many nodes the autoscaler has asked for and not ended, whether they are up or not."""
+        """Return the number of nodes that the autoscaler has launched and not terminated, running or not."""
         status = get_cluster_status(self.address)
         launches = sum(launch.count for launch in status.pending_launches)
         return launches + len(status.pending_nodes) + len(self.list_nodes())
 
     def list_nodes(self) -> list[str]:
-        """Return the ids of the nodes that are up beside the head."""
+        """Return the ids of the running nodes other than the head."""
         status = get_cluster_status(self.address)
         return [
             str(node.node_id)

@@ -1,4 +1,4 @@
-"""An instance metadata service as EC2 has it, version 2: nothing is told without a token."""
+"""A fake of EC2's instance metadata service, version 2, which requires a token."""
 
 import threading
 from collections.abc import Iterator
@@ -11,17 +11,17 @@ TOKEN = "a-token-of-the-service"
 
 @dataclass
 class MetadataService:
-    """What the service tells, by path below /latest/meta-data; what is missing is a 404."""
+    """The entries of the service by their path below /latest/meta-data; others are a 404."""
 
     entries: dict[str, str] = field(default_factory=dict)
     url: str = ""
-    asked: list[str] = field(default_factory=list)
-    is_ill: bool = False
+    requested: list[str] = field(default_factory=list)
+    is_failing: bool = False
 
 
 @contextmanager
 def serve_metadata(**entries: str) -> Iterator[MetadataService]:
-    """Serve entries on this machine; they may change meanwhile."""
+    """Serve entries on this machine; they can be changed while it runs."""
     service = MetadataService(
         {name.replace("__", "/").replace("_", "-"): text for name, text in entries.items()}
     )
@@ -35,10 +35,10 @@ def serve_metadata(**entries: str) -> Iterator[MetadataService]:
 
         def do_GET(self) -> None:
             name = self.path.removeprefix("/latest/meta-data/")
-            service.asked.append(name)
+            service.requested.append(name)
             if self.headers["X-aws-ec2-metadata-token"] != TOKEN:
                 self._answer(401)
-            elif service.is_ill:
+            elif service.is_failing:
                 self._answer(503)
             elif name in service.entries:
                 self._answer(200, service.entries[name])

@@ -1,12 +1,12 @@
-"""A machine that `ray up` sets up: a folder in which stub `ssh` and `rsync` run commands and copy files.
+"""A fake machine for `ray up`: a folder in which stubs of `ssh` and `rsync` run commands and copy files.
 
-What cluster.yaml calls there, `ray`, `python` and the set-up script, only notes how it was called.
+The programs that cluster.yaml calls there (`ray`, `python`, the set-up script) only record their arguments.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-# Behind user@host come the words of the remote command, which the shell there splits anew.
+# After user@host come the words of the remote command, which the remote shell splits again.
 SSH = r"""#!/bin/bash
 while [ $# -gt 0 ] && [[ "$1" != ubuntu@* ]]; do shift; done
 shift
@@ -33,25 +33,25 @@ env > "$HOME/environment-$name"
 
 @dataclass(frozen=True)
 class FakeNode:
-    """The folder that stands for a machine, and the one of the stubs."""
+    """The folders of the machine and of the stubs."""
 
     home: Path
     stubs: Path
 
     @property
     def calls(self) -> list[str]:
-        """What was called, in order."""
+        """The recorded calls, in order."""
         log = self.home / "calls.log"
         return log.read_text().splitlines() if log.exists() else []
 
     def environment(self, name: str) -> dict[str, str]:
-        """Return the environment of the last call of a program."""
+        """Return the environment of a program's last call."""
         lines = self.home.joinpath(f"environment-{name}").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines if "=" in line)
 
 
 def make_node(folder: Path) -> FakeNode:
-    """Make an empty machine."""
+    """Create an empty machine."""
     node = FakeNode(folder / "node", folder / "stubs")
     for path, text in {
         node.stubs / "ssh": SSH,
@@ -64,14 +64,12 @@ def make_node(folder: Path) -> FakeNode:
         path.write_text(text)
         path.chmod(0o755)
     node.home.joinpath("ray/session_latest/logs").mkdir(parents=True)
-    node.home.joinpath(".bashrc").write_text(
-        "# as every user of Ubuntu has one\ncase $- in *i*) ;; *) return;; esac\n"
-    )
+    node.home.joinpath(".bashrc").write_text("# the default of Ubuntu\ncase $- in *i*) ;; *) return;; esac\n")
     return node
 
 
 def add_tools(node: FakeNode, *, has_gpu: bool) -> Path:
-    """Give a machine what an image of Ubuntu has, noting how it is called; return its folder."""
+    """Add stubs of the programs of an Ubuntu image, which record their calls; return their folder."""
     tools, note = node.home / "tools", (node.home / ".venv/note").read_text()
     uv = note + 'if [ "$2" = find ]; then echo /opt/python; fi\n'
     pip = note + 'cp "$HOME/tools/.uv" "$HOME/uv/bin/uv"\n'

@@ -1,4 +1,4 @@
-"""An S3 that misbehaves: a proxy before moto's server that answers badly, cuts connections, or refuses."""
+"""A faulty S3: a proxy in front of moto's server that fails, cuts connections, or refuses requests."""
 
 import http.client
 import logging
@@ -17,7 +17,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-BAD: Mapping[str, float] = {
+FAULTS: Mapping[str, float] = {
     "slow down": 0.04,
     "internal error": 0.03,
     "cut before": 0.01,
@@ -25,9 +25,9 @@ BAD: Mapping[str, float] = {
     "cut inside": 0.01,
     "delay": 0.01,
 }
-"""Shares of the requests by what happens to them: a tenth fail, whether or not they were carried out."""
+"""Rates of the faults: a tenth of the requests fail, some after they were carried out."""
 DELAY_S = 1.0
-BUCKET = "weather"
+BUCKET = "faulty"
 KEYS = {"ACCESS_KEY_ID": "test", "SECRET_ACCESS_KEY": "test", "DEFAULT_REGION": "us-east-1"}
 _ERRORS = {
     "slow down": (503, "SlowDown"),
@@ -39,52 +39,52 @@ _ERRORS = {
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "expect"}
 
 
-class BadS3(ThreadingHTTPServer):
-    """The proxy; `done` counts the requests by what happened to them."""
+class FaultyS3(ThreadingHTTPServer):
+    """The proxy; `counts` are the numbers of requests by fault, or `passed`."""
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, behind: tuple[str, int], shares: Mapping[str, float], seed: int) -> None:
+    def __init__(self, target: tuple[str, int], rates: Mapping[str, float], seed: int) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind, self.shares = behind, shares
+        self.target, self.rates = target, rates
         self.refused: Mapping[str, str] = {}
-        """What is answered by method: AccessDenied or ExpiredToken."""
-        self.done: Counter[str] = Counter()
+        """The error of each refused method: AccessDenied or ExpiredToken."""
+        self.counts: Counter[str] = Counter()
         self._random, self._lock = random.Random(seed), threading.Lock()
 
     def draw(self, method: str, path: str) -> str:
-        """Return what happens to the next request."""
+        """Return the fault of the next request, or `passed`."""
         with self._lock:
-            kinds = [*self.shares, "passed"]
-            weights = [*self.shares.values(), 1 - sum(self.shares.values())]
-            kind = self.refused.get(method) or self._random.choices(kinds, weights)[0]
-            self.done[kind] += 1
-            return kind
+            faults = [*self.rates, "passed"]
+            weights = [*self.rates.values(), 1 - sum(self.rates.values())]
+            fault = self.refused.get(method) or self._random.choices(faults, weights)[0]
+            self.counts[fault] += 1
+            return fault
 
     def refuse(self, code: str, methods: str = "GET HEAD PUT POST DELETE") -> None:
-        """Answer requests of some methods with an error alone, from now on."""
+        """Refuse all requests of some methods with an error, from now on."""
         self.refused = dict.fromkeys(methods.split(), code)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that go away."""
+        """Ignore clients that disconnect."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: BadS3
+    server: FaultyS3
 
     def handle_request(self) -> None:
         body = self._read_body()
-        kind = self.server.draw(self.command, self.path)
-        time.sleep(DELAY_S if kind == "delay" else 0.0)
-        if kind in _ERRORS:
-            self._answer(*_ERRORS[kind])
-        elif kind == "cut before":
+        fault = self.server.draw(self.command, self.path)
+        time.sleep(DELAY_S if fault == "delay" else 0.0)
+        if fault in _ERRORS:
+            self._answer(*_ERRORS[fault])
+        elif fault == "cut before":
             self._cut()
         else:
-            self._forward(body, kind)
+            self._forward(body, fault)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = handle_request  # noqa: N815
 
@@ -102,24 +102,24 @@ class _Handler(BaseHTTPRequestHandler):
             pass  # trailers
         return b"".join(pieces)
 
-    def _forward(self, body: bytes, kind: str) -> None:
-        """Hand the request on with its body whole, and the answer back."""
+    def _forward(self, body: bytes, fault: str) -> None:
+        """Forward the request with its whole body, and send the response back."""
         headers = {name: value for name, value in self.headers.items() if name.lower() not in _HOP}
-        with closing(http.client.HTTPConnection(*self.server.behind)) as behind:
-            behind.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
-            answer = behind.getresponse()
+        with closing(http.client.HTTPConnection(*self.server.target)) as target:
+            target.request(self.command, self.path, body, {**headers, "Content-Length": str(len(body))})
+            answer = target.getresponse()
             content = answer.read()
-        told = answer.getheader("Content-Length") if self.command == "HEAD" else None
-        if kind != "cut after":
-            cut_at = len(content) // 2 if kind == "cut inside" else None
-            self._send(answer.status, answer.getheaders(), content[:cut_at], told or str(len(content)))
-        if kind.startswith("cut"):
+        length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+        if fault != "cut after":
+            cut_at = len(content) // 2 if fault == "cut inside" else None
+            self._send(answer.status, answer.getheaders(), content[:cut_at], length or str(len(content)))
+        if fault.startswith("cut"):
             self._cut()
 
     def _answer(self, status: int, code: str) -> None:
-        host_id = "x" * 200  # the answers of S3 are as long
-        told = f"<Error><Code>{code}</Code><Message>{code}</Message><HostId>{host_id}</HostId></Error>"
-        content = b"" if self.command == "HEAD" else told.encode()
+        host_id = "x" * 200  # as long as responses of S3
+        message = f"<Error><Code>{code}</Code><Message>{code}</Message><HostId>{host_id}</HostId></Error>"
+        content = b"" if self.command == "HEAD" else message.encode()
         self._send(status, [("Content-Type", "application/xml")], content, str(len(content)))
 
     def _send(self, status: int, headers: list[tuple[str, str]], content: bytes, length: str) -> None:
@@ -139,19 +139,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def bad_s3(shares: Mapping[str, float] = BAD, *, seed: int = 1) -> Iterator[BadS3]:
-    """Run moto's server and the proxy before it; its place and keys are in the environment meanwhile."""
+def faulty_s3(rates: Mapping[str, float] = FAULTS, *, seed: int = 1) -> Iterator[FaultyS3]:
+    """Run moto's server and the proxy, with the endpoint and keys of the proxy in the environment."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
-    proxy = BadS3(server.get_host_and_port(), shares, seed)
-    behind = "http://{}:{}".format(*server.get_host_and_port())
+    proxy = FaultyS3(server.get_host_and_port(), rates, seed)
+    target_url = "http://{}:{}".format(*server.get_host_and_port())
     threading.Thread(target=proxy.serve_forever, daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
         for name, value in KEYS.items():
             patch.setenv(f"AWS_{name}", value)
         patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
-        boto3.client("s3", endpoint_url=behind).create_bucket(Bucket=BUCKET)
+        boto3.client("s3", endpoint_url=target_url).create_bucket(Bucket=BUCKET)
         yield proxy
     proxy.shutdown()
     server.stop()

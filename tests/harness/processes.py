@@ -1,4 +1,4 @@
-"""Jobs as a user starts them, and what is killed of them without a warning."""
+"""Starting jobs as a user does, and killing their processes."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ def start_job(
     address: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen:
-    """Start the driver of a job in a session of its own; it joins the Ray at `address`, or starts one."""
+    """Start the driver of a job in a new session; it joins the Ray at `address`, or starts one."""
     command = [sys.executable, "-m", f"jobs.{job}", *list_arguments(flags)]
     with log_path.open("a") as log:
         return subprocess.Popen(
@@ -39,7 +39,7 @@ def start_job(
 
 
 def kill_tree(pid: int) -> None:
-    """Send SIGKILL to a process and all below it, and wait until they are gone."""
+    """Send SIGKILL to a process and its descendants, and wait until they have ended."""
     processes = find_tree(pid)
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -49,13 +49,13 @@ def kill_tree(pid: int) -> None:
 
 
 def find_tree(pid: int) -> list[psutil.Process]:
-    """Return all processes below one, and it."""
+    """Return the descendants of a process, and the process itself."""
     process = psutil.Process(pid)
     return [*process.children(recursive=True), process]
 
 
 def find_working(pids: list[int]) -> list[psutil.Process]:
-    """Return the worker processes below raylets that are making a part just now."""
+    """Return the worker processes of raylets that are making a part."""
     working = []
     for process in (process for pid in pids for process in find_tree(pid)):
         try:
@@ -70,7 +70,7 @@ def find_working(pids: list[int]) -> list[psutil.Process]:
 def wait_for(
     condition: Callable[[], bool], job: subprocess.Popen, log_path: Path, *, timeout_s: float = WAIT_S
 ) -> None:
-    """Wait until something is so while a job runs; fail with its log if it ends or takes too long."""
+    """Wait for a condition while a job runs; fail with its log if the job ends or it takes too long."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert job.poll() is None, log_path.read_text()
@@ -79,7 +79,7 @@ def wait_for(
 
 
 def list_parts(out_uri: str) -> list[str]:
-    """Return the parts that are there, by their paths in the dataset."""
+    """Return the paths of the existing parts, relative to the dataset."""
     return [path for path in list_files(locate(out_uri)) if is_part(path)]
 
 
@@ -88,11 +88,11 @@ def is_part(path: str) -> bool:
 
 
 def assert_same_dataset(out_uri: str, other_uri: str) -> None:
-    """Check that two datasets hold the same parts, rejects and manifest, byte for byte but for the time."""
+    """Check that two datasets have the same bytes in parts, and the same manifest except for the time."""
     own, other = locate(out_uri), locate(other_uri)
-    manifest, undisturbed = (read_json(place / "manifest.json") for place in (own, other))
+    manifest, other_manifest = (read_json(dataset / "manifest.json") for dataset in (own, other))
     for key in ("parts", "counts", "rejects", "balance", "config"):
-        assert manifest[key] == undisturbed[key]
+        assert manifest[key] == other_manifest[key]
     for part in manifest["parts"]:
         assert read_bytes(own / part["path"]) == read_bytes(other / part["path"])
     assert list_parts(out_uri) == [

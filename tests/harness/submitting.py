@@ -1,4 +1,4 @@
-"""A Ray as the README starts it, with a token of its own, and jobs submitted to it as a user does."""
+"""A Ray head with a token, started as in the README, and jobs submitted to it as a user does."""
 
 import json
 import os
@@ -31,15 +31,15 @@ PLANTED = {
     name: f"planted{uuid.uuid4().hex}"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN")
 }
-"""Keys for the environment of a head, and of all that runs on it."""
+"""Keys in the environment of a head and of everything that runs on it."""
 
 
 class Head:
-    """A running `ray start --head` with two CPUs, that only those with its token may use."""
+    """A running `ray start --head` with two CPUs that requires a token."""
 
     num_tries = 3
 
-    def __init__(self, folder: Path, more: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
         self._token = folder / "token"
         self.token = uuid.uuid4().hex
@@ -48,18 +48,18 @@ class Head:
         self.address = f"http://127.0.0.1:{ports[1]}"
         self.gcs_address = f"127.0.0.1:{ports[0]}"
         self.metrics_address = f"http://127.0.0.1:{ports[4]}/metrics"
-        # What a shell has after `source .venv/bin/activate` and the exports of the README.
-        strange = [name for name in os.environ if name.startswith(("RAY_", "AWS_")) or name == "PYTHONPATH"]
-        self.stranger = {name: value for name, value in os.environ.items() if name not in strange} | {
+        # The environment after `source .venv/bin/activate` and the exports of the README.
+        removed = [name for name in os.environ if name.startswith(("RAY_", "AWS_")) or name == "PYTHONPATH"]
+        self.without_token = {name: value for name, value in os.environ.items() if name not in removed} | {
             "PATH": f"{RAY.parent}:{os.environ['PATH']}",
-            "HOME": str(folder),  # where no token lies
+            "HOME": str(folder),  # without a token
         }
-        self.environment = self.stranger | {
+        self.environment = self.without_token | {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(self._token),
             "RAY_JOB_STOP_WAIT_TIME_S": "120",
             "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
-            **more,
+            **environment,
         }
         flags = {
             "num-cpus": 2,
@@ -73,13 +73,13 @@ class Head:
             "max-worker-port": 0,
         }
         self._command = [RAY, "start", "--head", "--block", "--disable-usage-stats", *list_arguments(flags)]
-        # Ray gives its own processes 30 s to start, which a busy machine may exceed.
+        # Ray allows its processes 30 s to start, which a busy machine can exceed.
         while not self._start(folder / "log"):
             self.num_tries -= 1
             assert self.num_tries, (folder / "log").read_text()
 
     def _start(self, log_path: Path) -> bool:
-        """Start Ray and wait for it; return whether it is there."""
+        """Start Ray and wait for it; return whether it is running."""
         with log_path.open("w") as log:
             self.process = subprocess.Popen(
                 self._command, stdout=log, stderr=log, env=self.environment, start_new_session=True
@@ -92,7 +92,7 @@ class Head:
         return self.process.poll() is None
 
     def end(self) -> None:
-        """Kill the head and all below it."""
+        """Kill the head and its descendants."""
         if self.process.poll() is None:
             kill_tree(self.process.pid)
             self.process.wait()
@@ -104,7 +104,7 @@ class Head:
     def run(
         self, *words: str, environment: Mapping[str, str] | None = None, folder: Path = ROOT
     ) -> subprocess.CompletedProcess[str]:
-        """Run `ray job` with some words, in a folder."""
+        """Run `ray job` with these arguments, in a folder."""
         return subprocess.run(
             [RAY, "job", *words],
             cwd=folder,
@@ -116,27 +116,27 @@ class Head:
         )
 
     def submit(self, job: str, flags: Mapping[str, Any]) -> str:
-        """Submit a job of this project and return its id; what happens to it is seen by `info`."""
+        """Submit a job of this project and return its id."""
         job_id = f"{job}-{uuid.uuid4().hex[:8]}"
         words = ["submit", "--no-wait", "--submission-id", job_id, "--working-dir", "."]
         done = self.run(*words, "--", "python", "-m", f"jobs.{job}", *list_arguments(flags))
         assert done.returncode == 0, done.stderr
         return job_id
 
-    def ask(self, path: str) -> Any:
-        """Return what the dashboard answers, parsed."""
+    def fetch(self, path: str) -> Any:
+        """Return the parsed JSON of a path of the dashboard."""
         request = Request(self.address + path, headers={"Authorization": f"Bearer {self.token}"})
         with urlopen(request) as response:
             return json.load(response)
 
     def list_written(self, *paths: str) -> dict[str, bytes]:
-        """Return what Ray wrote, the token's file apart, and what its dashboard tells: of jobs, and more."""
-        told = {path: json.dumps(self.ask(path)).encode() for path in ("/api/jobs/", *paths)}
-        found = (Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
-        for path in (path for path in found if path.is_file() and path != self._token):
-            with suppress(FileNotFoundError):  # Ray also cleans up
-                told[str(path)] = path.read_bytes()
-        return told
+        """Return all files that Ray wrote, except the token, and paths of its dashboard, by name."""
+        written = {path: json.dumps(self.fetch(path)).encode() for path in ("/api/jobs/", *paths)}
+        paths_on_disk = (Path(folder) / name for folder, _, names in os.walk(self.folder) for name in names)
+        for path in (path for path in paths_on_disk if path.is_file() and path != self._token):
+            with suppress(FileNotFoundError):  # Ray deletes files too
+                written[str(path)] = path.read_bytes()
+        return written
 
     def info(self, job_id: str) -> JobDetails:
         return self.client().get_job_info(job_id)
@@ -149,14 +149,14 @@ class Head:
         return self.info(job_id)
 
     def finish(self, job: str, flags: Mapping[str, Any]) -> str:
-        """Submit a job that must succeed; return its last line."""
+        """Submit a job that must succeed; return the last line of its log."""
         job_id = self.submit(job, flags)
         info = self.wait_for_end(job_id)
         assert (info.status, info.driver_exit_code) == ("SUCCEEDED", 0), self.logs(job_id)
         return self.logs(job_id).splitlines()[-1]
 
     def stop_when(self, condition: Callable[[], bool], job: str, flags: Mapping[str, Any]) -> str:
-        """Submit a job, stop it by `ray job stop` when something is so; return its logs."""
+        """Submit a job, stop it with `ray job stop` on a condition, and return its logs."""
         job_id = self.submit(job, flags)
         wait_until(lambda: condition() or self.info(job_id).status in ENDED)
         assert self.info(job_id).status == "RUNNING", self.logs(job_id)
@@ -167,11 +167,11 @@ class Head:
 
 
 @contextmanager
-def head_started(more: Mapping[str, str] | None = None) -> Iterator[Head]:
-    """Start a head, with more in its environment, and end it by its process id."""
-    folder = Path(tempfile.mkdtemp(prefix="head-", dir="/tmp"))  # paths of sockets may have 107 bytes
+def head_started(environment: Mapping[str, str] | None = None) -> Iterator[Head]:
+    """Start a head with additions to its environment, and end it."""
+    folder = Path(tempfile.mkdtemp(prefix="head-", dir="/tmp"))  # paths of sockets are limited to 107 bytes
     try:
-        head = Head(folder, more or {})
+        head = Head(folder, environment or {})
         try:
             yield head
         finally:
@@ -181,7 +181,7 @@ def head_started(more: Mapping[str, str] | None = None) -> Iterator[Head]:
 
 
 def find_secrets(written: Mapping[str, bytes], *secrets: str) -> list[str]:
-    """Return the names of what holds one of the secrets."""
+    """Return the names of the contents that include one of the secrets."""
     return [name for name, content in written.items() if any(s.encode() in content for s in secrets)]
 
 
@@ -193,11 +193,11 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 def find_free_ports(number: int) -> list[int]:
-    """Return ports below those that a system, and Ray's other servers with it, hands out by itself."""
-    found: set[int] = set()
-    while len(found) < number:
+    """Return free ports below the ephemeral ones, which Ray's other servers use."""
+    ports: set[int] = set()
+    while len(ports) < number:
         port = random.randrange(20_000, 32_000)
         with suppress(OSError), socket.socket() as listening:
             listening.bind(("0.0.0.0", port))
-            found.add(port)
-    return list(found)
+            ports.add(port)
+    return list(ports)

@@ -11,7 +11,7 @@ from fakes.perfect_reader import DOUBT, NATIVE, forget_texts, learn, make_pages,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_ray.dataset.lines import Count, PartSpec, Reject, Row, TextLine
+from ocr_ray.dataset.lines import PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError
 from ocr_ray.model.long_lines import Reader
 from ocr_ray.pages.crop import crop_page
@@ -48,14 +48,14 @@ def prepare(folder: Path, read: Reader, label_column: str = "text") -> tuple[Rea
     return inputs, PartSpec(split="train", index=0, start=0, stop=len(rows))
 
 
-def lines_of(rows: list[Row]) -> list[TextLine]:
+def lines_of(rows: list[PartRow]) -> list[TextLine]:
     return [row for row in rows if isinstance(row, TextLine)]
 
 
-def count(rows: list[Row]) -> dict[str, Counter[str]]:
+def count(rows: list[PartRow]) -> dict[str, Counter[str]]:
     counts: dict[str, Counter[str]] = {}
     for row in rows:
-        if isinstance(row, Count):
+        if isinstance(row, TopicCount):
             counts.setdefault(row.topic, Counter())[row.name] += row.number
     return counts
 

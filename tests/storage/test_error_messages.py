@@ -1,4 +1,4 @@
-"""What S3 and disks refuse: told with the place and what to do, before any work, and no damage of files."""
+"""Refusals of S3 and disks: reported with location and remedy, before any work, and not taken for damage."""
 
 import errno
 import importlib
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import pytest
 from builders.stub_lines import make_rows, plan_numbers
-from fakes.s3 import BUCKET, BadS3, bad_s3
+from fakes.s3 import BUCKET, FaultyS3, faulty_s3
 
-from ocr_ray.audit.inspect_part import PartClaim, Rules, inspect_part
+from ocr_ray.audit.inspect_part import ExpectedPart, Rules, inspect_part
 from ocr_ray.cli.run_job import run_job
 from ocr_ray.dataset.parts import read_part_footer, write_part
 from ocr_ray.dataset.plan import check_reserved
@@ -40,23 +40,25 @@ LINES = f"s3://{BUCKET}/refusals/lines"
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[BadS3]:
-    with bad_s3({}) as proxy:
+def server() -> Iterator[FaultyS3]:
+    with faulty_s3({}) as proxy:
         write_bytes(locate(LINES) / "there", bytes(1000))
         yield proxy
 
 
 @pytest.fixture(scope="module")
 def lines(short, tmp_path_factory) -> str:
-    """A small dataset with as much of a manifest as readers ask for."""
-    folder = locate(shutil.copytree(short.place.path, tmp_path_factory.mktemp("whole") / "lines").as_posix())
+    """A small dataset with the parts of a manifest that readers need."""
+    folder = locate(
+        shutil.copytree(short.place.path, tmp_path_factory.mktemp("complete") / "lines").as_posix()
+    )
     parts = [{"path": path, "bytes": size} for path, size in list_files(folder).items()]
     write_json(folder / "manifest.json", {"parts": parts, "counts": {"digest_by_split": {}}})
     return folder.uri
 
 
 @pytest.fixture
-def proxy(server) -> Iterator[BadS3]:
+def proxy(server) -> Iterator[FaultyS3]:
     yield server
     server.refused = {}
 
@@ -64,27 +66,32 @@ def proxy(server) -> Iterator[BadS3]:
 @pytest.mark.slow
 @pytest.mark.parametrize("code", ["AccessDenied", "ExpiredToken"])
 @pytest.mark.parametrize(
-    ("use", "done"),
+    ("use", "message"),
     [
-        (lambda place: write_bytes(place / "there", b"x"), rf"{LINES}/there could not be written"),
-        (lambda place: write_bytes(place / "there", bytes(11 << 20)), rf"{LINES}/there could not be written"),
-        (lambda place: read_bytes(place / "there"), rf"{LINES}/there could not be read"),
-        (lambda place: exists(place / "there"), rf"{LINES}/there could not be read"),
-        (lambda place: list_files(place), rf"{LINES}/ could not be listed"),
-        (lambda place: delete_file(place / "there"), rf"{LINES}/there could not be (read|deleted)"),
+        (lambda location: write_bytes(location / "there", b"x"), rf"{LINES}/there could not be written"),
+        (
+            lambda location: write_bytes(location / "there", bytes(11 << 20)),
+            rf"{LINES}/there could not be written",
+        ),
+        (lambda location: read_bytes(location / "there"), rf"{LINES}/there could not be read"),
+        (lambda location: exists(location / "there"), rf"{LINES}/there could not be read"),
+        (lambda location: list_files(location), rf"{LINES}/ could not be listed"),
+        (lambda location: delete_file(location / "there"), rf"{LINES}/there could not be (read|deleted)"),
     ],
-    ids=["write", "write much", "read", "ask", "list", "delete"],
+    ids=["write", "write much", "read", "exists", "list", "delete"],
 )
-def test_what_s3_refuses_is_told_with_its_uri_and_what_to_do(code: str, use, done: str, proxy) -> None:
-    place = locate(LINES)
+def test_a_refusal_of_s3_is_reported_with_uri_and_remedy(code: str, use, message: str, proxy) -> None:
+    location = locate(LINES)
     proxy.refuse(code)
-    with pytest.raises(StorageError, match=done + r", S3 answers \w+ with .*: renew the credentials if they"):
-        use(place)
+    with pytest.raises(
+        StorageError, match=message + r", S3 answers \w+ with .*: renew the credentials if they"
+    ):
+        use(location)
 
 
 @pytest.mark.slow
-def test_a_file_that_can_be_opened_and_not_read_is_named(proxy) -> None:
-    """Here pyarrow's own error does not say which."""
+def test_a_file_that_can_be_opened_but_not_read_is_reported(proxy) -> None:
+    """The error of pyarrow does not name this file."""
     proxy.refuse("AccessDenied", "GET")
     with pytest.raises(StorageError, match=f"{LINES}/there could not be read, S3 answers GetObject with ACC"):
         read_bytes(locate(LINES) / "there")
@@ -97,19 +104,31 @@ def test_a_file_that_can_be_opened_and_not_read_is_named(proxy) -> None:
         (
             "AccessDenied",
             "GET HEAD",
-            f"a place that can be read: s3://{BUCKET} could not be read, S3 answers",
+            f"a location that can be read: s3://{BUCKET} could not be read, S3 answers",
         ),
         (
             "AccessDenied",
             "PUT POST",
-            f"a place that can be written: {LINES}/.* could not be written, S3 answ",
+            f"a location that can be written: {LINES}/.* could not be written, S3 answ",
         ),
-        ("AccessDenied", "DELETE", f"a place that can be written: {LINES}/.* could not be deleted, S3 answ"),
-        ("ExpiredToken", "GET HEAD PUT POST DELETE", f"a place that can be read: s3://{BUCKET} .* renew the"),
-        ("ExpiredToken", "PUT", f"a place that can be written: {LINES}/.*, .* with ExpiredToken: renew the"),
+        (
+            "AccessDenied",
+            "DELETE",
+            f"a location that can be written: {LINES}/.* could not be deleted, S3 answ",
+        ),
+        (
+            "ExpiredToken",
+            "GET HEAD PUT POST DELETE",
+            f"a location that can be read: s3://{BUCKET} .* renew the",
+        ),
+        (
+            "ExpiredToken",
+            "PUT",
+            f"a location that can be written: {LINES}/.*, .* with ExpiredToken: renew the",
+        ),
     ],
 )
-def test_a_place_that_refuses_is_an_input_error(code: str, methods: str, message: str, proxy) -> None:
+def test_a_refusal_before_any_work_is_an_input_error(code: str, methods: str, message: str, proxy) -> None:
     proxy.refuse(code, methods)
     with pytest.raises(InputError, match=f"--out-uri must be {message}"):
         check_writable(locate(LINES), "--out-uri")
@@ -117,13 +136,13 @@ def test_a_place_that_refuses_is_an_input_error(code: str, methods: str, message
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("proxy")
-def test_a_place_that_refuses_nothing_stays_as_it_is() -> None:
+def test_checks_leave_nothing_in_a_location() -> None:
     write_bytes(locate(LINES) / "below/there", b"x")
     check_writable(locate(LINES) / "below", "--out-uri")
     assert list_files(locate(LINES) / "below") == {"there": 1}
     check_reserved(locate(f"s3://{BUCKET}/refusals/new"), {"job": "x"})
     assert not exists(locate(f"s3://{BUCKET}/refusals/new/plan.json"))
-    with pytest.raises(InputError, match="must lie in a bucket that exists, there is no s3://no-such-bucket"):
+    with pytest.raises(InputError, match="must be in an existing bucket, s3://no-such-bucket does not exist"):
         check_writable(locate("s3://no-such-bucket/x"), "--out-uri")
 
 
@@ -131,31 +150,31 @@ def test_a_place_that_refuses_nothing_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     "job", ["render_lines", "crop_pages", "label_pages", "train_trocr", "evaluate_trocr"]
 )
-def test_every_job_finds_a_place_that_cannot_be_written_before_any_work(
+def test_every_job_reports_an_unwritable_location_before_any_work(
     job: str, proxy, lines, model_folder, tmp_path, monkeypatch, capsys
 ) -> None:
     proxy.refuse("AccessDenied", "PUT POST")
-    place, model = f"s3://{BUCKET}/refusals/{job}", str(model_folder)
+    location, model = f"s3://{BUCKET}/refusals/{job}", str(model_folder)
     flags = {
-        "render_lines": ["--out-uri", place, "--num-lines", "10"],
-        "crop_pages": ["--out-uri", place, "--pages-uri", str(tmp_path)],
-        "label_pages": ["--out-uri", place, "--pages-uri", str(tmp_path), "--model-uri", model],
+        "render_lines": ["--out-uri", location, "--num-lines", "10"],
+        "crop_pages": ["--out-uri", location, "--pages-uri", str(tmp_path)],
+        "label_pages": ["--out-uri", location, "--pages-uri", str(tmp_path), "--model-uri", model],
         "train_trocr": [
-            *["--runs-uri", place, "--run-name", "run", "--models-uri", str(tmp_path / "models")],
+            *["--runs-uri", location, "--run-name", "run", "--models-uri", str(tmp_path / "models")],
             *["--lines-uri", lines, "--model", model],
         ],
-        "evaluate_trocr": ["--out-uri", place, "--lines-uri", lines, "--model-uri", model],
+        "evaluate_trocr": ["--out-uri", location, "--lines-uri", lines, "--model-uri", model],
     }
     monkeypatch.setattr(sys, "argv", [job, *flags[job]])
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module(f"jobs.{job}").main()
-    assert f"{place}" in capsys.readouterr().err.splitlines()[-1]
+    assert f"{location}" in capsys.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "models").exists()
 
 
 @pytest.mark.soak
-def test_an_s3_that_does_not_answer_is_an_input_error_after_some_seconds(monkeypatch, caplog) -> None:
-    with socket.socket() as taken:  # bound, so that nobody else's, but not listened at
+def test_an_unreachable_s3_is_an_input_error_after_some_seconds(monkeypatch, caplog) -> None:
+    with socket.socket() as taken:  # bound but not listening
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{taken.getsockname()[1]}")
         with pytest.raises(InputError, match=f"--out-uri must be .* s3://{BUCKET} .* NETWORK_CONNECTION"):
@@ -164,12 +183,14 @@ def test_an_s3_that_does_not_answer_is_an_input_error_after_some_seconds(monkeyp
 
 
 @pytest.mark.slow
-def test_a_part_that_may_not_be_read_is_no_damaged_one(proxy) -> None:
-    """It would be made again, or reported with a command that makes it again."""
-    plan, place = plan_numbers(60, items_per_part=60), locate(f"s3://{BUCKET}/refusals/part")
+def test_a_part_that_must_not_be_read_is_not_taken_for_damaged(proxy) -> None:
+    """Otherwise it would be made again, or reported with a command that makes it again."""
+    plan, location = plan_numbers(60, items_per_part=60), locate(f"s3://{BUCKET}/refusals/part")
     spec = plan.parts[0]
-    stats, _ = write_part(place, spec, plan.config_sha256, make_rows(None, spec))
-    claim = PartClaim(spec=spec, rows=stats.rows, size_bytes=stats.size_bytes, rows_sha256=stats.rows_sha256)
+    stats, _ = write_part(location, spec, plan.config_sha256, make_rows(None, spec))
+    expected_part = ExpectedPart(
+        spec=spec, rows=stats.rows, size_bytes=stats.size_bytes, rows_sha256=stats.rows_sha256
+    )
     rules = Rules(
         config_sha256=plan.config_sha256,
         is_rendered=True,
@@ -181,12 +202,12 @@ def test_a_part_that_may_not_be_read_is_no_damaged_one(proxy) -> None:
     for methods in ("GET", "GET HEAD"):
         proxy.refuse("AccessDenied", methods)
         with pytest.raises(StorageError, match=r"part-00000\.parquet could not be read"):
-            read_part_footer(place, spec, plan.config_sha256)
+            read_part_footer(location, spec, plan.config_sha256)
         with pytest.raises(StorageError, match=r"part-00000\.parquet could not be read"):
-            inspect_part(place, claim, rules)
+            inspect_part(location, expected_part, rules)
 
 
-def test_what_is_told_stays_whatever_is_added_on_its_way() -> None:
+def test_a_message_stays_the_same_after_pickling_and_additions_of_ray() -> None:
     """Ray Data adds advice to the arguments of what its tasks raise."""
     error = StorageError("s3://b/x could not be written")
     error.args = ("s3://b/x could not be written\nuse s3fs",)
@@ -197,16 +218,16 @@ def test_what_is_told_stays_whatever_is_added_on_its_way() -> None:
     ("number", "remedy"),
     [
         (errno.ENOSPC, "free some space"),
-        (errno.EROFS, "mount the disk so"),
-        (errno.EACCES, "allow it to this"),
+        (errno.EROFS, "mount the disk writable"),
+        (errno.EACCES, "give this user permission"),
     ],
 )
-def test_what_a_disk_refuses_is_told_with_its_path_and_what_to_do(number: int, remedy: str) -> None:
-    told = describe_storage_error(OSError(number, "no", "/data/lines/plan.json"))
-    assert told is not None
-    assert told.startswith("/data/lines/plan.json cannot be used: no; ")
-    assert remedy in told
-    assert describe_storage_error(OSError(number, "no"), "/data/lines") == told.replace("/plan.json", "")
+def test_a_refusal_of_a_disk_is_reported_with_path_and_remedy(number: int, remedy: str) -> None:
+    message = describe_storage_error(OSError(number, "no", "/data/lines/plan.json"))
+    assert message is not None
+    assert message.startswith("/data/lines/plan.json cannot be used: no; ")
+    assert remedy in message
+    assert describe_storage_error(OSError(number, "no"), "/data/lines") == message.replace("/plan.json", "")
 
 
 @pytest.mark.parametrize(
@@ -218,21 +239,16 @@ def test_what_a_disk_refuses_is_told_with_its_path_and_what_to_do(number: int, r
         ValueError("AWS Error ACCESS_DENIED during PutObject operation: "),
     ],
 )
-def test_what_is_missing_or_damaged_is_not_refused(error: Exception) -> None:
+def test_missing_and_damaged_files_are_no_refusals(error: Exception) -> None:
     assert describe_storage_error(error) is None
 
 
-def test_an_s3_that_is_away_is_not_taken_for_one_that_refuses() -> None:
+def test_an_unreachable_s3_is_not_taken_for_a_refusal() -> None:
     error = OSError("AWS Error NETWORK_CONNECTION during GetObject operation: curlCode: 7, Could not connect")
     assert describe_storage_error(error, "s3://b/x") == (
         "s3://b/x could not be read, S3 answers GetObject with NETWORK_CONNECTION (curlCode: 7, Could not "
-        "connect): it was asked again and again; see that the endpoint and the network are well"
+        "connect): all retries failed; check the endpoint and the network"
     )
-
-
-DENIED = OSError(
-    "When uploading object with key 'x/a' in bucket 'b': AWS Error ACCESS_DENIED during PutObject: "
-)
 
 
 @pytest.mark.parametrize(
@@ -245,14 +261,14 @@ DENIED = OSError(
         ),
     ],
 )
-def test_a_job_that_is_refused_midway_ends_with_1_and_says_what_to_do(error, monkeypatch, capsys) -> None:
+def test_a_job_that_is_refused_midway_exits_1_and_reports_the_remedy(error, monkeypatch, capsys) -> None:
     def work(config: Flags) -> dict[str, str]:
         raise error
 
     monkeypatch.setattr(sys, "argv", ["job"])
     with pytest.raises(SystemExit, match="1"):
         run_job(Flags, lambda: work, prog="x", description="x", arguments=[])
-    said = capsys.readouterr().err
-    assert "s3://b/x/a could not be written" in said
-    assert "finished work is kept: mend that and run the same command to resume" in said
-    assert "Traceback" not in said
+    log = capsys.readouterr().err
+    assert "s3://b/x/a could not be written" in log
+    assert "finished work is kept: mend that and run the same command to resume" in log
+    assert "Traceback" not in log

@@ -23,36 +23,38 @@ from ocr_ray.storage.location import (
 
 
 @pytest.fixture(params=["local", "s3"])
-def place(request, tmp_path, bucket):
-    return locate(str(tmp_path / "a place") if request.param == "local" else f"{bucket}/storage/a place")
+def location(request, tmp_path, bucket):
+    return locate(
+        str(tmp_path / "a location") if request.param == "local" else f"{bucket}/storage/a location"
+    )
 
 
-def test_what_is_written_is_read_back(place) -> None:
-    write_bytes(place / "b/한글.bin", b"\x00\xff")
-    write_json(place / "a.json", {"글": [1, None]})
-    assert read_bytes(place / "b/한글.bin") == b"\x00\xff"
-    assert read_json(place / "a.json") == {"글": [1, None]}
-    assert list(list_files(place)) == ["a.json", "b/한글.bin"]
-    assert list_files(place)["b/한글.bin"] == 2
-    with local_copy(place) as folder:
+def test_what_is_written_is_read_back(location) -> None:
+    write_bytes(location / "b/한글.bin", b"\x00\xff")
+    write_json(location / "a.json", {"글": [1, None]})
+    assert read_bytes(location / "b/한글.bin") == b"\x00\xff"
+    assert read_json(location / "a.json") == {"글": [1, None]}
+    assert list(list_files(location)) == ["a.json", "b/한글.bin"]
+    assert list_files(location)["b/한글.bin"] == 2
+    with local_copy(location) as folder:
         assert (folder / "b/한글.bin").read_bytes() == b"\x00\xff"
-    copy_files(place, place / "copy", ["a.json"])
-    assert read_json(place / "copy/a.json") == {"글": [1, None]}
+    copy_files(location, location / "copy", ["a.json"])
+    assert read_json(location / "copy/a.json") == {"글": [1, None]}
 
 
-def test_a_folder_that_is_not_there_is_named(place) -> None:
-    assert not exists(place / "nothing")
-    assert list_files(place / "nothing") == {}
+def test_a_missing_folder_is_reported(location) -> None:
+    assert not exists(location / "nothing")
+    assert list_files(location / "nothing") == {}
     with pytest.raises(InputError, match=r"--pages-uri must name an existing folder.*nothing"):
-        require_folder((place / "nothing").uri, "--pages-uri")
+        require_folder((location / "nothing").uri, "--pages-uri")
 
 
-def test_a_file_that_is_not_there_or_a_folder_is_named(place) -> None:
-    write_json(place / "in/report.json", {})
-    assert require_file((place / "in/report.json").uri, "--focus") == place / "in/report.json"
+def test_a_missing_file_or_a_folder_is_reported(location) -> None:
+    write_json(location / "in/report.json", {})
+    assert require_file((location / "in/report.json").uri, "--focus") == location / "in/report.json"
     for name in ("nothing.json", "in"):
         with pytest.raises(InputError, match=rf"--focus must name an existing file.*{name}"):
-            require_file((place / name).uri, "--focus")
+            require_file((location / name).uri, "--focus")
 
 
 def test_a_local_uri_becomes_absolute(tmp_path, monkeypatch) -> None:
@@ -73,34 +75,34 @@ def test_an_endpoint_without_a_scheme_is_refused(monkeypatch) -> None:
         locate("s3://bucket/x")
 
 
-def test_a_place_that_does_not_answer_is_named_meanwhile(tmp_path, caplog) -> None:
-    place, deadline = locate(str(tmp_path)), time.monotonic() + 60
-    with warn_if_slow(place, after_s=0.01):
+def test_a_location_that_does_not_respond_is_logged(tmp_path, caplog) -> None:
+    location, deadline = locate(str(tmp_path)), time.monotonic() + 60
+    with warn_if_slow(location, after_s=0.01):
         while not caplog.messages and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert caplog.messages == [f"{place} has not answered for 0 s"]
-    with warn_if_slow(place, after_s=0.3):
+        assert caplog.messages == [f"{location} has not answered for 0 s"]
+    with warn_if_slow(location, after_s=0.3):
         pass
     time.sleep(0.5)
     assert len(caplog.messages) == 1
 
 
-def test_broken_json_is_named(tmp_path) -> None:
+def test_invalid_json_is_reported(tmp_path) -> None:
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match=r"plan.json must hold JSON"):
         read_json(locate(str(tmp_path / "plan.json")))
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path) -> None:
-    place = locate(str(tmp_path / "x.bin"))
-    write_bytes(place, b"old")
+def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
+    location = locate(str(tmp_path / "x.bin"))
+    write_bytes(location, b"old")
     with pytest.raises(TypeError):
-        write_bytes(place, "not bytes")  # type: ignore[arg-type]
-    assert read_bytes(place) == b"old"
+        write_bytes(location, "not bytes")  # type: ignore[arg-type]
+    assert read_bytes(location) == b"old"
 
 
 @pytest.mark.parametrize("uri", ["lines", "./lines", "file://lines"])
-def test_a_relative_path_is_refused_in_a_submitted_job_alone(uri: str, monkeypatch, tmp_path) -> None:
+def test_a_relative_path_is_refused_only_in_a_submitted_job(uri: str, monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     assert locate(uri).path == str(tmp_path / "lines")
     monkeypatch.setenv(SUBMITTED, "{}")
@@ -110,7 +112,7 @@ def test_a_relative_path_is_refused_in_a_submitted_job_alone(uri: str, monkeypat
     assert locate("~/lines").path == str(Path.home() / "lines")
 
 
-def test_a_model_of_the_hub_may_be_named_in_a_submitted_job(monkeypatch, tmp_path) -> None:
+def test_a_hub_id_is_accepted_in_a_submitted_job(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/best_ocr").mkdir(parents=True)
     monkeypatch.setenv(SUBMITTED, "{}")
@@ -122,8 +124,8 @@ def test_a_model_of_the_hub_may_be_named_in_a_submitted_job(monkeypatch, tmp_pat
 @pytest.mark.parametrize(
     "uri", ["s3://AKIAKEY:se/cret@bucket/key", "s3://user@bucket/key", "s3://AKIAKEY:secret@bucket"]
 )
-def test_a_uri_with_keys_in_it_is_refused_and_not_shown(uri: str) -> None:
-    with pytest.raises(InputError, match="must hold no keys") as refusal:
+def test_a_uri_with_keys_is_refused_and_not_shown(uri: str) -> None:
+    with pytest.raises(InputError, match="must not contain keys") as refusal:
         locate(uri)
     assert "cret" not in str(refusal.value)
 
@@ -132,6 +134,6 @@ def test_a_uri_with_keys_in_it_is_refused_and_not_shown(uri: str) -> None:
 def test_an_endpoint_with_a_password_is_refused_and_not_shown(endpoint: str, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    with pytest.raises(InputError, match="must hold no user and password") as refusal:
+    with pytest.raises(InputError, match="must not contain a user and password") as refusal:
         locate("s3://bucket/key")
     assert "secret" not in str(refusal.value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from ocr_ray.dataset.lines import Count, Reject, Row
+from ocr_ray.dataset.lines import PartRow, Reject, TopicCount
 from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
 from ocr_ray.pages.labels.fields import MAX_LABEL_BYTES
@@ -65,19 +65,19 @@ class PageLoader:
                     yield ahead.popleft()
             yield from ahead
 
-    def account_for_other_files(self) -> Iterator[Row]:
+    def account_for_other_files(self) -> Iterator[PartRow]:
         """Yield the rejects and counts of files that make no page; they go into a dataset's first part."""
         for reject in self.rejects:
             yield reject
-            yield Count(topic="pages", name="rejected")
+            yield TopicCount(topic="pages", name="rejected")
         for kind, number in self.out_of_scope.items():
-            yield Count(topic="pages_out_of_scope", name=kind, number=number)
-        yield Count(topic="pages", name="read", number=0)
+            yield TopicCount(topic="pages_out_of_scope", name=kind, number=number)
+        yield TopicCount(topic="pages", name="read", number=0)
 
 
-def count_boxes(label: PageLabel, num_rejected: int) -> Iterator[Count]:
+def count_boxes(label: PageLabel, num_rejected: int) -> Iterator[TopicCount]:
     """Yield the counts of a page's boxes: each was cut, was rejected, or is out of scope."""
-    yield Count(topic="boxes", name="cut", number=len(label.boxes) - num_rejected)
-    yield Count(topic="boxes", name="rejected", number=num_rejected)
+    yield TopicCount(topic="boxes", name="cut", number=len(label.boxes) - num_rejected)
+    yield TopicCount(topic="boxes", name="rejected", number=num_rejected)
     for kind, number in label.out_of_scope.items():
-        yield Count(topic="boxes_out_of_scope", name=kind, number=number)
+        yield TopicCount(topic="boxes_out_of_scope", name=kind, number=number)
