@@ -45,7 +45,7 @@ def test_without_a_focus_the_plan_has_no_word_of_it(config) -> None:
     assert len(focused.config["focus_sha256"]) == 64
     assert plain.config == {name: value for name, value in focused.config.items() if name != "focus_sha256"}
     assert "focus" not in plain.flags | plain.notes
-    assert inputs.material.confusions == ()
+    assert inputs.text_inputs.misreadings == ()
 
 
 def test_the_hash_in_the_plan_is_of_what_was_misread_wherever_the_report_lies(config, tmp_path) -> None:

@@ -17,7 +17,7 @@ from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, table_to_lines
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig, SourceConfig
-from ocr_ray.render.job import count_lines, describe_flags, plan_rendering, render_lines
+from ocr_ray.render.job import compute_split_sizes, describe_flags, plan_rendering, render_lines
 from ocr_ray.render.style import StyleConfig
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
@@ -182,8 +182,8 @@ def test_lengths_follow_those_of_other_lines(config, summary, tmp_path) -> None:
     text = replace(config.text, arithmetic_share=0.0, mixed_share=0.0)
     _, inputs = plan_rendering(replace(config, out_uri=str(tmp_path), sources=sources, text=text))
     lengths = Counter(len(line.text) for line in read_lines(config.out_uri, "train"))
-    assert dict(inputs.material.length_weights) == lengths
-    sampler = TextSampler(inputs.material, inputs.text)
+    assert dict(inputs.text_inputs.length_weights) == lengths
+    sampler = TextSampler(inputs.text_inputs, inputs.text)
     assert {len(sampler.draw(7, number).text) for number in range(300)} <= set(lengths)
 
 
@@ -276,8 +276,11 @@ def test_flags_are_those_that_differ_from_their_defaults(tmp_path) -> None:
 
 def test_every_line_belongs_to_one_split() -> None:
     config = RenderConfig(out_uri="", num_lines=3_007_612, holdout_fonts=("궁서",))
-    assert count_lines(config) == {"train": 2_947_460, "validation": 30_076, "test": 30_076}
-    assert count_lines(replace(config, holdout_fonts=())) == {"train": 2_977_536, "validation": 30_076}
+    assert compute_split_sizes(config) == {"train": 2_947_460, "validation": 30_076, "test": 30_076}
+    assert compute_split_sizes(replace(config, holdout_fonts=())) == {
+        "train": 2_977_536,
+        "validation": 30_076,
+    }
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_a_file_takes_a_request_for_each_piece_that_s3_received(size_bytes: int,
 @pytest.mark.parametrize("size", ["384", "native"])
 def test_a_pilot_measures_the_very_part_that_would_be_written(size, tmp_path) -> None:
     image = ImageConfig(size=size)
-    pilot = run_pilot(PlanConfig(image=image).recipe(5000), 40)
+    pilot = run_pilot(PlanConfig(image=image).render_config(5000), 40)
     assert pilot is not None
     assert pilot.lines == 40
     assert pilot.rejects == 0

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.textgen.corpus import read_corpus
-from ocr_ray.textgen.holdout import MAX_SHARE, MIN_SHARE, Side, find_misplaced, find_tokens, is_held_out
+from ocr_ray.textgen.holdout import (
+    MAX_SHARE,
+    MIN_SHARE,
+    HoldoutSplit,
+    find_misplaced,
+    find_tokens,
+    is_held_out,
+)
 from ocr_ray.textgen.quantities import WORDS
 
 SHARES = st.floats(MIN_SHARE, MAX_SHARE)
@@ -79,34 +86,34 @@ def test_a_token_is_misplaced_on_one_side_exactly(text: str, share: float) -> No
     assert sorted(train + test) == sorted(find_tokens(text))
     assert all(is_held_out(token, share) for token in train)
     assert not any(is_held_out(token, share) for token in test)
-    assert Side(False, share).fits(text) == (not train)
-    assert Side(True, share).fits(text) == (not test)
+    assert HoldoutSplit(False, share).allows(text) == (not train)
+    assert HoldoutSplit(True, share).allows(text) == (not test)
 
 
 @given(TEXTS)
 def test_with_nothing_held_out_everything_fits_on_any_side(text: str) -> None:
-    for side in (Side(False), Side(True)):
-        assert side.fits(text)
-        assert side.move_numbers(text) == text
+    for side in (HoldoutSplit(False), HoldoutSplit(True)):
+        assert side.allows(text)
+        assert side.replace_numbers(text) == text
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=4), st.booleans(), SHARES)
 def test_moved_numbers_fit_and_keep_their_form(numbers: list[str], held_out: bool, share: float) -> None:
-    side = Side(held_out, share)
+    side = HoldoutSplit(held_out, share)
     text = " + ".join(numbers)
-    moved = side.move_numbers(text)
-    assert side.fits(moved)
+    moved = side.replace_numbers(text)
+    assert side.allows(moved)
     assert re.sub("[0-9]", "0", moved) == re.sub("[0-9]", "0", text)
     for before, after in zip(numbers, moved.split(" + "), strict=True):
-        assert (before == after) == side.fits(before)
+        assert (before == after) == side.allows(before)
         assert before[0] == "0" or after[0] != "0"
 
 
 @pytest.mark.parametrize("share", [MIN_SHARE, 0.2])
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_number_moves_to_the_nearest_one(held_out: bool, share: float) -> None:
-    side = Side(held_out, share)
-    fitting = [number for number in range(100, 1000) if side.fits(str(number))]
+    side = HoldoutSplit(held_out, share)
+    fitting = [number for number in range(100, 1000) if side.allows(str(number))]
     for number in range(100, 1000, 7):
-        moved = int(side.move_numbers(str(number)))
+        moved = int(side.replace_numbers(str(number)))
         assert abs(moved - number) == min(abs(other - number) for other in fitting)

@@ -36,13 +36,13 @@ def make_sampler(
     length_weights: tuple[tuple[int, float], ...] = (),
     **options: Any,
 ) -> TextSampler:
-    material = TextInputs(
+    inputs = TextInputs(
         words=words,
         passages=passages,
         characters=characters.union(*words, *passages),
         length_weights=length_weights,
     )
-    return TextSampler(material, TextConfig(**options))
+    return TextSampler(inputs, TextConfig(**options))
 
 
 make_shared_sampler = cache(make_sampler)

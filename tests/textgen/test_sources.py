@@ -7,27 +7,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
-from ocr_ray.textgen.holdout import Side
-from ocr_ray.textgen.quantities import CHARACTERS, make_figures
+from ocr_ray.textgen.holdout import HoldoutSplit
+from ocr_ray.textgen.quantities import CHARACTERS, make_quantities
 from ocr_ray.textgen.sources import ArithmeticLines, MixedLines, SentenceLines, WordLines
 from ocr_ray.textgen.words import Vocabulary
 
 WORDS = ("가마", "나비", "다람쥐", "라디오", "마차", "바구니", "사과", "아버지를")
 VOCABULARY = Vocabulary(
-    lists=((WORDS, 1.0),), novel_share=0, punctuation_share=0, characters=frozenset(), side=Side()
+    lists=((WORDS, 1.0),), novel_share=0, punctuation_share=0, characters=frozenset(), holdout=HoldoutSplit()
 )
-ARITHMETIC = ArithmeticLines(ArithmeticConfig(), Side(), 60)
+ARITHMETIC = ArithmeticLines(ArithmeticConfig(), HoldoutSplit(), 60)
 SEEDS = st.integers(0, 2**32)
 
 
 def make_word_lines(cut_share: float) -> WordLines:
     return WordLines(
         VOCABULARY.make_words(),
-        VOCABULARY.make_starts(),
-        VOCABULARY.make_ends(),
+        VOCABULARY.make_endings(),
+        VOCABULARY.make_beginnings(),
         cut_share=cut_share,
-        joint_share=0,
-        longest=40,
+        middle_dot_share=0,
+        max_length=40,
     )
 
 
@@ -74,14 +74,20 @@ def test_arithmetic_lines_hold_expressions_wherever_one_is_short_enough() -> Non
 
 @pytest.mark.parametrize("grades", [(1,), (6,), (2, 4)])
 def test_only_the_grades_asked_for_are_drawn(grades: tuple[int, ...]) -> None:
-    lines, random = ArithmeticLines(ArithmeticConfig(grades=grades), Side(), 30), Random(1).random
+    lines, random = ArithmeticLines(ArithmeticConfig(grades=grades), HoldoutSplit(), 30), Random(1).random
     assert {grade for length in range(5, 31) for grade in lines.draw(length, random).grades} == set(grades)
 
 
 @given(st.integers(3, 60), SEEDS)
 @settings(deadline=None)
 def test_a_mixed_line_has_a_word_and_something_else(length: int, seed: int) -> None:
-    lines = MixedLines(VOCABULARY.make_words(), make_figures(CHARACTERS), ARITHMETIC, side=Side(), longest=60)
+    lines = MixedLines(
+        VOCABULARY.make_words(),
+        make_quantities(CHARACTERS),
+        ARITHMETIC,
+        holdout=HoldoutSplit(),
+        max_length=60,
+    )
     assert lines.lengths == set(range(4, 61))
     if length in lines.lengths:
         line = lines.draw(length, Random(seed).random)
@@ -94,10 +100,10 @@ def test_a_mixed_line_has_a_word_and_something_else(length: int, seed: int) -> N
 def test_figures_of_a_mixed_line_stand_apart_while_there_are_words_to_part_them() -> None:
     lines = MixedLines(
         VOCABULARY.make_words(),
-        make_figures(frozenset("0123456789")),
-        ArithmeticLines(ArithmeticConfig(grades=(1,)), Side(), 40),
-        side=Side(),
-        longest=40,
+        make_quantities(frozenset("0123456789")),
+        ArithmeticLines(ArithmeticConfig(grades=(1,)), HoldoutSplit(), 40),
+        holdout=HoldoutSplit(),
+        max_length=40,
     )
     random = Random(1).random
     for _ in range(500):

@@ -74,7 +74,7 @@ def test_a_font_is_read_from_its_file_under_the_name_given(tmp_path) -> None:
 def test_a_family_is_found_in_any_language_whatever_its_file_is_called(home, name: str, form: str) -> None:
     build_font(home / "x1.OTF", "Deep Sea", "a", korean="깊은 바다", fullName="Deep Sea Regular")
     (font,) = find_fonts([unicodedata.normalize(form, name)])
-    assert (font.file_name, font.family, font.stands_in) == ("x1.OTF", "Deep Sea", False)
+    assert (font.file_name, font.family, font.is_substitute) == ("x1.OTF", "Deep Sea", False)
 
 
 def test_the_regular_of_a_family_is_taken_unless_another_is_named(home) -> None:
@@ -91,11 +91,11 @@ def test_a_stand_in_is_announced_and_gives_way_to_the_original(home, tmp_path, n
     """The stand-in is nearer, in a file called as the original's: neither makes it the original."""
     near = build_font(tmp_path / "near/batang.ttf", "Baekmuk Batang", "가", korean="백묵 바탕").parent
     (font,) = find_fonts([name], folder=locate(str(near)))
-    assert (font.family, font.characters(), font.stands_in) == ("Baekmuk Batang", {"가"}, True)
+    assert (font.family, font.characters(), font.is_substitute) == ("Baekmuk Batang", {"가"}, True)
     assert f"{name}: Baekmuk Batang stands in ({near}/batang.ttf" in caplog.text
     build_font(home / "other.ttf", "Batang", "나")
     (font,) = find_fonts([name], folder=locate(str(near)))
-    assert (font.family, font.characters(), font.stands_in) == ("Batang", {"나"}, False)
+    assert (font.family, font.characters(), font.is_substitute) == ("Batang", {"나"}, False)
 
 
 def test_the_folder_given_is_searched_before_the_machine(home, tmp_path) -> None:

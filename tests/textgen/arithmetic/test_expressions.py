@@ -16,7 +16,7 @@ from ocr_ray.text.canonical import canonical
 from ocr_ray.text.markup import to_markup, to_text
 from ocr_ray.textgen.arithmetic.expressions import (
     CHARACTERS,
-    PRODUCTIONS,
+    OPERATIONS,
     ArithmeticConfig,
     Expression,
     draw_expression,
@@ -57,7 +57,7 @@ def draw_grade(grade: int) -> list[Expression]:
 
 
 def tight_texts(grade: int, *truths: str) -> list[str]:
-    return [line.text.replace(" ", "") for line in draw_grade(grade) if not truths or line.truth in truths]
+    return [line.text.replace(" ", "") for line in draw_grade(grade) if not truths or line.status in truths]
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_truth_says_whether_an_expression_is_complete_and_true(stream: list[floa
     line = draw_expression(cycle(stream).__next__, ArithmeticConfig(grades=(grade,)))
     tight = line.text.replace(" ", "")
     assert line.grade == grade
-    assert (line.truth != "open") == is_complete(tight)
-    if line.truth != "open":
-        assert is_true(tight) == (line.truth == "true"), line
+    assert (line.status != "open") == is_complete(tight)
+    if line.status != "open":
+        assert is_true(tight) == (line.status == "true"), line
 
 
-@pytest.mark.parametrize("grade", PRODUCTIONS)
+@pytest.mark.parametrize("grade", OPERATIONS)
 def test_thousands_of_relations_are_what_their_truth_says(grade: int) -> None:
     assert [line for line in tight_texts(grade, "true") if not is_true(line)] == []
     assert [line for line in tight_texts(grade, "false") if is_true(line)] == []
@@ -113,12 +113,12 @@ def test_thousands_of_relations_are_what_their_truth_says(grade: int) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_the_share_of_false_relations_is_as_asked_for(share: float) -> None:
-    truths = Counter(line.truth for line in draw(1, ArithmeticConfig(false_share=share), 20_000))
+    truths = Counter(line.status for line in draw(1, ArithmeticConfig(false_share=share), 20_000))
     assert truths["false"] / (truths["true"] + truths["false"]) == pytest.approx(share, abs=0.015)
     assert 0.33 < truths["open"] / 20_000 < 0.37
 
 
-@pytest.mark.parametrize("grade", PRODUCTIONS)
+@pytest.mark.parametrize("grade", OPERATIONS)
 def test_half_of_the_false_equations_are_near_misses(grade: int) -> None:
     equations = [line for line in tight_texts(grade, "false") if re.search("[-+×÷:].*=|[^0-9.]$", line)]
     near = [line for line in equations if any(is_true(other) for other in near_misses(line))]
@@ -163,7 +163,7 @@ def test_the_solver_finds_the_number_in_the_box(equation: str, box: int) -> None
     assert fill_box(equation) == box
 
 
-@pytest.mark.parametrize("grade", PRODUCTIONS)
+@pytest.mark.parametrize("grade", OPERATIONS)
 def test_a_box_stands_for_a_decimal_that_makes_the_equation_true(grade: int) -> None:
     equations = [line for line in tight_texts(grade, "open") if "□" in line and not line.endswith("=□")]
     boxes = {equation: fill_box(equation) for equation in equations}
@@ -190,7 +190,7 @@ def test_an_expression_is_well_formed_whatever_the_draws(
 
 
 def test_every_declared_character_is_drawn() -> None:
-    assert set("".join(line.text for grade in PRODUCTIONS for line in draw_grade(grade))) == CHARACTERS
+    assert set("".join(line.text for grade in OPERATIONS for line in draw_grade(grade))) == CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_grade_writes_the_signs_that_it_teaches_and_no_others(grade: int, taug
 
 
 def test_every_unit_is_written() -> None:
-    texts = " ".join(line for grade in PRODUCTIONS for line in tight_texts(grade))
+    texts = " ".join(line for grade in OPERATIONS for line in tight_texts(grade))
     tokens = Counter(TOKEN.findall(texts))
     assert [unit for unit in UNITS if tokens[unit] < 5] == []
 
@@ -229,7 +229,7 @@ def test_most_expressions_are_short_and_long_numbers_have_commas_at_times() -> N
 
 
 def test_spacing_varies_around_operators_the_equals_sign_and_units() -> None:
-    lines = [line.text for line in draw_grade(3) if line.truth != "open"]
+    lines = [line.text for line in draw_grade(3) if line.status != "open"]
     shapes = Counter((" × " in line, " = " in line) for line in lines if "×" in line)
     assert min(shapes[shape] for shape in [(False, False), (True, True), (True, False), (False, True)]) > 50
     gaps = Counter(" kg" in line for line in lines if "kg" in line)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr_ray.textgen.arithmetic.expressions import PRODUCTIONS, ArithmeticConfig, draw_expression, draw_number
-from ocr_ray.textgen.arithmetic.operations import draw_whole
+from ocr_ray.textgen.arithmetic.expressions import OPERATIONS, ArithmeticConfig, draw_expression
+from ocr_ray.textgen.random_numbers import draw_number, draw_whole
 
 LEFT_SIDE = re.compile("[^=<>○]*")
 INTEGER = re.compile(r"(?<![0-9.])[0-9]+(?![0-9.])")
@@ -82,8 +82,8 @@ def test_the_largest_draw_does_not_make_a_number_longer(largest: float) -> None:
 def test_a_production_gives_one_true_sign_and_for_a_comparison_the_wrong_ones(
     stream: list[float], grade: int
 ) -> None:
-    for production in PRODUCTIONS[grade]:
-        left, signs, right = production(cycle(stream).__next__)
+    for operation in OPERATIONS[grade]:
+        left, signs, right = operation(cycle(stream).__next__)
         assert left
         assert right
         assert signs == "=" or sorted(signs) == sorted("<=>")

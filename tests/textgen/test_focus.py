@@ -17,20 +17,20 @@ from ocr_ray.errors import InputError
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.text.markup import to_text
+from ocr_ray.textgen import focus
 from ocr_ray.textgen.corpus import read_corpus, read_maths_words
-from ocr_ray.textgen.focus import focus
-from ocr_ray.textgen.focus.confusions import Confusion
-from ocr_ray.textgen.focus.focus import find_focusable, keep_focusable
+from ocr_ray.textgen.focus import find_focusable, keep_focusable
 from ocr_ray.textgen.holdout import find_misplaced
+from ocr_ray.textgen.misreadings import Misreading
 from ocr_ray.textgen.sampler import CHARACTERS, LineText, TextConfig, TextInputs, TextSampler
 
 WORDS = read_corpus(None).words
 REPORT = (
-    Confusion("갊", "갈", 300),
-    Confusion("6", "8", 200),
-    Confusion("×", "+", 100),
-    Confusion("을", "를", 80),
-    Confusion(" ", "", 50),
+    Misreading("갊", "갈", 300),
+    Misreading("6", "8", 200),
+    Misreading("×", "+", 100),
+    Misreading("을", "를", 80),
+    Misreading(" ", "", 50),
 )
 SYMBOLS = "①②③④⑤㉠㉡㉢㉣㉤㉥㉮㉯㉰㉱ㄱㄴㄷㄹㅁㅂ□○△☆×÷=<>(){}→°℃%:~…·.,?!'\""
 UNITS = ("mm", "cm", "m", "km", "cm²", "m²", "cm³", "g", "kg", "t", "mL", "L", "시", "분", "초")
@@ -39,13 +39,13 @@ ONLY_WORDS: dict[str, Any] = {"arithmetic_share": 0, "mixed_share": 0, "cut_shar
 
 
 def make_sampler(
-    *confusions: Confusion,
+    *misreadings: Misreading,
     words: tuple[str, ...] = WORDS,
     characters: frozenset[str] = CHARACTERS,
     **options: Any,
 ) -> TextSampler:
-    material = TextInputs(words=words, characters=characters.union(*words), confusions=confusions)
-    return TextSampler(material, TextConfig(**options))
+    inputs = TextInputs(words=words, characters=characters.union(*words), misreadings=misreadings)
+    return TextSampler(inputs, TextConfig(**options))
 
 
 def draw_all(sampler: TextSampler, count: int) -> list[LineText]:
@@ -78,7 +78,7 @@ def test_lines_without_a_focus_are_those_that_were_always_drawn() -> None:
 
 def test_focused_lines_are_the_same_in_any_process_and_order() -> None:
     program = (
-        "import hashlib; from textgen.focus.test_focus import *\n"
+        "import hashlib; from textgen.test_focus import *\n"
         "s = make_sampler(*REPORT, holdout_word_share=0.2)\n"
         "texts = {n: s.draw(7, n).text for n in (5, 800_000_001, *range(300))}\n"
         "print(hashlib.sha256(repr(sorted(texts.items())).encode()).hexdigest())"
@@ -131,7 +131,7 @@ def test_all_else_stays_above_the_floors_of_the_balance(many: list[LineText]) ->
 def test_half_of_the_lines_are_as_ever() -> None:
     # Where a space is misread, words of random syllables show it: there are no others of those here.
     options = ONLY_WORDS | {"novel_share": 0, "maths_share": 0, "min_length": 59, "max_length": 59}
-    lines = draw_all(make_sampler(Confusion(" ", "", 1), words=("가나",), **options), 4000)
+    lines = draw_all(make_sampler(Misreading(" ", "", 1), words=("가나",), **options), 4000)
     as_ever = sum(set(line.text) <= set("가나 ") for line in lines)
     assert as_ever / len(lines) == pytest.approx(0.5, abs=0.03)
 
@@ -157,10 +157,10 @@ def test_numbers_hold_the_digits_that_are_confused_and_begin_with_no_zero() -> N
     plain, focused = (
         [
             number
-            for line in draw_all(make_sampler(*confusions, **options), 6000)
+            for line in draw_all(make_sampler(*misreadings, **options), 6000)
             for number in re.findall("(?<![0-9.,])[0-9]{2,}(?![0-9.,])", line.text)
         ]
-        for confusions in ((), (Confusion("0", "8", 3),))
+        for misreadings in ((), (Misreading("0", "8", 3),))
     )
     side_by_side, first_zeros = (
         [sum(bool(re.search(form, number)) for number in numbers) / len(numbers) for numbers in pair]
@@ -172,7 +172,7 @@ def test_numbers_hold_the_digits_that_are_confused_and_begin_with_no_zero() -> N
 
 @pytest.mark.parametrize("char", "①℃→ㄱ?'·()□%m")
 def test_any_sign_that_words_or_figures_hold_is_raised(char: str, usual: dict[str, float]) -> None:
-    shares = count_shares(draw_all(make_sampler(Confusion(char, "", 3)), 10_000))
+    shares = count_shares(draw_all(make_sampler(Misreading(char, "", 3)), 10_000))
     assert shares[char] > (1.9 if char in "①℃→ㄱ?'·" else 1.3) * usual[char]
 
 
@@ -183,11 +183,11 @@ def count_words(sampler: TextSampler, char: str) -> Counter[str]:
 
 def test_words_of_the_lists_come_first_and_others_are_made_up_where_they_are_few() -> None:
     holding = tuple(f"갊{a}{b}" for a in "가나다라마바사" for b in "아자차카타파하")
-    rich = count_words(make_sampler(Confusion("갊", "", 3), words=(*WORDS, *holding), **ONLY_WORDS), "갊")
+    rich = count_words(make_sampler(Misreading("갊", "", 3), words=(*WORDS, *holding), **ONLY_WORDS), "갊")
     assert sum(rich[word] for word in holding) > 0.9 * rich.total()
-    few = count_words(make_sampler(Confusion("갊", "", 3), words=(*WORDS, *holding[:2]), **ONLY_WORDS), "갊")
+    few = count_words(make_sampler(Misreading("갊", "", 3), words=(*WORDS, *holding[:2]), **ONLY_WORDS), "갊")
     assert 0.05 * few.total() < sum(few[word] for word in holding[:2]) < 0.2 * few.total()
-    none = count_words(make_sampler(Confusion("갊", "", 3), **ONLY_WORDS), "갊")
+    none = count_words(make_sampler(Misreading("갊", "", 3), **ONLY_WORDS), "갊")
     assert none.total() == pytest.approx(few.total(), rel=0.15)
     assert max(none.values()) < 0.02 * none.total()
 
@@ -195,9 +195,9 @@ def test_words_of_the_lists_come_first_and_others_are_made_up_where_they_are_few
 def test_the_oftener_a_confusion_the_more_words_hold_it() -> None:
     known = set("".join((*WORDS, *read_maths_words())))
     rare = [char for char in KS_X_1001 if char not in known][:30]
-    confusions = [Confusion(char, "", 2**rank) for rank, char in enumerate(rare[:11])]
-    confusions += [Confusion(char, "", 500) for char in rare[11:]]
-    counts = Counter("".join(line.text for line in draw_all(make_sampler(*confusions), 20_000)))
+    misreadings = [Misreading(char, "", 2**rank) for rank, char in enumerate(rare[:11])]
+    misreadings += [Misreading(char, "", 500) for char in rare[11:]]
+    counts = Counter("".join(line.text for line in draw_all(make_sampler(*misreadings), 20_000)))
     drawn = [counts[char] for char in rare[5:11]]
     assert drawn == sorted(drawn)
     assert drawn[-1] > 10 * drawn[0]
@@ -205,8 +205,8 @@ def test_the_oftener_a_confusion_the_more_words_hold_it() -> None:
 
 def test_a_character_of_many_confusions_has_one_limit() -> None:
     others = [char for char in KS_X_1001[::50] if char != "갊"]
-    confusions = [Confusion("갊", char, 10) for char in others]
-    shares = count_shares(draw_all(make_sampler(*confusions), 10_000))
+    misreadings = [Misreading("갊", char, 10) for char in others]
+    shares = count_shares(draw_all(make_sampler(*misreadings), 10_000))
     assert 0.0005 < shares["갊"] < 0.0045
 
 
@@ -214,7 +214,7 @@ CHARS = st.sampled_from("갊갈68×+을를 ①㉠.,·'℃m□힝0") | st.sampled
 
 
 @given(
-    st.lists(st.builds(Confusion, CHARS, CHARS | st.just(""), st.integers(1, 999)), min_size=1, max_size=6),
+    st.lists(st.builds(Misreading, CHARS, CHARS | st.just(""), st.integers(1, 999)), min_size=1, max_size=6),
     st.sets(st.text("가나다갊", min_size=1, max_size=5), min_size=1, max_size=5),
     st.sampled_from([0.0, 0.01, 0.5]),
     st.sampled_from([0.0, 0.2, 1.0]),
@@ -223,12 +223,12 @@ CHARS = st.sampled_from("갊갈68×+을를 ①㉠.,·'℃m□힝0") | st.sampled
 )
 @settings(max_examples=40, deadline=None)
 def test_focused_lines_keep_the_promises_of_all_lines(
-    confusions: list[Confusion], words: set[str], held_out: float, novel: float, is_poor: bool, seed: int
+    misreadings: list[Misreading], words: set[str], held_out: float, novel: float, is_poor: bool, seed: int
 ) -> None:
     characters = CHARACTERS - (set(KS_X_1001[15:]) | set("①·'")) if is_poor else CHARACTERS
     options: dict[str, Any] = {"novel_share": novel, "maths_share": 0.0, "holdout_word_share": held_out}
     try:
-        sampler = make_sampler(*confusions, words=tuple(words), characters=characters, **options)
+        sampler = make_sampler(*misreadings, words=tuple(words), characters=characters, **options)
     except InputError:
         return
     for first in FIRST_NUMBERS.values():
@@ -247,16 +247,16 @@ def test_what_no_line_can_hold_is_counted_and_left_out() -> None:
     assert not focusable & set("⅔℃B")
     kept, ignored = keep_focusable(
         [
-            Confusion("가", "나", 9),
-            Confusion("℃", "가", 8),  # no font draws what is to be learnt
-            Confusion("가", "℃", 7),  # what was read cannot be shown beside it
-            Confusion("", "⅔", 6),
-            Confusion("", "1", 5),
-            Confusion("가", "", 4),
+            Misreading("가", "나", 9),
+            Misreading("℃", "가", 8),  # no font draws what is to be learnt
+            Misreading("가", "℃", 7),  # what was read cannot be shown beside it
+            Misreading("", "⅔", 6),
+            Misreading("", "1", 5),
+            Misreading("가", "", 4),
         ],
         focusable,
     )
-    assert kept == (Confusion("가", "", 11), Confusion("가", "나", 9), Confusion("", "1", 5))
+    assert kept == (Misreading("가", "", 11), Misreading("가", "나", 9), Misreading("", "1", 5))
     assert ignored == {"℃": 15, "⅔": 6}
 
 
@@ -264,7 +264,7 @@ def test_what_no_line_can_hold_is_counted_and_left_out() -> None:
 @pytest.mark.parametrize("pair", ["68", "×+", "갊갈", " ·", "이다", "①②", ".,", "cm", "0="])
 def test_the_floors_hold_whatever_alone_is_misread(pair: str) -> None:
     counts: Counter[str] = Counter()
-    sampler = make_sampler(Confusion(*pair, 1000))
+    sampler = make_sampler(Misreading(*pair, 1000))
     for number in range(300_000):
         counts.update(sampler.draw(1, number).text)
     assert min(counts[syllable] for syllable in KS_X_1001) >= 100

@@ -1,4 +1,4 @@
-"""What is read of a report: its confusions, whatever their order; anything else is refused by name."""
+"""What is read of a report: its misreadings, whatever their order; anything else is refused by name."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocr_ray.errors import InputError
-from ocr_ray.textgen.focus.confusions import Confusion, read_misreadings
+from ocr_ray.textgen.misreadings import Misreading, read_misreadings
 
 COUNTS = {
     "character_hits": 90,
@@ -23,14 +23,18 @@ ENTRIES = [
 
 
 def write_report(folder: Path, entries: Any = ENTRIES, **values: Any) -> str:
-    report = {"overall": {"counts": COUNTS}, "confusions": entries} | values
+    report = {"overall": {"counts": COUNTS}, "misreadings": entries} | values
     (folder / "report.json").write_text(json.dumps(report))
     return str(folder / "report.json")
 
 
 def test_confusions_are_read_with_all_errors_beside_them(tmp_path) -> None:
     misreadings = read_misreadings(write_report(tmp_path), "--focus")
-    assert misreadings.confusions == (Confusion("갊", "갈", 5), Confusion(" ", "", 3), Confusion("", "1", 2))
+    assert misreadings.misreadings == (
+        Misreading("갊", "갈", 5),
+        Misreading(" ", "", 3),
+        Misreading("", "1", 2),
+    )
     assert misreadings.num_errors == 5 + 3 + 2
 
 
@@ -49,11 +53,14 @@ def test_the_hash_is_that_of_the_confusions_in_any_order_and_of_nothing_else(tmp
     [
         ("no JSON", "must hold JSON"),
         ("[]", r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
-        ('{"confusions": []}', r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
-        ('{"overall": {"counts": {"character_hits": 3}}, "confusions": []}', "report.json is none"),
-        (json.dumps({"overall": {"counts": COUNTS}}), "with its confusions, .* has none: evaluate the model"),
-        (json.dumps({"overall": {"counts": COUNTS}, "confusions": []}), "empty list: leave --focus out"),
-        (json.dumps({"overall": {"counts": COUNTS}, "confusions": {}}), "must be objects of truth, read"),
+        ('{"misreadings": []}', r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
+        ('{"overall": {"counts": {"character_hits": 3}}, "misreadings": []}', "report.json is none"),
+        (
+            json.dumps({"overall": {"counts": COUNTS}}),
+            "with its misreadings, .* has none: evaluate the model",
+        ),
+        (json.dumps({"overall": {"counts": COUNTS}, "misreadings": []}), "empty list: leave --focus out"),
+        (json.dumps({"overall": {"counts": COUNTS}, "misreadings": {}}), "must be objects of truth, read"),
     ],
 )
 def test_what_is_no_report_with_confusions_is_refused(report: str, message: str, tmp_path) -> None:
@@ -78,5 +85,5 @@ def test_what_is_no_report_with_confusions_is_refused(report: str, message: str,
     ],
 )
 def test_a_confusion_is_two_characters_and_a_count(entry: Any, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"confusions of .*report.json must be objects of truth, read and"):
+    with pytest.raises(InputError, match=r"misreadings of .*report.json must be objects of truth, read and"):
         read_misreadings(write_report(tmp_path, [*ENTRIES, entry]), "--focus")
