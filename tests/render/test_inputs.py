@@ -28,7 +28,7 @@ def write_tokenizer(folder, alphabet: str) -> str:
     return str(folder)
 
 
-def test_a_corpus_gives_distinct_words_and_canonical_passages_only_if_asked_for(fonts, corpus_uri) -> None:
+def test_a_corpus_gives_distinct_words_and_on_request_canonical_passages(fonts, corpus_uri) -> None:
     sources = SourceConfig(corpus_uri=corpus_uri)
     without = load_inputs(sources, TextConfig(), fonts)
     assert "사람이" in without.text.words
@@ -38,7 +38,7 @@ def test_a_corpus_gives_distinct_words_and_canonical_passages_only_if_asked_for(
     assert without.identity == running.identity
 
 
-def test_what_a_tokenizer_loses_is_left_out_of_every_line(fonts, corpus_uri, tmp_path) -> None:
+def test_characters_that_a_tokenizer_loses_are_left_out_of_every_line(fonts, corpus_uri, tmp_path) -> None:
     kept = (CHARACTERS | set("학교앞에서세사람이기다린넓가")) - set("②힝교")
     sources = SourceConfig(corpus_uri=corpus_uri, model=write_tokenizer(tmp_path / "model", "".join(kept)))
     loaded = load_inputs(sources, TextConfig(), fonts)
@@ -51,13 +51,13 @@ def test_what_a_tokenizer_loses_is_left_out_of_every_line(fonts, corpus_uri, tmp
     assert found["most_tokens"] == 30  # one a character, and no line has more
 
 
-def test_a_tokenizer_without_digits_is_refused(fonts, tmp_path) -> None:
+def test_a_tokenizer_without_digits_is_rejected(fonts, tmp_path) -> None:
     model = write_tokenizer(tmp_path / "model", "".join(CHARACTERS - set("37")))
     with pytest.raises(InputError, match=r"every font must draw 3 7, and the tokenizer of --model keep them"):
         load_inputs(SourceConfig(model=model), TextConfig(), fonts)
 
 
-def test_a_tokenizer_that_changes_whole_lines_is_refused(fonts, tmp_path) -> None:
+def test_a_tokenizer_that_changes_whole_lines_is_rejected(fonts, tmp_path) -> None:
     """Every character survives alone, and yet 1,000 comes back as 1000."""
     folder = tmp_path / "model"
     write_tokenizer(folder, "".join(CHARACTERS))
@@ -69,7 +69,7 @@ def test_a_tokenizer_that_changes_whole_lines_is_refused(fonts, tmp_path) -> Non
         check_tokenizer(loaded, TextConfig(), seed=1)
 
 
-def test_pictures_are_kept_by_content_and_others_refused(fonts, tmp_path) -> None:
+def test_backgrounds_are_identified_by_content_and_other_files_rejected(fonts, tmp_path) -> None:
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "a.png")
     sources = SourceConfig(pictures_uri=str(tmp_path))
     first = load_inputs(sources, TextConfig(), fonts)
@@ -84,5 +84,5 @@ def test_pictures_are_kept_by_content_and_others_refused(fonts, tmp_path) -> Non
         load_inputs(SourceConfig(pictures_uri=str(tmp_path / "empty")), TextConfig(), fonts)
 
 
-def test_every_required_character_is_one_of_the_grammar() -> None:
+def test_every_required_character_can_occur_in_a_line() -> None:
     assert REQUIRED_CHARACTERS <= CHARACTERS

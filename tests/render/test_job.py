@@ -50,7 +50,7 @@ def read_lines(out_uri: str, split: str):
     return [line for path in paths for line in table_to_lines(pq.read_table((out / path).path))]
 
 
-def test_a_dataset_holds_every_number_once_and_every_font_its_share(config, summary) -> None:
+def test_a_dataset_has_every_number_once_and_equal_shares_of_fonts(config, summary) -> None:
     train, validation = (read_lines(config.out_uri, split) for split in ("train", "validation"))
     assert [line.line_id for line in train] == [f"{n:09d}" for n in range(54)]
     assert [line.line_id for line in validation] == [str(700_000_000 + n) for n in range(6)]
@@ -73,14 +73,14 @@ def test_other_programs_read_the_dataset(config, summary) -> None:
     assert (rejects.schema.names, rejects.num_rows) == (REJECT_SCHEMA.names, 0)
 
 
-def test_a_second_run_makes_nothing(config, summary) -> None:
+def test_a_second_run_renders_nothing(config, summary) -> None:
     before = read_bytes(locate(config.out_uri) / "manifest.json")
     again = render_lines(config)
     assert (again["parts_made"], again["digest_by_split"]) == (0, summary["digest_by_split"])
     assert read_bytes(locate(config.out_uri) / "manifest.json") == before
 
 
-def test_parts_of_any_size_and_growth_hold_the_same_lines(config, summary, tmp_path) -> None:
+def test_the_lines_do_not_depend_on_part_size_or_growth(config, summary, tmp_path) -> None:
     other = replace(config, out_uri=str(tmp_path / "x"), num_lines=20, lines_per_part=7, num_cpus=1)
     render_lines(other)
     grown = render_lines(replace(other, num_lines=60))
@@ -91,7 +91,7 @@ def test_parts_of_any_size_and_growth_hold_the_same_lines(config, summary, tmp_p
         render_lines(replace(other, num_lines=59))
 
 
-def test_a_lost_or_damaged_part_is_made_again(config, summary, tmp_path) -> None:
+def test_a_missing_or_damaged_part_is_rendered_again(config, summary, tmp_path) -> None:
     other = replace(config, out_uri=str(tmp_path / "x"))
     out = locate(other.out_uri)
     render_lines(other)
@@ -108,7 +108,7 @@ def test_a_lost_or_damaged_part_is_made_again(config, summary, tmp_path) -> None
     assert {name: read_bytes(out / name) for name in whole} == whole
 
 
-def test_a_changed_configuration_is_refused_by_its_fields(config, summary) -> None:
+def test_a_changed_configuration_is_rejected_with_the_changed_fields(config, summary) -> None:
     with pytest.raises(InputError, match=r"seed: 7 there, 8 now.*choose another --out-uri"):
         render_lines(replace(config, seed=8))
     with pytest.raises(InputError, match=r"text.max_length: 30 there, 29 now"):
@@ -118,7 +118,7 @@ def test_a_changed_configuration_is_refused_by_its_fields(config, summary) -> No
             render_lines(replace(config, fonts=config.fonts[::-1]))
 
 
-def test_files_that_the_plan_does_not_own_are_left_and_reported(config, summary, tmp_path) -> None:
+def test_files_that_are_not_in_the_plan_are_kept_and_reported(config, summary, tmp_path) -> None:
     stranger = locate(config.out_uri) / "train/notes.txt"
     write_bytes(stranger, b"mine")
     assert render_lines(config)["unlisted_files"] == 1
@@ -133,7 +133,7 @@ def test_files_that_the_plan_does_not_own_are_left_and_reported(config, summary,
         render_lines(replace(config, out_uri="s3://no-such/lines"))
 
 
-def test_held_out_fonts_words_and_numbers_occur_in_test_alone(fonts, tmp_path) -> None:
+def test_held_out_fonts_words_and_numbers_occur_only_in_test(fonts, tmp_path) -> None:
     *shown, hidden = [font.name for font in fonts]
     if not shown:
         pytest.fail("two fonts are needed")
@@ -215,7 +215,7 @@ def test_characters_that_a_font_lacks_are_left_out_and_counted(fonts, tmp_path) 
     assert "학" in (tmp_path / "x/README.md").read_text()
 
 
-def test_native_images_are_lossless_and_as_high_as_their_line(config, tmp_path) -> None:
+def test_native_images_are_lossless_and_have_the_size_of_the_line(config, tmp_path) -> None:
     other = replace(config, out_uri=str(tmp_path / "x"), num_lines=12, image=ImageConfig(size="native"))
     render_lines(other)
     for line in read_lines(other.out_uri, "train"):
@@ -238,7 +238,7 @@ def test_trdg_draws_the_same_texts_in_the_same_fonts(config, summary, tmp_path) 
     assert abs(corner.mean() - 180) < 5
 
 
-def test_the_manifest_says_what_the_lines_are_made_of(config, summary, fonts) -> None:
+def test_the_manifest_describes_what_the_lines_are_made_of(config, summary, fonts) -> None:
     manifest = read_json(locate(config.out_uri) / "manifest.json")
     described = {font["name"]: font for font in manifest["notes"]["fonts"]}
     assert {name: font["sha256"] for name, font in described.items()} == {f.name: f.sha256 for f in fonts}
@@ -251,7 +251,7 @@ def test_the_manifest_says_what_the_lines_are_made_of(config, summary, fonts) ->
     assert "lines.png" in card
 
 
-def test_flags_are_those_that_differ_from_their_defaults(tmp_path) -> None:
+def test_recorded_flags_are_those_that_differ_from_their_defaults(tmp_path) -> None:
     config = RenderConfig(
         out_uri=str(tmp_path),
         num_lines=7,
@@ -300,7 +300,7 @@ def test_a_wrong_input_is_found_before_any_work(options: dict, message: str, fon
     assert not (tmp_path / "x").exists()
 
 
-def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
+def test_locations_of_fonts_are_recorded_in_full(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.ttc").touch()
     fonts = ("바탕", "a.ttc#2", "명조=fonts/b.ttf", "fonts/", "s3://bucket/c.ttf")
@@ -316,7 +316,7 @@ def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
     }
 
 
-def test_one_face_of_a_collection_is_held_out_and_the_other_not(fonts, tmp_path) -> None:
+def test_one_face_of_a_collection_can_be_held_out(fonts, tmp_path) -> None:
     collection = TTCollection()
     collection.fonts = [
         TTFont(io.BytesIO(font.content), fontNumber=font.face) for font in (fonts[0], fonts[-1])

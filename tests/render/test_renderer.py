@@ -90,18 +90,18 @@ def pairs() -> list[Pair]:
     return list(draw_pairs())
 
 
-def test_lines_look_like_trdgs(pairs: list[Pair]) -> None:
+def test_lines_look_like_those_of_trdg(pairs: list[Pair]) -> None:
     similarities = [structural_similarity(theirs, ours) for theirs, ours, _ in pairs]
     assert np.median(similarities) >= 0.97
     assert np.percentile(similarities, 1) >= 0.92
 
 
-def test_ink_lies_where_trdgs_lies(pairs: list[Pair]) -> None:
+def test_ink_is_where_trdg_draws_it(pairs: list[Pair]) -> None:
     for theirs, ours, _ in pairs:
         assert np.abs(np.subtract(find_ink(theirs), find_ink(ours))).max() <= 0.03 * 384
 
 
-def test_ink_is_as_dark_as_trdgs(pairs: list[Pair]) -> None:
+def test_ink_is_as_dark_as_that_of_trdg(pairs: list[Pair]) -> None:
     differences = []
     for theirs, ours, style in pairs:
         ink = theirs < (style.ink + style.paper) / 2
@@ -128,7 +128,7 @@ def test_every_glyph_keeps_its_ink(font: Font) -> None:
 
 @settings(deadline=None, max_examples=80)
 @given(st.integers(0, 100), numbers, st.sampled_from(FONTS))
-def test_the_label_keeps_clear_of_every_edge(seed: int, number: int, font: Font) -> None:
+def test_the_text_does_not_touch_any_edge(seed: int, number: int, font: Font) -> None:
     style = replace(draw_style(PAGES, seed, number), noise=0.0, neighbour="", ink=0, paper=255, blur_px=0.0)
     pixels, width_px = renderer.draw_line(SAMPLER.draw(seed, number).text, font, style)
     assert pixels.shape == (style.height_px, width_px)
@@ -138,7 +138,7 @@ def test_the_label_keeps_clear_of_every_edge(seed: int, number: int, font: Font)
 
 @settings(deadline=None, max_examples=40)
 @given(numbers, st.sampled_from(FONTS))
-def test_a_neighbour_adds_ink_at_its_edge_and_leaves_the_label_alone(number: int, font: Font) -> None:
+def test_a_neighbour_adds_ink_at_its_edge_and_does_not_change_the_text(number: int, font: Font) -> None:
     config = replace(PAGES, neighbour_share=1.0, noise_share=0.0, blur=(0.0, 0.0))
     style, text = draw_style(config, 3, number), SAMPLER.draw(3, number).text
     alone, _ = renderer.draw_line(text, font, replace(style, neighbour="", neighbour_px=0))
@@ -160,7 +160,7 @@ def test_a_line_is_drawn_the_same_after_other_lines(number: int, font: Font, squ
     assert width_px == same_width_px
 
 
-def test_a_line_is_drawn_the_same_when_all_glyphs_were_thrown_away(monkeypatch) -> None:
+def test_a_line_is_drawn_the_same_after_the_glyph_cache_was_cleared(monkeypatch) -> None:
     style = replace(PLAIN, skew_deg=0.4, noise=4.0)
     before, _ = renderer.draw_line("분모가 같은 분수", FONTS[0], style, square=True)
     monkeypatch.setattr(renderer, "MAX_GLYPHS", 3)
@@ -188,7 +188,7 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
     assert other.strip() == namespace["found"]
 
 
-def test_noise_is_as_strong_as_asked_for_and_stretched_with_the_line() -> None:
+def test_noise_has_the_requested_strength_and_is_stretched_with_the_line() -> None:
     style = replace(PLAIN, noise=8.0, paper=200, margins_px=(40, 300, 40, 300))
     native, width_px = renderer.draw_line("가", FONTS[0], style)
     paper = native[:, :200].astype(float)
@@ -200,21 +200,21 @@ def test_noise_is_as_strong_as_asked_for_and_stretched_with_the_line() -> None:
     assert width_px > 384
 
 
-def test_skew_turns_anticlockwise() -> None:
+def test_skew_rotates_anticlockwise() -> None:
     style = replace(PLAIN, skew_deg=3.0)
     pixels, _ = renderer.draw_line("---------", FONTS[0], style)
     middle = pixels.shape[1] // 2
     assert find_ink(pixels[:, :middle])[1] > find_ink(pixels[:, middle:])[1]
 
 
-def test_jpegs_are_those_of_pillow_and_pngs_keep_every_pixel() -> None:
+def test_jpegs_equal_those_of_pillow_and_pngs_keep_every_pixel() -> None:
     pixels, _ = renderer.draw_line("식 24÷8", FONTS[0], PLAIN, square=True)
     jpeg, png = ImageConfig(format="jpeg"), ImageConfig(format="png")
     assert renderer.encode_canvas(pixels, jpeg) == encode_image(Image.fromarray(pixels), jpeg)
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(renderer.encode_canvas(pixels, png)))), pixels)
 
 
-def test_a_glyph_that_reaches_left_of_its_origin_keeps_its_ink(tmp_path) -> None:
+def test_a_glyph_left_of_its_origin_keeps_its_ink(tmp_path) -> None:
     font = build_boxes(tmp_path)
     box = renderer.draw_line("l", font, replace(PLAIN, margins_px=(2, 6, 2, 6)))[0]
     assert (box[:, 0] == 255).all()
@@ -229,14 +229,14 @@ def build_boxes(folder) -> Font:
     return build_font(folder, {"l": (-200, 0, 300, 700), " ": (0, 0, 0, 0)})
 
 
-def test_what_cannot_be_drawn_is_refused_by_its_reason() -> None:
+def test_lines_that_cannot_be_drawn_are_rejected_with_a_reason() -> None:
     with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
         renderer.draw_line("3 − 1", FONTS[0], PLAIN)
     with pytest.raises(RenderError, match=r"no_ink: '  ' has nothing to see"):
         renderer.draw_line("  ", FONTS[0], PLAIN)
 
 
-def test_styles_change_what_is_drawn() -> None:
+def test_every_style_changes_the_image() -> None:
     digests = {
         hashlib.sha256(renderer.draw_line("탁자 7개", FONTS[0], replace(PLAIN, **change))[0]).hexdigest()
         for change in (

@@ -42,7 +42,7 @@ def test_a_neighbour_leaves_a_pixel_of_paper_before_the_text(seed: int, number: 
     assert 1 <= style.neighbour_px <= min(margin - 2, max(1, 0.2 * style.text_height_px + 0.5))
 
 
-def test_shares_are_what_was_asked_for() -> None:
+def test_shares_are_as_requested() -> None:
     styles = draw_many(PAGES)
     assert sum(style.skew_deg != 0 for style in styles) / 4_000 == pytest.approx(0.2, abs=0.03)
     assert sum(style.noise > 0 for style in styles) / 4_000 == pytest.approx(0.2, abs=0.03)
@@ -93,17 +93,17 @@ def test_trdg_draws_whole_degrees_and_no_neighbour() -> None:
         ({"noise": (float("nan"), 2.0)}, r"style.noise must be two values"),
     ],
 )
-def test_ranges_that_cannot_be_are_refused(options: dict, message: str) -> None:
+def test_invalid_ranges_are_rejected(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StyleConfig(**options)
 
 
 @given(SEEDS, st.sampled_from(sorted(FIRST_NUMBERS.values())), st.integers(0, 30_000_000))
-def test_each_run_of_as_many_lines_as_fonts_has_every_font_once(seed: int, first: int, turn: int) -> None:
+def test_each_run_of_lines_has_every_font_once(seed: int, first: int, turn: int) -> None:
     fonts = [choose_font(FONTS, seed, first + turn * 3 + place) for place in range(3)]
     assert sorted(fonts) == sorted(FONTS)
 
 
-def test_the_font_is_not_tied_to_the_place_in_the_run() -> None:
+def test_the_font_is_independent_of_the_position_in_the_run() -> None:
     firsts = Counter(choose_font(FONTS, 7, 3 * turn) for turn in range(3_000))
     assert all(850 < firsts[font] < 1_150 for font in FONTS)

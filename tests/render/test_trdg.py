@@ -106,7 +106,7 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
     assert other.strip() == hashlib.sha256(b"".join(images)).hexdigest()
 
 
-def test_a_missing_glyph_is_refused_by_name() -> None:
+def test_a_missing_glyph_is_rejected_by_name() -> None:
     assert "−" not in shared_characters(FONTS)
     with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
         draw_line("3 − 1", FONTS[0], PLAIN)
@@ -134,7 +134,7 @@ def build_font(place: Path, boxes: dict[str, tuple[int, int, int, int]]) -> Font
     return find_fonts([str(place / "boxes.ttf")])[0]
 
 
-def test_a_glyph_that_would_lose_ink_is_refused_only_where_it_would(tmp_path) -> None:
+def test_a_glyph_is_rejected_only_where_it_would_be_clipped(tmp_path) -> None:
     font = build_font(tmp_path, {"i": (50, 0, 450, 700), "l": (-200, 0, 300, 700), "t": (50, 0, 450, 950)})
     draw_line("il", font, PLAIN)
     with pytest.raises(RenderError, match="clipped_glyph: boxes at 48 px: l"):
@@ -143,13 +143,13 @@ def test_a_glyph_that_would_lose_ink_is_refused_only_where_it_would(tmp_path) ->
         draw_line("iti", font, PLAIN)
 
 
-def test_an_image_that_trdg_does_not_give_is_refused(monkeypatch) -> None:
+def test_a_missing_image_of_trdg_is_rejected(monkeypatch) -> None:
     monkeypatch.setattr(FakeTextDataGenerator, "generate", lambda *_: None)
     with pytest.raises(RenderError, match="no_image"):
         draw_line("가나다", FONTS[0], PLAIN)
 
 
-def test_a_picture_lies_behind_the_line_and_the_same_part_each_time() -> None:
+def test_a_line_has_the_same_crop_of_a_background_each_time() -> None:
     pictures = []
     for grey in (200, 230):
         buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What is read of a report: its misreadings, whatever their order; anything else is refused by name."""
+"""Misreadings of an evaluation report, in any order; other files are rejected by name."""
 
 import json
 from pathlib import Path
@@ -23,22 +23,22 @@ ENTRIES = [
 
 
 def write_report(folder: Path, entries: Any = ENTRIES, **values: Any) -> str:
-    report = {"overall": {"counts": COUNTS}, "misreadings": entries} | values
+    report = {"overall": {"counts": COUNTS}, "confusions": entries} | values
     (folder / "report.json").write_text(json.dumps(report))
     return str(folder / "report.json")
 
 
-def test_confusions_are_read_with_all_errors_beside_them(tmp_path) -> None:
-    misreadings = read_misreadings(write_report(tmp_path), "--focus")
-    assert misreadings.misreadings == (
+def test_misreadings_are_read_with_the_number_of_all_errors(tmp_path) -> None:
+    report = read_misreadings(write_report(tmp_path), "--focus")
+    assert report.misreadings == (
         Misreading("갊", "갈", 5),
         Misreading(" ", "", 3),
         Misreading("", "1", 2),
     )
-    assert misreadings.num_errors == 5 + 3 + 2
+    assert report.num_errors == 5 + 3 + 2
 
 
-def test_the_hash_is_that_of_the_confusions_in_any_order_and_of_nothing_else(tmp_path) -> None:
+def test_the_hash_depends_only_on_the_confusions_and_not_on_their_order(tmp_path) -> None:
     def hash_report(*arguments: Any, **values: Any) -> str:
         return read_misreadings(write_report(tmp_path, *arguments, **values), "--focus").sha256
 
@@ -52,18 +52,18 @@ def test_the_hash_is_that_of_the_confusions_in_any_order_and_of_nothing_else(tmp
     ("report", "message"),
     [
         ("no JSON", "must hold JSON"),
-        ("[]", r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
-        ('{"misreadings": []}', r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
-        ('{"overall": {"counts": {"character_hits": 3}}, "misreadings": []}', "report.json is none"),
+        ("[]", r"--focus must be report.json of evaluate_trocr, .*report.json is not one"),
+        ('{"confusions": []}', r"--focus must be report.json of evaluate_trocr, .*report.json is not one"),
+        ('{"overall": {"counts": {"character_hits": 3}}, "confusions": []}', "report.json is not one"),
         (
             json.dumps({"overall": {"counts": COUNTS}}),
-            "with its misreadings, .* has none: evaluate the model",
+            "with confusions, .* has none: evaluate the model",
         ),
-        (json.dumps({"overall": {"counts": COUNTS}, "misreadings": []}), "empty list: leave --focus out"),
-        (json.dumps({"overall": {"counts": COUNTS}, "misreadings": {}}), "must be objects of truth, read"),
+        (json.dumps({"overall": {"counts": COUNTS}, "confusions": []}), "empty list: leave --focus out"),
+        (json.dumps({"overall": {"counts": COUNTS}, "confusions": {}}), "must be objects with truth, read"),
     ],
 )
-def test_what_is_no_report_with_confusions_is_refused(report: str, message: str, tmp_path) -> None:
+def test_a_file_that_is_no_report_with_confusions_is_rejected(report: str, message: str, tmp_path) -> None:
     (tmp_path / "report.json").write_text(report)
     with pytest.raises(InputError, match=message):
         read_misreadings(str(tmp_path / "report.json"), "--focus")
@@ -85,5 +85,5 @@ def test_what_is_no_report_with_confusions_is_refused(report: str, message: str,
     ],
 )
 def test_a_confusion_is_two_characters_and_a_count(entry: Any, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"misreadings of .*report.json must be objects of truth, read and"):
+    with pytest.raises(InputError, match=r"confusions of .*report.json must be objects with truth, read and"):
         read_misreadings(write_report(tmp_path, [*ENTRIES, entry]), "--focus")

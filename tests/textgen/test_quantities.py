@@ -23,62 +23,62 @@ def draw_quantities(count: int, characters: frozenset[str] = CHARACTERS) -> list
     return draw_freely(make_quantities(characters), count)
 
 
-def draw_freely(bag: WeightedChoice, count: int) -> list[str]:
+def draw_freely(choice: WeightedChoice, count: int) -> list[str]:
     random = Random(1)
-    widths = random.choices(list(bag.share_by_width), list(bag.share_by_width.values()), k=count)
-    return [bag.draw(width, random.random) for width in widths]
+    widths = random.choices(list(choice.share_by_width), list(choice.share_by_width.values()), k=count)
+    return [choice.draw(width, random.random) for width in widths]
 
 
 MANY = draw_quantities(40_000)
 
 
-def test_a_figure_is_as_wide_as_it_was_asked_for() -> None:
+def test_a_quantity_has_the_requested_width() -> None:
     random = Random(2).random
     for width in QUANTITIES.share_by_width:
         assert {len(QUANTITIES.draw(width, random)) for _ in range(2000)} == {width}
 
 
-def test_figures_are_canonical_with_single_spaces_inside_alone_and_survive_markup() -> None:
+def test_quantities_are_canonical_with_single_inner_spaces_and_survive_markup() -> None:
     for quantity in set(MANY):
         assert quantity == canonical(quantity) == " ".join(quantity.split())
         assert to_text(to_markup(quantity)) == quantity
 
 
-def test_every_declared_character_is_drawn_and_no_other() -> None:
+def test_exactly_the_declared_characters_are_drawn() -> None:
     assert set("".join(MANY)) == CHARACTERS
 
 
-def test_every_word_of_a_figure_is_declared() -> None:
+def test_every_word_of_a_quantity_is_declared() -> None:
     assert {word for quantity in MANY for word in re.findall("[가-힣A-Za-z]+", quantity)} == WORDS
     assert WORDS.issuperset(COUNTERS)
     assert WORDS.issuperset(unit.rstrip("²³") for unit in UNITS)
 
 
 @pytest.mark.parametrize("lacking", ["①", "㉠", "ㄱ", "²", "{", "개", "℃", "→", "_"])
-def test_a_font_that_lacks_a_sign_costs_the_figures_that_need_it_and_no_others(lacking: str) -> None:
+def test_a_missing_sign_removes_only_the_quantities_that_need_it(lacking: str) -> None:
     drawn = draw_quantities(40_000, CHARACTERS - {lacking})
     assert lacking not in "".join(drawn)
-    alone = {char for quantity in MANY if lacking not in quantity for char in quantity}
-    assert set("".join(drawn)) == alone
-    assert len(alone) >= len(CHARACTERS) - 3
+    others = {char for quantity in MANY if lacking not in quantity for char in quantity}
+    assert set("".join(drawn)) == others
+    assert len(others) >= len(CHARACTERS) - 3
 
 
-def test_what_must_always_be_printable_makes_numbers() -> None:
+def test_the_required_characters_are_enough_for_numbers() -> None:
     drawn = draw_quantities(5000, ARITHMETIC_CHARACTERS)
     assert set("".join(drawn)) <= ARITHMETIC_CHARACTERS
     assert any(quantity.isdigit() for quantity in drawn)
 
 
 @pytest.mark.parametrize("unit", [*UNITS, "시", "분", "초"])
-def test_a_unit_stands_behind_a_number_or_a_blank(unit: str) -> None:
-    places = re.compile(rf"(?<![A-Za-z가-힣]){unit}(?![A-Za-z²³가-힣])")
-    ahead = [quantity[: match.start()] for quantity in MANY for match in places.finditer(quantity)]
-    assert len(ahead) > 100
-    assert all(re.search(r"([0-9] ?|____ |\) ?|[□○△☆])$", text) for text in ahead)
+def test_a_unit_follows_a_number_or_a_blank(unit: str) -> None:
+    unit_pattern = re.compile(rf"(?<![A-Za-z가-힣]){unit}(?![A-Za-z²³가-힣])")
+    before = [quantity[: match.start()] for quantity in MANY for match in unit_pattern.finditer(quantity)]
+    assert len(before) > 100
+    assert all(re.search(r"([0-9] ?|____ |\) ?|[□○△☆])$", text) for text in before)
 
 
 @pytest.mark.parametrize("counter", COUNTERS)
-def test_a_counter_stands_behind_what_can_be_counted(counter: str) -> None:
+def test_a_counter_follows_something_countable(counter: str) -> None:
     quantities = [quantity for quantity in MANY if re.search(rf"(?<![가-힣]){counter}(?![가-힣])", quantity)]
     pattern = rf"([0-9] ?|____|\) ?|몇 |[□○△☆]|^|[가-라]){counter}"
     assert all(re.search(pattern, quantity) for quantity in quantities)
@@ -92,7 +92,7 @@ def test_a_counter_stands_behind_what_can_be_counted(counter: str) -> None:
         *("3시", "점 ㄱ", "□ + ☆", "( )", "변 ㄱㄴ", "㉮", "…"),
     ],
 )
-def test_figures_are_written_as_problems_write_them(wanted: str) -> None:
+def test_quantities_have_the_forms_of_maths_problems(wanted: str) -> None:
     assert wanted in MANY
 
 
@@ -109,7 +109,7 @@ def test_figures_are_written_as_problems_write_them(wanted: str) -> None:
         r"[0-9]+, [0-9]+, …",
     ],
 )
-def test_figures_have_forms_with_any_number(pattern: str) -> None:
+def test_quantities_have_forms_with_any_number(pattern: str) -> None:
     assert any(re.fullmatch(pattern, quantity) for quantity in MANY)
 
 
@@ -130,14 +130,14 @@ def test_choices_and_points_rise_from_left_to_right() -> None:
             assert drawn == sorted(set(drawn))
 
 
-def test_a_number_begins_with_no_zero_but_that_of_a_decimal() -> None:
+def test_only_decimals_have_a_leading_zero() -> None:
     assert not any(re.search(r"(?<![0-9,.])0(?!\.)", quantity) for quantity in MANY)
     assert not any(re.search(r"\.[0-9]*0(?![0-9])", quantity) for quantity in MANY)
 
 
-def test_focused_figures_have_their_shares_and_the_others_theirs_to_each_other() -> None:
-    bag = make_focused_quantities(CHARACTERS, {"⑤": 0.2, "→": 0.1}, {("6", "8"): 0.3})
-    drawn = draw_freely(bag, 40_000)
+def test_focused_quantities_have_their_shares_and_the_others_keep_their_ratios() -> None:
+    choice = make_focused_quantities(CHARACTERS, {"⑤": 0.2, "→": 0.1}, {("6", "8"): 0.3})
+    drawn = draw_freely(choice, 40_000)
 
     def share(form: str, quantities: list[str]) -> float:
         return sum(bool(re.search(form, quantity)) for quantity in quantities) / len(quantities)
@@ -149,7 +149,7 @@ def test_focused_figures_have_their_shares_and_the_others_theirs_to_each_other()
     assert all(quantity == canonical(quantity) == to_text(to_markup(quantity)) for quantity in set(drawn))
 
 
-def test_a_digit_that_is_misread_stays_out_of_months_and_hours() -> None:
+def test_a_misread_digit_is_not_added_to_months_and_hours() -> None:
     drawn = draw_freely(make_focused_quantities(CHARACTERS, {}, {("9",): 1.0}), 20_000)
     assert sum(quantity.count("9") for quantity in drawn) > 0.5 * sum(
         map(len, re.findall("[0-9]", "".join(drawn)))

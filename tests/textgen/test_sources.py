@@ -31,7 +31,7 @@ def make_word_lines(cut_share: float) -> WordLines:
     )
 
 
-def test_a_third_of_cut_lines_start_a_third_end_and_a_third_do_both_inside_a_word() -> None:
+def test_a_third_of_cut_lines_each_start_end_or_do_both_inside_a_word() -> None:
     lines, random = make_word_lines(0.6), Random(1).random
     cuts: Counter[tuple[bool, bool]] = Counter()
     for _ in range(5000):
@@ -45,7 +45,7 @@ def test_a_third_of_cut_lines_start_a_third_end_and_a_third_do_both_inside_a_wor
 
 
 @pytest.mark.parametrize(("cut_share", "num_whole"), [(0.0, 500), (1.0, 0)])
-def test_no_line_is_cut_or_every_line(cut_share: float, num_whole: int) -> None:
+def test_no_line_is_cut_at_share_0_and_every_line_at_share_1(cut_share: float, num_whole: int) -> None:
     lines, random = make_word_lines(cut_share), Random(1).random
     whole = [set(lines.draw(20, random).text.split()) <= set(WORDS) for _ in range(500)]
     assert sum(whole) == num_whole
@@ -53,7 +53,7 @@ def test_no_line_is_cut_or_every_line(cut_share: float, num_whole: int) -> None:
 
 @given(st.integers(1, 60), SEEDS)
 @settings(deadline=None)
-def test_arithmetic_has_any_length_exactly_and_the_grades_of_its_expressions(length: int, seed: int) -> None:
+def test_arithmetic_has_any_exact_length_and_the_grades_of_its_expressions(length: int, seed: int) -> None:
     text, grades = ARITHMETIC.draw(length, Random(seed).random)
     assert len(text) == length
     parts = text.split(", ")
@@ -63,7 +63,7 @@ def test_arithmetic_has_any_length_exactly_and_the_grades_of_its_expressions(len
     assert set(grades) <= set(range(1, 7))
 
 
-def test_arithmetic_lines_hold_expressions_wherever_one_is_short_enough() -> None:
+def test_arithmetic_lines_consist_of_expressions_where_one_is_short_enough() -> None:
     random = Random(1).random
     for length in range(5, 31):
         lines = [ARITHMETIC.draw(length, random) for _ in range(200)]
@@ -73,14 +73,14 @@ def test_arithmetic_lines_hold_expressions_wherever_one_is_short_enough() -> Non
 
 
 @pytest.mark.parametrize("grades", [(1,), (6,), (2, 4)])
-def test_only_the_grades_asked_for_are_drawn(grades: tuple[int, ...]) -> None:
+def test_only_the_requested_grades_are_drawn(grades: tuple[int, ...]) -> None:
     lines, random = ArithmeticLines(ArithmeticConfig(grades=grades), HoldoutSplit(), 30), Random(1).random
     assert {grade for length in range(5, 31) for grade in lines.draw(length, random).grades} == set(grades)
 
 
 @given(st.integers(3, 60), SEEDS)
 @settings(deadline=None)
-def test_a_mixed_line_has_a_word_and_something_else(length: int, seed: int) -> None:
+def test_a_mixed_line_has_a_word_and_another_token(length: int, seed: int) -> None:
     lines = MixedLines(
         VOCABULARY.make_words(),
         make_quantities(CHARACTERS),
@@ -97,7 +97,7 @@ def test_a_mixed_line_has_a_word_and_something_else(length: int, seed: int) -> N
         assert not set(WORDS).issuperset(tokens)
 
 
-def test_figures_of_a_mixed_line_stand_apart_while_there_are_words_to_part_them() -> None:
+def test_quantities_of_a_mixed_line_are_separated_while_there_are_words_to_separate_them() -> None:
     lines = MixedLines(
         VOCABULARY.make_words(),
         make_quantities(frozenset("0123456789")),
@@ -121,7 +121,7 @@ PASSAGES = st.lists(
 
 @given(PASSAGES, st.integers(1, 25), SEEDS)
 @settings(deadline=None)
-def test_running_text_stands_somewhere_in_a_passage_or_has_no_such_length(
+def test_running_text_occurs_in_a_passage_or_the_length_is_impossible(
     passages: list[str], length: int, seed: int
 ) -> None:
     parts = {
@@ -137,7 +137,7 @@ def test_running_text_stands_somewhere_in_a_passage_or_has_no_such_length(
         assert drawn <= parts
 
 
-def test_every_place_of_the_passages_is_about_equally_likely() -> None:
+def test_every_position_in_the_passages_is_about_equally_likely() -> None:
     passages = [
         "".join(chr(ord("가") + 40 * rank + place) for place in range(20 + 10 * rank)) for rank in range(3)
     ]
@@ -147,7 +147,7 @@ def test_every_place_of_the_passages_is_about_equally_likely() -> None:
     assert list(firsts.values()) == pytest.approx([500] * 60, rel=0.25)
 
 
-def test_running_text_may_be_broken_inside_a_word() -> None:
+def test_running_text_can_be_cut_inside_a_word() -> None:
     lines = SentenceLines(["사과나무를 심었습니다. 그리고"], [6])
     texts = {lines.draw(6, Random(seed).random).text for seed in range(300)}
     assert {"사과나무를", "나무를 심었", "었습니다."} & texts == {"나무를 심었"}

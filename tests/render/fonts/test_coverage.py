@@ -43,30 +43,30 @@ def draw_polygon(corners: tuple):
 
 
 @pytest.mark.parametrize("notdef", [BOX, BLANK], ids=["box", "blank"])
-def test_a_character_is_drawable_if_it_leaves_its_own_ink(notdef: tuple) -> None:
+def test_a_character_with_ink_of_its_own_is_drawable(notdef: tuple) -> None:
     font = build_font({"a": TRIANGLE, "d": BLANK}, notdef=notdef, mapped_to_notdef="b")
     assert drawable_characters(font, "abcd") == {"a"}
 
 
 @pytest.mark.parametrize("copy", [BOX, SHIFTED_BOX], ids=["in place", "shifted"])
-def test_the_box_of_missing_characters_is_refused_unless_the_character_is_a_box(copy: tuple) -> None:
+def test_the_box_for_missing_characters_is_drawable_only_for_box_characters(copy: tuple) -> None:
     font = build_font({"a": TRIANGLE, "가": copy, "□": copy, "ㅁ": copy, "口": BLANK}, mapped_to_notdef="▯")
     assert drawable_characters(font, "a가□ㅁ口▯") == set("a□ㅁ")
 
 
-def test_white_space_may_be_blank_but_no_box_and_not_missing() -> None:
+def test_white_space_can_be_blank_but_not_a_box_or_missing() -> None:
     font = build_font({"a": TRIANGLE, " ": BLANK, "\u3000": BOX, "\u200b": BLANK})
     assert drawable_characters(font, "a \u3000\u200b\u00a0") == set("a ")
 
 
-def test_what_every_font_draws_is_shared_and_the_rest_is_listed_by_font() -> None:
+def test_characters_of_every_font_are_shared_and_the_others_listed_by_font() -> None:
     full = build_font({"a": TRIANGLE, "b": TRIANGLE, "c": TRIANGLE})
     some = Font(name="some", file_name="x", content=build_font({"c": TRIANGLE, "b": BLANK}).content)
     assert shared_drawable([full, some], "cab") == (frozenset("c"), {"some": ["a", "b"]})
     assert shared_drawable([full], "ab") == (frozenset("ab"), {})
 
 
-def test_the_fonts_here_draw_the_syllables_of_ks_x_1001_and_the_signs_of_arithmetic(fonts) -> None:
+def test_the_installed_fonts_draw_ks_x_1001_and_the_signs_of_arithmetic(fonts) -> None:
     wanted = {
         *KS_X_1001,
         *"0123456789+-×÷=□()<>{}:%.,?!~·…°℃→○△☆①②③④⑤㉠㉡㉢㉣㉤㉥㉮㉯㉰㉱ㄱㄴㄷㄹㅁㅂ〈〉²³ ",

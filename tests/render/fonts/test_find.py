@@ -61,7 +61,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_font_is_read_from_its_file_under_the_name_given(tmp_path) -> None:
+def test_a_font_is_read_from_its_file_under_the_given_name(tmp_path) -> None:
     path = build_font(tmp_path / "a=b" / "mine.TTF", "Mine", "가나다")
     (font,) = find_fonts([f"바탕={path}"])
     assert (font.name, font.characters()) == ("바탕", frozenset("가나다"))
@@ -71,13 +71,13 @@ def test_a_font_is_read_from_its_file_under_the_name_given(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["Deep Sea", "deepsea", "깊은 바다", "깊은바다", "DEEP SEA regular"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_a_family_is_found_in_any_language_whatever_its_file_is_called(home, name: str, form: str) -> None:
+def test_a_family_is_found_in_any_language_and_under_any_file_name(home, name: str, form: str) -> None:
     build_font(home / "x1.OTF", "Deep Sea", "a", korean="깊은 바다", fullName="Deep Sea Regular")
     (font,) = find_fonts([unicodedata.normalize(form, name)])
     assert (font.file_name, font.family, font.is_substitute) == ("x1.OTF", "Deep Sea", False)
 
 
-def test_the_regular_of_a_family_is_taken_unless_another_is_named(home) -> None:
+def test_the_regular_font_of_a_family_is_used_unless_another_is_named(home) -> None:
     for style, weight in (("Bold", 700), ("Regular", 400), ("Light", 300)):
         build_font(home / f"{style}.ttf", "Deep Sea", "a", style=style, weight=weight)
     assert [font.file_name for font in find_fonts(["Deep Sea", "Deep Sea Light"])] == [
@@ -87,7 +87,9 @@ def test_the_regular_of_a_family_is_taken_unless_another_is_named(home) -> None:
 
 
 @pytest.mark.parametrize("name", ["바탕", "batang"])
-def test_a_stand_in_is_announced_and_gives_way_to_the_original(home, tmp_path, name: str, caplog) -> None:
+def test_a_substitute_is_logged_and_not_used_if_the_original_exists(
+    home, tmp_path, name: str, caplog
+) -> None:
     """The stand-in is nearer, in a file called as the original's: neither makes it the original."""
     near = build_font(tmp_path / "near/batang.ttf", "Baekmuk Batang", "가", korean="백묵 바탕").parent
     (font,) = find_fonts([name], folder=locate(str(near)))
@@ -98,7 +100,7 @@ def test_a_stand_in_is_announced_and_gives_way_to_the_original(home, tmp_path, n
     assert (font.family, font.characters(), font.is_substitute) == ("Batang", {"나"}, False)
 
 
-def test_the_folder_given_is_searched_before_the_machine(home, tmp_path) -> None:
+def test_the_given_folder_is_searched_before_the_machine(home, tmp_path) -> None:
     build_font(home / "a.ttf", "Deep Sea", "a")
     folder = locate(str(build_font(tmp_path / "fonts/sub/b.ttf", "Deep Sea", "b").parent.parent))
     assert [font.characters() for font in find_fonts(["Deep Sea"], folder=folder)] == [{"b"}]
@@ -114,7 +116,7 @@ def test_a_fixed_width_family_is_not_its_proportional_one(tmp_path, monkeypatch)
         find_fonts(["굴림체"], folder=locate(str(folder)))
 
 
-def test_what_stands_in_for_a_family_bears_another_name() -> None:
+def test_a_substitute_has_another_name_than_the_family() -> None:
     for family, substitute in SUBSTITUTES.items():
         names = next(names for names in FAMILIES if names[0] == family)
         assert set(map(fold_name, names)).isdisjoint(map(fold_name, substitute.families))
@@ -142,7 +144,7 @@ def test_the_face_of_a_collection_is_chosen_by_family_or_number(tmp_path, caplog
         find_fonts([f"{path}#3"])
 
 
-def test_a_folder_gives_all_its_fonts_under_their_families(tmp_path, caplog) -> None:
+def test_a_folder_gives_all_fonts_under_their_family_names(tmp_path, caplog) -> None:
     build_font(tmp_path / "fonts/1.ttf", "Deep Sea", "a", style="Bold", weight=700)
     build_font(tmp_path / "fonts/sub/2.Ttf", "Deep Sea", "b")
     build_collection(tmp_path / "fonts/3.TTC", "One", "Two")
@@ -157,7 +159,7 @@ def test_a_folder_gives_all_its_fonts_under_their_families(tmp_path, caplog) -> 
 
 
 @pytest.mark.skipif(not shutil.which("fc-list"), reason="fontconfig is not installed")
-def test_the_folders_that_fontconfig_knows_are_searched_too(tmp_path, monkeypatch) -> None:
+def test_the_folders_of_fontconfig_are_searched_too(tmp_path, monkeypatch) -> None:
     """Its aliases are not believed: it would give this font out as GulimChe."""
     build_font(tmp_path / "far/x.ttf", "Deep Sea", "a")
     alias = (
@@ -172,7 +174,7 @@ def test_the_folders_that_fontconfig_knows_are_searched_too(tmp_path, monkeypatc
         find_fonts(["GulimChe"])
 
 
-def test_a_font_is_described_by_its_own_names_wherever_it_travels(tmp_path) -> None:
+def test_a_pickled_font_keeps_its_names(tmp_path) -> None:
     names = {
         "version": "Version 1.5",
         "licenseDescription": "Free\nfor " + "all " * 99,
@@ -201,18 +203,20 @@ def test_a_font_is_described_by_its_own_names_wherever_it_travels(tmp_path) -> N
     ],
     ids=["address", "copyright", "nothing"],
 )
-def test_a_licence_that_is_not_named_is_read_elsewhere(tmp_path, names: dict[str, str], licence: str) -> None:
+def test_a_missing_licence_is_replaced_by_its_url_or_the_copyright(
+    tmp_path, names: dict[str, str], licence: str
+) -> None:
     path = build_font(tmp_path / "mine.ttf", "Mine", "a", **names)
     assert Font(name="x", file_name="y", content=path.read_bytes()).licence == licence
 
 
-def test_only_what_all_fonts_have_is_shared(tmp_path) -> None:
+def test_only_characters_of_all_fonts_are_shared(tmp_path) -> None:
     build_font(tmp_path / "a.ttf", "A", "가나")
     build_font(tmp_path / "b.ttf", "B", "나다")
     assert shared_characters(find_fonts([str(tmp_path / "a.ttf"), str(tmp_path / "b.ttf")])) == {"나"}
 
 
-def test_a_font_that_is_missing_is_named_with_its_remedy(tmp_path) -> None:
+def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
     with pytest.raises(InputError, match=r"'없는 글꼴' must be installed.*--fonts '없는 글꼴=/path"):
         find_fonts(["없는 글꼴"])
     with pytest.raises(InputError, match=r"'바탕' must be a file, there is none at .*none.ttf"):
@@ -226,7 +230,7 @@ def test_a_font_that_is_missing_is_named_with_its_remedy(tmp_path) -> None:
         find_fonts([])
 
 
-def test_a_font_or_a_name_that_comes_twice_is_refused(tmp_path) -> None:
+def test_a_duplicate_font_or_name_is_rejected(tmp_path) -> None:
     one, two = build_font(tmp_path / "1.ttf", "One", "a"), build_font(tmp_path / "2.ttf", "Two", "a")
     with pytest.raises(InputError, match="none twice"):
         find_fonts([f"x={one}", f"x={two}"])
@@ -234,7 +238,7 @@ def test_a_font_or_a_name_that_comes_twice_is_refused(tmp_path) -> None:
         find_fonts([f"x={one}", f"y={one}"])
 
 
-def test_the_demo_goes_on_with_the_fonts_that_are_there(caplog) -> None:
+def test_the_quickstart_continues_with_the_available_fonts(caplog) -> None:
     fonts = find_available_fonts(["없는 글꼴", *DEFAULT_FONTS])
     assert "없는 글꼴" not in [font.name for font in fonts]
     assert "going on without a font: font '없는 글꼴'" in caplog.text
