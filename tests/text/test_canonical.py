@@ -15,7 +15,7 @@ KEPT = (
     + "".join(map(chr, range(ord(" "), ord("~") + 1)))
     + "".join(KS_X_1001)
 )
-"""Characters that stand for themselves."""
+"""Characters that are canonical."""
 
 TRICKY = st.text(
     st.sampled_from(sorted(set("".join(CANONICAL)) | set("".join(CANONICAL.values()))))
@@ -84,7 +84,7 @@ def test_the_table_is_sorted_and_has_only_characters_that_nfc_keeps() -> None:
 
 
 def test_no_composed_character_is_a_look_alike() -> None:
-    """Otherwise the last normalisation could bring a look-alike back."""
+    """Otherwise the final normalisation could create a look-alike."""
     assert not [sign for sign in CANONICAL if unicodedata.normalize("NFD", sign) != sign]
 
 

@@ -16,7 +16,7 @@ TEXTS = ["삼각형의 넓이는 몇 cm²인가요?", "24-(3+5)×2 = 8", "100000
 
 
 def make_byte_level(*, prefix_space: bool = False) -> str:
-    """Return a byte-level BPE like RoBERTa's, with truncation and padding left switched on."""
+    """Return a byte-level BPE like RoBERTa's, with truncation and padding enabled."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
@@ -84,7 +84,7 @@ def test_tokens_are_counted_without_truncation_and_with_special_tokens() -> None
     tokenizer.no_padding()
     texts = ["", *TEXTS * 500]  # several batches
     assert count_tokens(BYTE_LEVEL, texts) == [len(tokenizer.encode(text).tokens) for text in texts]
-    assert count_tokens(BYTE_LEVEL, iter(["", "漢"])) == [2, 5]  # three bytes that were never joined
+    assert count_tokens(BYTE_LEVEL, iter(["", "漢"])) == [2, 5]  # three bytes that were never merged
 
 
 def test_a_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_a_model_without_a_tokenizer_is_rejected(tmp_path: Path) -> None:
 
 
 def test_an_unavailable_hub_id_is_rejected_without_loading_torch(tmp_path: Path) -> None:
-    """In a process of its own, because the library reads the variable that keeps it offline only once."""
+    """Runs in another process, because the hub library reads HF_HUB_OFFLINE only once."""
     program = (
         "import sys\n"
         "from ocr_ray.text.tokenizer import read_tokenizer\n"
@@ -129,8 +129,6 @@ def test_an_unavailable_hub_id_is_rejected_without_loading_torch(tmp_path: Path)
         text=True,
         check=True,
     )
-    wanted = (
-        "'no-one/no-such-model' is neither an existing folder nor a model of which the hub gives tokenizer"
-    )
-    assert run.stdout.startswith(wanted)
+    expected = "'no-one/no-such-model' is neither an existing folder nor a model whose tokenizer.json the hub"
+    assert run.stdout.startswith(expected)
     assert run.stdout.endswith("\nloaded:\n")
