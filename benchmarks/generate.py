@@ -1,21 +1,23 @@
-"""What Ray costs: parts of rendered lines made by the engine, and the same parts by plain processes.
+"""Overhead of Ray: the same parts of rendered lines, produced with Ray and by plain processes.
 
     python -m benchmarks.generate
 
-Both make the parts of the default recipe, with as many processes as there are CPUs, and take turns of a few
-parts each, so that a busy machine slows both. Ray is up before. A turn lasts from its first part's start
-until every process is ready for a part of the next turn; the number of parts is a multiple of the CPUs, so
-that none of them idles at the end. A first turn, in which modules and glyphs are loaded, and a last one, so
-that neither cleans up while the other works, do not count. The last line of the output is JSON:
+Both produce the parts of the default recipe with as many processes as there are CPUs. They alternate in
+turns of a few parts, so that a busy machine slows down both. Ray is started before. A turn lasts from the
+start of its first part until every process is ready for a part of the next turn; the number of parts is a
+multiple of the number of CPUs, so that none idles at the end. The first turn, which loads modules and
+glyphs, and the last one, which keeps clean-up out of the other turns, do not count. The last line of the
+output is JSON:
 
-- `efficiency`: lines per second of the engine over those of the plain processes; `efficiency_by_turn`: how
-  much the machine lets it vary; `background_cpus`: what driver and Ray used beside those that made parts.
-  Since they did so in both turns, `efficiency_with_background` takes it from the engine's rate alone;
-- `cost_ratio`: cost per line of all lines over that of few of them, each in units of what plain processes
-  took at that time; `cost_ratio_raw`: in seconds, so that a machine that is slow for a while shows;
-- `driver_rss_growth_mb`: from the first counted turn's start on; `worker_peak_rss_mb`: of the largest worker;
-- `stub_seconds`: all of a dataset whose parts hold one ready line each, that is, three million lines without
-  the rendering; `stub_rerun_seconds`: finding that nothing is left to do.
+- `efficiency`: lines per second with Ray over those of the plain processes; `efficiency_by_turn`: its
+  variation; `background_cpus`: CPUs used by the driver and Ray in addition to the processes that produce
+  parts. Both kinds of turns bear that load, so `efficiency_with_background` charges it to Ray only;
+- `cost_ratio`: cost per line for all lines over that for few lines, each relative to the plain processes at
+  that time; `cost_ratio_raw`: the same in seconds, which also shows slow phases of the machine;
+- `driver_rss_growth_mb`: since the start of the first counted turn; `worker_peak_rss_mb`: of the largest
+  worker;
+- `stub_seconds`: time of a dataset whose parts contain one ready line each, which is that of three million
+  lines without rendering; `stub_rerun_seconds`: time of a second run, which has nothing to do.
 """
 
 import io
@@ -53,8 +55,8 @@ from ocr_ray.text.hangul import KS_X_1001
 
 LINES_PER_PART = RenderConfig(out_uri="").lines_per_part
 WARM_UP_LINES = 4096
-"""Of each process, which do not count."""
-ROUNDS_PER_TURN = 2
+"""Lines per process in the first turn, which does not count."""
+PARTS_PER_TURN = 2
 """Parts per CPU in a turn."""
 POLL_S = 0.01
 CPUS = len(os.sched_getaffinity(0))
@@ -63,27 +65,27 @@ MB = 1e6
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Measure what Ray costs a dataset of rendered lines."""
+    """Measure the overhead of Ray for a dataset of rendered lines."""
 
     num_lines: int = 100_000
     few_lines: int = 10_000
-    """What the cost of a line is compared with; made once before and once after."""
+    """Number of lines for comparison, produced once before and once after."""
     stub_parts: int = 733
-    """Parts of the dataset that is not rendered; 733 hold three million lines."""
+    """Parts of the dataset without rendering; 733 parts correspond to three million lines."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Paced:
-    """What all parts share: how lines are made, and when."""
+class TurnInputs:
+    """Inputs of all parts: those of the lines, and the turns of the parts."""
 
     inputs: RenderInputs
     folder: str
-    """Where a file opens a turn, and where each part notes when it was ready and when it started."""
+    """Folder of files that open the turns, and of the times when each part was ready and started."""
     turns: dict[PartSpec, int]
 
 
-def render_in_turn(shared: Paced, spec: PartSpec) -> Iterator[TextLine | Reject]:
-    """Yield the lines of a part once its turn has come."""
+def render_in_turn(shared: TurnInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:
+    """Wait for the turn of a part, then yield its lines."""
     folder, turn = Path(shared.folder), shared.turns[spec]
     note_time(folder / f"ready-{turn}-{spec.index}")
     while not (folder / f"open-{turn}").exists():
@@ -93,63 +95,65 @@ def render_in_turn(shared: Paced, spec: PartSpec) -> Iterator[TextLine | Reject]
 
 
 def note_time(path: Path) -> None:
-    """Write the time into a file, which appears whole."""
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(str(time.time_ns()))
-    partial.rename(path)
+    """Write the time into a file atomically."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(str(time.time_ns()))
+    unfinished.rename(path)
 
 
-_given: list[tuple[str, str, Paced]] = []
-"""What a plain process was given when it started: the dataset's place, its digest, what its parts share."""
+_process_inputs: list[tuple[str, str, TurnInputs]] = []
+"""Inputs of a plain process, set when it starts: URI and digest of the dataset, and inputs of its parts."""
 
 
-def give(*values: Any) -> None:
-    """Keep what a plain process is given."""
-    _given[:] = [values]
+def start_process(*values: Any) -> None:
+    """Set the inputs of a plain process."""
+    _process_inputs[:] = [values]
 
 
-def write_plainly(spec: PartSpec) -> None:
-    """Write a part, in a plain process."""
-    ((uri, config_sha256, shared),) = _given
+def write_in_process(spec: PartSpec) -> None:
+    """Write a part in a plain process."""
+    ((uri, config_sha256, shared),) = _process_inputs
     write_part(locate(uri), spec, config_sha256, render_in_turn(shared, spec))
 
 
-def produce_plainly(uri: str, plan: Plan, shared: Paced) -> None:
-    """Make all parts of a plan with plain processes."""
+def produce_with_processes(uri: str, plan: Plan, shared: TurnInputs) -> None:
+    """Produce all parts of a plan with plain processes."""
     spawn = multiprocessing.get_context("spawn")
-    given = (uri, plan.config_sha256, shared)
-    with ProcessPoolExecutor(CPUS, mp_context=spawn, initializer=give, initargs=given) as pool:
-        list(pool.map(write_plainly, plan.parts))
+    inputs = (uri, plan.config_sha256, shared)
+    with ProcessPoolExecutor(CPUS, mp_context=spawn, initializer=start_process, initargs=inputs) as pool:
+        list(pool.map(write_in_process, plan.parts))
 
 
-def produce_with_ray(uri: str, plan: Plan, shared: Paced) -> None:
-    """Make a whole dataset with the engine."""
+def produce_with_ray(uri: str, plan: Plan, shared: TurnInputs) -> None:
+    """Produce a whole dataset with Ray."""
     produce(locate(uri), plan, render_in_turn, shared, ProduceOptions())
 
 
 class Arm:
-    """One way to make a dataset, under way; it pauses between turns."""
+    """A running production of the dataset, by Ray or by plain processes, which pauses between turns."""
 
-    def __init__(self, way: Any, folder: Path, plan: Plan, shared: Paced, pool: ThreadPoolExecutor) -> None:
+    def __init__(
+        self, produce_parts: Any, folder: Path, plan: Plan, shared: TurnInputs, pool: ThreadPoolExecutor
+    ) -> None:
         self.folder = folder
         folder.mkdir(parents=True)
         self.shared = replace(shared, folder=str(folder))
-        self.running: Future[None] = pool.submit(way, str(folder / "lines"), plan, self.shared)
+        self.running: Future[None] = pool.submit(produce_parts, str(folder / "lines"), plan, self.shared)
 
     def take_turn(self, turn: int) -> float:
-        """Make the parts of a turn; return the seconds until all processes are ready for the next."""
+        """Produce the parts of a turn; return the seconds until all processes are ready for the next."""
         is_last = turn == max(self.shared.turns.values())
         (self.folder / f"open-{turn}").touch()
         while len(self._read_times(f"ready-{turn + 1}")) < CPUS and not (is_last and self.running.done()):
             if self.running.done():
                 self.running.result()
-                raise RuntimeError(f"parts of turn {turn + 1} must be left, all are made")
+                raise RuntimeError(f"there must be parts of turn {turn + 1}, but all parts are done")
             time.sleep(POLL_S)
         ends_ns = [time.time_ns()] if is_last else self._read_times(f"ready-{turn + 1}")
         return round((max(ends_ns) - min(self._read_times(f"started-{turn}"))) / 1e9, 3)
 
     def open_all(self) -> None:
-        """Let all parts be made that are left."""
+        """Open all turns, so that the remaining parts are produced."""
         for turn in set(self.shared.turns.values()):
             (self.folder / f"open-{turn}").touch()
 
@@ -159,7 +163,7 @@ class Arm:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A dataset made in both ways: seconds of each turn that counts."""
+    """Seconds of each counted turn of a dataset, produced with both."""
 
     num_lines: int
     plain_s: tuple[float, ...]
@@ -168,58 +172,60 @@ class Measured:
 
 
 def plan_turns(num_lines: int) -> dict[PartSpec, int]:
-    """Return the turn of each part; the first and the last, whose lines are of other splits, do not count."""
+    """Return the turn of each part; the first and last turns, which do not count, use other splits."""
     rounds = max(1, round(num_lines / LINES_PER_PART / CPUS))
     lines_per_part = -(-num_lines // (rounds * CPUS))
     warm_up = cut_parts("validation", FIRST_NUMBERS["validation"], CPUS * WARM_UP_LINES, WARM_UP_LINES)
     parts = cut_parts("train", 0, num_lines, lines_per_part)
-    turns = {part: 1 + part.index // (ROUNDS_PER_TURN * CPUS) for part in parts}
-    farewell = cut_parts("test", FIRST_NUMBERS["test"], CPUS, 1)
-    return dict.fromkeys(warm_up, 0) | turns | dict.fromkeys(farewell, max(turns.values()) + 1)
+    turns = {part: 1 + part.index // (PARTS_PER_TURN * CPUS) for part in parts}
+    last = cut_parts("test", FIRST_NUMBERS["test"], CPUS, 1)
+    return dict.fromkeys(warm_up, 0) | turns | dict.fromkeys(last, max(turns.values()) + 1)
 
 
 def compare(num_lines: int) -> Measured:
-    """Make the same dataset with plain processes and with Ray, in turns."""
+    """Produce the same dataset alternately with plain processes and with Ray."""
     turns = plan_turns(num_lines)
     plan, inputs = plan_rendering(RenderConfig(out_uri="", num_lines=num_lines))
     plan = replace(plan, parts=tuple(turns))
-    shared = Paced(inputs=inputs, folder="", turns=turns)
+    shared = TurnInputs(inputs=inputs, folder="", turns=turns)
     watch = Watch()
-    with tempfile.TemporaryDirectory() as name, ray_up(), ThreadPoolExecutor(2) as pool:
-        ways = {"plain": produce_plainly, "ray": produce_with_ray}
-        arms = {way: Arm(made, Path(name) / way, plan, shared, pool) for way, made in ways.items()}
+    with tempfile.TemporaryDirectory() as name, run_ray(), ThreadPoolExecutor(2) as pool:
+        functions = {"plain": produce_with_processes, "ray": produce_with_ray}
+        arms = {
+            arm: Arm(function, Path(name) / arm, plan, shared, pool) for arm, function in functions.items()
+        }
         watch.start()
-        taken = []
+        seconds = []
         try:
             for turn in range(max(turns.values()) + 1):
                 order = list(arms) if turn % 2 else list(arms)[::-1]
-                taken.append({way: arms[way].take_turn(turn) for way in order})
-                say(f"{num_lines} lines, turn {turn}: {taken[-1]}")
+                seconds.append({arm: arms[arm].take_turn(turn) for arm in order})
+                log(f"{num_lines} lines, turn {turn}: {seconds[-1]}")
                 if turn == 0:
                     watch.mark()
-        finally:  # without this, what waits for its turn would wait for ever after an error
+        finally:  # without this, waiting processes would never end after an error
             for arm in arms.values():
                 arm.open_all()
         watch.stop()
-        check_same_rows(plan, *(Path(name) / way / "lines" for way in arms))
+        check_same_rows(plan, *(Path(name) / arm / "lines" for arm in arms))
     return Measured(
         num_lines=num_lines,
-        plain_s=tuple(turn["plain"] for turn in taken[1:-1]),
-        ray_s=tuple(turn["ray"] for turn in taken[1:-1]),
+        plain_s=tuple(turn["plain"] for turn in seconds[1:-1]),
+        ray_s=tuple(turn["ray"] for turn in seconds[1:-1]),
         watch=watch,
     )
 
 
-def check_same_rows(plan: Plan, *places: Path) -> None:
-    """Check that both ways made the same rows of every part."""
+def check_same_rows(plan: Plan, *folders: Path) -> None:
+    """Check that both datasets have the same rows in every part."""
     for part in plan.parts:
-        footers = [read_part_footer(locate(str(place)), part, plan.config_sha256) for place in places]
+        footers = [read_part_footer(locate(str(folder)), part, plan.config_sha256) for folder in folders]
         if None in footers or len({footer[0].rows_sha256 for footer in footers if footer}) != 1:
-            raise RuntimeError(f"both ways must make the same rows, {part.path} differs")
+            raise RuntimeError(f"both datasets must have the same rows, {part.path} differs")
 
 
 @contextmanager
-def ray_up() -> Iterator[None]:
+def run_ray() -> Iterator[None]:
     """Run Ray on this machine, without its dashboard."""
     ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -229,28 +235,35 @@ def ray_up() -> Iterator[None]:
         ray.shutdown()
 
 
-def make_stub(shared: TextLine, spec: PartSpec) -> Iterator[TextLine]:
-    """Yield one ready line for the whole part."""
+def produce_stub(shared: TextLine, spec: PartSpec) -> Iterator[TextLine]:
+    """Yield a single ready line for a part."""
     yield replace(shared, line_id=f"{spec.start:09d}")
 
 
 def measure_stub(num_parts: int) -> dict[str, float]:
-    """Measure a dataset of `num_parts` parts without rendering, Ray being up."""
+    """Measure a dataset of `num_parts` parts without rendering."""
     image = io.BytesIO()
     Image.new("L", (384, 384), 255).save(image, "JPEG")
-    text = "".join(KS_X_1001)  # what is counted of a part is as large as that of a real one
-    said = {"text": text, "markup": text, "source": "words"}
-    line = TextLine(line_id="", image_bytes=image.getvalue(), width_px=384, height_px=384, **said)
+    text = "".join(KS_X_1001)  # as many distinct characters to count as in a real part
+    line = TextLine(
+        line_id="",
+        image_bytes=image.getvalue(),
+        text=text,
+        markup=text,
+        source="words",
+        width_px=384,
+        height_px=384,
+    )
     parts = cut_parts("train", 0, num_parts * LINES_PER_PART, LINES_PER_PART)
     plan = Plan(config={"job": "stub"}, parts=tuple(parts))
     watch, seconds = Watch(), []
-    with tempfile.TemporaryDirectory() as name, ray_up():
-        make = partial(produce, locate(name), plan, make_stub, line, ProduceOptions())
+    with tempfile.TemporaryDirectory() as name, run_ray():
+        run = partial(produce, locate(name), plan, produce_stub, line, ProduceOptions())
         watch.start()
         watch.mark()
         for _ in range(2):
             started_s = time.monotonic()
-            make()
+            run()
             seconds.append(time.monotonic() - started_s)
         watch.stop()
     return {
@@ -261,22 +274,22 @@ def measure_stub(num_parts: int) -> dict[str, float]:
     }
 
 
-def say(text: str) -> None:
-    """Print a line for a human."""
+def log(text: str) -> None:
+    """Print a line of progress."""
     print(text, file=sys.stderr, flush=True)
 
 
 def main() -> None:
-    """Measure all and print what it gives."""
+    """Run all measurements and print the results."""
     logging.basicConfig(level=logging.WARNING)
     config = tyro.cli(Config)
     stub = measure_stub(config.stub_parts)
-    say(f"stub: {stub}")
+    log(f"stub: {stub}")
     few = config.few_lines
     before, whole, after = (compare(number) for number in (few, config.num_lines, few))
     ray_s, plain_s = sum(whole.ray_s), sum(whole.plain_s)
     few_ray_s, few_plain_s = sum(before.ray_s + after.ray_s), sum(before.plain_s + after.plain_s)
-    figures = {
+    values = {
         "efficiency": round(plain_s / ray_s, 3),
         "efficiency_with_background": round(plain_s / ray_s * (1 - whole.watch.background_cpus / CPUS), 3),
         "background_cpus": round(whole.watch.background_cpus, 3),
@@ -291,7 +304,7 @@ def main() -> None:
         "driver_rss_growth_mb": round(whole.watch.driver_growth_bytes / MB, 1),
         "worker_peak_rss_mb": round(whole.watch.worker_peak_bytes / MB, 1),
     }
-    print(json.dumps(figures | stub))
+    print(json.dumps(values | stub))
 
 
 if __name__ == "__main__":

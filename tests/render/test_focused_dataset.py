@@ -1,4 +1,4 @@
-"""`--focus` from the report to the dataset: what decides its lines, what is refused, what its card says."""
+"""`--focus` from the report to the dataset: plan, manifest, card and errors."""
 
 import json
 import logging
@@ -81,14 +81,14 @@ def test_a_focused_dataset_is_described_resumed_and_audited(config, tmp_path) ->
         render_lines(replace(config, sources=SourceConfig()))
 
 
-def test_misread_characters_that_no_line_contains_are_reported_and_rejected_if_there_are_no_others(
-    config, tmp_path, caplog
-) -> None:
+def test_misread_characters_that_no_line_contains_are_logged_or_rejected(config, tmp_path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         plan_rendering(config)
-    assert "1 misread characters are not focused on, no line can hold them: '⅔' (41 times)" in caplog.text
+    assert "no focus on 1 misread characters, because no line can contain them: '⅔' (41 times)" in caplog.text
     sources = SourceConfig(focus=write_report(tmp_path / "report.json", ENTRIES[1:2]))
-    with pytest.raises(InputError, match=r"--focus must have confusions .*report.json has none but of '⅔'"):
+    with pytest.raises(
+        InputError, match=r"--focus must have confusions .*report.json has only confusions of '⅔'"
+    ):
         plan_rendering(replace(config, sources=sources))
 
 

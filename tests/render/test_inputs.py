@@ -1,4 +1,4 @@
-"""What lines are drawn from: gathered from files, a tokenizer and fonts; the rest is left out and counted."""
+"""Inputs of lines, limited to the characters of the fonts and the tokenizer."""
 
 import pytest
 from PIL import Image
@@ -18,7 +18,7 @@ def corpus_uri(tmp_path_factory) -> str:
 
 
 def write_tokenizer(folder, alphabet: str) -> str:
-    """Write a tokenizer of one token a character; return its folder."""
+    """Write a tokenizer with one token per character; return its folder."""
     vocabulary = {"[UNK]": 0, **{char: number for number, char in enumerate(sorted(alphabet), 1)}}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
@@ -47,25 +47,27 @@ def test_characters_that_a_tokenizer_loses_are_left_out_of_every_line(fonts, cor
     assert "학교" not in loaded.text.words
     sampler = TextSampler(loaded.text, TextConfig())
     assert not set("②힝교") & {char for number in range(3_000) for char in sampler.draw(1, number).text}
-    found = check_tokenizer(loaded, TextConfig(), seed=1)
-    assert found["most_tokens"] == 30  # one a character, and no line has more
+    counts = check_tokenizer(loaded, TextConfig(), seed=1)
+    assert counts["most_tokens"] == 30  # one per character of the longest line
 
 
 def test_a_tokenizer_without_digits_is_rejected(fonts, tmp_path) -> None:
     model = write_tokenizer(tmp_path / "model", "".join(CHARACTERS - set("37")))
-    with pytest.raises(InputError, match=r"every font must draw 3 7, and the tokenizer of --model keep them"):
+    with pytest.raises(
+        InputError, match=r"every font must draw 3 7, and the tokenizer of --model must keep them"
+    ):
         load_inputs(SourceConfig(model=model), TextConfig(), fonts)
 
 
 def test_a_tokenizer_that_changes_whole_lines_is_rejected(fonts, tmp_path) -> None:
-    """Every character survives alone, and yet 1,000 comes back as 1000."""
+    """Single characters survive, but 1,000 becomes 1000."""
     folder = tmp_path / "model"
     write_tokenizer(folder, "".join(CHARACTERS))
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.normalizer = normalizers.Replace(Regex("(?<=[0-9]),(?=000)"), "")
     tokenizer.save(str(folder / "tokenizer.json"))
     loaded = load_inputs(SourceConfig(model=str(folder)), TextConfig(), fonts)
-    with pytest.raises(InputError, match=r"must give back what it was given, it changed .*1,000.* to .*1000"):
+    with pytest.raises(InputError, match=r"must give back every text, it changed .*1,000.* to .*1000"):
         check_tokenizer(loaded, TextConfig(), seed=1)
 
 
@@ -76,11 +78,13 @@ def test_backgrounds_are_identified_by_content_and_other_files_rejected(fonts, t
     assert len(first.backgrounds) == len(first.identity["pictures"]) == 1
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
     assert load_inputs(sources, TextConfig(), fonts).identity != first.identity
-    (tmp_path / "b.jpg").write_bytes(b"no picture")
-    with pytest.raises(InputError, match=r"--pictures-uri must hold pictures alone, .*b.jpg is none"):
+    (tmp_path / "b.jpg").write_bytes(b"no image")
+    with pytest.raises(
+        InputError, match=r"--pictures-uri must contain only valid images, .*b.jpg is not one"
+    ):
         load_inputs(sources, TextConfig(), fonts)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="--pictures-uri must hold pictures"):
+    with pytest.raises(InputError, match="--pictures-uri must contain images"):
         load_inputs(SourceConfig(pictures_uri=str(tmp_path / "empty")), TextConfig(), fonts)
 
 

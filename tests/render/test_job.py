@@ -1,4 +1,4 @@
-"""Rendered datasets over one Ray session: what they hold, grow to, refuse, leave out and hold out."""
+"""Rendered datasets in one Ray session: contents, growth, rejected flags, left-out and held-out inputs."""
 
 import io
 from collections import Counter
@@ -100,7 +100,7 @@ def test_a_missing_or_damaged_part_is_rendered_again(config, summary, tmp_path) 
     write_bytes(out / "train/part-00002.parquet", whole["train/part-00002.parquet"][:-9])
     assert render_lines(other)["parts_made"] == 2
     damaged = bytearray(whole["train/part-00000.parquet"])
-    damaged[5_000] ^= 1  # a pixel's byte; the footer still reads
+    damaged[5_000] ^= 1  # a byte of an image; the footer is still readable
     write_bytes(out / "train/part-00000.parquet", bytes(damaged))
     assert render_lines(other)["parts_made"] == 0
     (tmp_path / "x/rejects/train-part-00003.parquet").unlink()
@@ -119,11 +119,11 @@ def test_a_changed_configuration_is_rejected_with_the_changed_fields(config, sum
 
 
 def test_files_that_are_not_in_the_plan_are_kept_and_reported(config, summary, tmp_path) -> None:
-    stranger = locate(config.out_uri) / "train/notes.txt"
-    write_bytes(stranger, b"mine")
+    other_file = locate(config.out_uri) / "train/notes.txt"
+    write_bytes(other_file, b"mine")
     assert render_lines(config)["unlisted_files"] == 1
-    assert read_bytes(stranger) == b"mine"
-    stranger.filesystem.delete_file(stranger.path)
+    assert read_bytes(other_file) == b"mine"
+    other_file.filesystem.delete_file(other_file.path)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=r"must be empty .* holds thesis.txt and no plan.json"):
         render_lines(replace(config, out_uri=str(tmp_path)))
@@ -188,7 +188,7 @@ def test_lengths_follow_those_of_other_lines(config, summary, tmp_path) -> None:
 
 
 def test_characters_that_a_font_lacks_are_left_out_and_counted(fonts, tmp_path) -> None:
-    """A font with little more than what every line needs: no circled numbers, few syllables."""
+    """The font has little more than the required characters: no circled numbers, few syllables."""
     kept = "가나다라마바사아자차카타파하" + "".join(sorted(REQUIRED_CHARACTERS))
     subset = Subsetter()
     small = TTFont(io.BytesIO(fonts[0].content), fontNumber=fonts[0].face)
@@ -210,7 +210,7 @@ def test_characters_that_a_font_lacks_are_left_out_and_counted(fonts, tmp_path) 
     assert {"학", "①"} <= set(manifest["config"]["left_out"])
     left_out = manifest["notes"]["left_out"]
     assert left_out["lacking_by_font"].keys() == {"작은"}
-    # One distinct word each, and one place in the running text.
+    # One distinct word and one occurrence in the running text each.
     assert left_out["cost"] == {"교": 2, "무": 2, "학": 2}
     assert "학" in (tmp_path / "x/README.md").read_text()
 
@@ -224,17 +224,17 @@ def test_native_images_are_lossless_and_have_the_size_of_the_line(config, tmp_pa
 
 
 def test_trdg_draws_the_same_texts_in_the_same_fonts(config, summary, tmp_path) -> None:
-    (tmp_path / "pictures").mkdir()
-    Image.new("L", (500, 200), 180).save(tmp_path / "pictures/a.png")
-    sources = SourceConfig(pictures_uri=str(tmp_path / "pictures"))
+    (tmp_path / "images").mkdir()
+    Image.new("L", (500, 200), 180).save(tmp_path / "images/a.png")
+    sources = SourceConfig(pictures_uri=str(tmp_path / "images"))
     other = replace(config, out_uri=str(tmp_path / "x"), num_lines=60, renderer="trdg", sources=sources)
     render_lines(other)
-    ours, theirs = read_lines(config.out_uri, "train"), read_lines(other.out_uri, "train")
-    drawn = {line.line_id: line for line in theirs}
+    lines, trdg_lines = read_lines(config.out_uri, "train"), read_lines(other.out_uri, "train")
+    by_id = {line.line_id: line for line in trdg_lines}
     assert all(
-        (drawn[line.line_id].text, drawn[line.line_id].font) == (line.text, line.font) for line in ours
+        (by_id[line.line_id].text, by_id[line.line_id].font) == (line.text, line.font) for line in lines
     )
-    corner = np.asarray(Image.open(io.BytesIO(theirs[0].image_bytes)))[:3, :3]
+    corner = np.asarray(Image.open(io.BytesIO(trdg_lines[0].image_bytes)))[:3, :3]
     assert abs(corner.mean() - 180) < 5
 
 

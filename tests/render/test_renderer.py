@@ -1,4 +1,4 @@
-"""The renderer against trdg drawing the same lines, Pillow drawing the same glyphs, and against itself."""
+"""The renderer compared with trdg for the same lines, with Pillow for the same glyphs, and with itself."""
 
 import hashlib
 import io
@@ -48,7 +48,7 @@ numbers = st.integers(0, 10**8)
 
 
 def draw_trdg_style(number: int) -> LineStyle:
-    """Return a style of what trdg can draw: font size and height are one, whole degrees, white paper."""
+    """Return a style that trdg can draw: font size equal to the height, whole degrees, white paper."""
     random = keyed_generator(5, "trdg", number)
     size_px = int(random.integers(32, 65))
     top, left, bottom, right = (int(margin) for margin in random.integers(2, 9, 4))
@@ -66,7 +66,7 @@ def draw_trdg_style(number: int) -> LineStyle:
 
 
 def find_ink(pixels: npt.NDArray[np.uint8], *, below: int = 200) -> tuple[int, int, int, int]:
-    """Return left, top, right and bottom of what is darker."""
+    """Return left, top, right and bottom of the pixels darker than `below`."""
     rows, columns = np.nonzero(pixels < below)
     return int(columns.min()), int(rows.min()), int(columns.max()) + 1, int(rows.max()) + 1
 
@@ -76,7 +76,7 @@ Pair = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8], LineStyle]
 
 @pytest.fixture(scope="module")
 def pairs() -> list[Pair]:
-    """The final square of 300 lines as trdg and Pillow make it, and ours."""
+    """The final squares of 300 lines, by trdg with Pillow and by the renderer, with their styles."""
 
     def draw_pairs() -> Iterator[Pair]:
         number = 0
@@ -84,34 +84,34 @@ def pairs() -> list[Pair]:
             text, style = SAMPLER.draw(11, number).text, draw_trdg_style(number)
             font = FONTS[number % len(FONTS)]
             number += 1
-            theirs = trdg.draw_line(text, font, style).resize((384, 384), Image.Resampling.BILINEAR)
-            yield np.asarray(theirs), renderer.draw_line(text, font, style, square=True)[0], style
+            expected = trdg.draw_line(text, font, style).resize((384, 384), Image.Resampling.BILINEAR)
+            yield np.asarray(expected), renderer.draw_line(text, font, style, square=True)[0], style
 
     return list(draw_pairs())
 
 
 def test_lines_look_like_those_of_trdg(pairs: list[Pair]) -> None:
-    similarities = [structural_similarity(theirs, ours) for theirs, ours, _ in pairs]
+    similarities = [structural_similarity(expected, drawn) for expected, drawn, _ in pairs]
     assert np.median(similarities) >= 0.97
     assert np.percentile(similarities, 1) >= 0.92
 
 
 def test_ink_is_where_trdg_draws_it(pairs: list[Pair]) -> None:
-    for theirs, ours, _ in pairs:
-        assert np.abs(np.subtract(find_ink(theirs), find_ink(ours))).max() <= 0.03 * 384
+    for expected, drawn, _ in pairs:
+        assert np.abs(np.subtract(find_ink(expected), find_ink(drawn))).max() <= 0.03 * 384
 
 
 def test_ink_is_as_dark_as_that_of_trdg(pairs: list[Pair]) -> None:
     differences = []
-    for theirs, ours, style in pairs:
-        ink = theirs < (style.ink + style.paper) / 2
-        differences.append(np.abs(theirs[ink].astype(int) - ours[ink]).mean())
+    for expected, drawn, style in pairs:
+        ink = expected < (style.ink + style.paper) / 2
+        differences.append(np.abs(expected[ink].astype(int) - drawn[ink]).mean())
     assert np.mean(differences) <= 8
 
 
 @pytest.mark.parametrize("font", FONTS, ids=lambda font: font.name)
 def test_every_glyph_keeps_its_ink(font: Font) -> None:
-    """A line of one glyph has the ink that Pillow alone draws on a canvas with room on all sides."""
+    """A line of one glyph has the same ink as the glyph drawn by Pillow on a large canvas."""
     pillow_font = ImageFont.truetype(io.BytesIO(font.content), 48, index=font.face)
     for character in sorted(CHARACTERS & font.characters() - {" "})[::17]:
         canvas = Image.new("L", (200, 200), 255)
@@ -142,11 +142,11 @@ def test_a_neighbour_adds_ink_at_its_edge_and_does_not_change_the_text(number: i
     config = replace(PAGES, neighbour_share=1.0, noise_share=0.0, blur=(0.0, 0.0))
     style, text = draw_style(config, 3, number), SAMPLER.draw(3, number).text
     alone, _ = renderer.draw_line(text, font, replace(style, neighbour="", neighbour_px=0))
-    beside, _ = renderer.draw_line(text, font, style)
+    with_neighbour, _ = renderer.draw_line(text, font, style)
     rows = slice(0, style.neighbour_px) if style.neighbour == "top" else slice(-style.neighbour_px, None)
-    changed = np.nonzero((alone != beside).any(axis=1))[0]
+    changed = np.nonzero((alone != with_neighbour).any(axis=1))[0]
     assert set(changed) <= set(np.arange(style.height_px)[rows])
-    assert beside[rows].min() < style.paper
+    assert with_neighbour[rows].min() < style.paper
 
 
 @settings(deadline=None, max_examples=40)
@@ -184,8 +184,8 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     namespace: dict = {}
-    exec(program.replace("print(", "found = ("), namespace)
-    assert other.strip() == namespace["found"]
+    exec(program.replace("print(", "digest = ("), namespace)
+    assert other.strip() == namespace["digest"]
 
 
 def test_noise_has_the_requested_strength_and_is_stretched_with_the_line() -> None:
@@ -232,7 +232,7 @@ def build_boxes(folder) -> Font:
 def test_lines_that_cannot_be_drawn_are_rejected_with_a_reason() -> None:
     with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
         renderer.draw_line("3 − 1", FONTS[0], PLAIN)
-    with pytest.raises(RenderError, match=r"no_ink: '  ' has nothing to see"):
+    with pytest.raises(RenderError, match=r"no_ink: '  ' has no visible ink"):
         renderer.draw_line("  ", FONTS[0], PLAIN)
 
 

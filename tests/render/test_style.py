@@ -52,7 +52,7 @@ def test_shares_are_as_requested() -> None:
 
 
 def test_heights_are_log_uniform() -> None:
-    """As many lines from 12 to 28 px as from 28 to 64, since 28/12 is about 64/28."""
+    """Half of the lines are below 28 px, because 28/12 is about 64/28."""
     heights = [style.text_height_px for style in draw_many(PAGES)]
     assert sum(height < 27.7 for height in heights) / 4_000 == pytest.approx(0.5, abs=0.03)
     assert min(heights) == 12
@@ -83,12 +83,12 @@ def test_trdg_draws_whole_degrees_and_no_neighbour() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"text_height_px": (64, 12)}, r"style.text_height_px must be two values from 6 to 256, the lower"),
+        ({"text_height_px": (64, 12)}, r"style.text_height_px must be two values from 6 to 256, the smaller"),
         ({"margin": (0.0, 0.3)}, r"style.margin must be two values from 0.01 to 2"),
         ({"skew_share": 1.5}, r"style.skew_share must be from 0 to 1, got 1.5"),
         (
             {"ink": (0, 200)},
-            r"style.ink must stay 32 grey values or more below style.paper, got ink up to 200",
+            r"style.ink must be at least 32 grey values below style.paper, got ink up to 200",
         ),
         ({"noise": (float("nan"), 2.0)}, r"style.noise must be two values"),
     ],
@@ -99,11 +99,11 @@ def test_invalid_ranges_are_rejected(options: dict, message: str) -> None:
 
 
 @given(SEEDS, st.sampled_from(sorted(FIRST_NUMBERS.values())), st.integers(0, 30_000_000))
-def test_each_run_of_lines_has_every_font_once(seed: int, first: int, turn: int) -> None:
-    fonts = [choose_font(FONTS, seed, first + turn * 3 + place) for place in range(3)]
+def test_each_run_of_lines_has_every_font_once(seed: int, first: int, run: int) -> None:
+    fonts = [choose_font(FONTS, seed, first + 3 * run + offset) for offset in range(3)]
     assert sorted(fonts) == sorted(FONTS)
 
 
 def test_the_font_is_independent_of_the_position_in_the_run() -> None:
-    firsts = Counter(choose_font(FONTS, 7, 3 * turn) for turn in range(3_000))
+    firsts = Counter(choose_font(FONTS, 7, 3 * run) for run in range(3_000))
     assert all(850 < firsts[font] < 1_150 for font in FONTS)

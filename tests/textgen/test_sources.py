@@ -139,7 +139,8 @@ def test_running_text_occurs_in_a_passage_or_the_length_is_impossible(
 
 def test_every_position_in_the_passages_is_about_equally_likely() -> None:
     passages = [
-        "".join(chr(ord("가") + 40 * rank + place) for place in range(20 + 10 * rank)) for rank in range(3)
+        "".join(chr(ord("가") + 40 * index + offset) for offset in range(20 + 10 * index))
+        for index in range(3)
     ]
     lines, random = SentenceLines([*passages, "너무 짧다"], [11]), Random(1).random
     firsts = Counter(lines.draw(11, random).text[0] for _ in range(30_000))

@@ -15,7 +15,7 @@ KS_X_1001 = [bytes([row, cell]).decode("euc_kr") for row in range(0xB0, 0xC9) fo
 
 
 def build_font(outlines: dict[str, tuple], *, notdef: tuple = BOX, mapped_to_notdef: str = "") -> Font:
-    """Return a font of one polygon a character."""
+    """Return a font with one polygon per character."""
     glyphs = {".notdef": notdef, **{f"g{ord(char)}": outline for char, outline in outlines.items()}}
     builder = FontBuilder(1000)
     builder.setupGlyphOrder(list(glyphs))
@@ -61,8 +61,8 @@ def test_white_space_can_be_blank_but_not_a_box_or_missing() -> None:
 
 def test_characters_of_every_font_are_shared_and_the_others_listed_by_font() -> None:
     full = build_font({"a": TRIANGLE, "b": TRIANGLE, "c": TRIANGLE})
-    some = Font(name="some", file_name="x", content=build_font({"c": TRIANGLE, "b": BLANK}).content)
-    assert shared_drawable([full, some], "cab") == (frozenset("c"), {"some": ["a", "b"]})
+    partial = Font(name="some", file_name="x", content=build_font({"c": TRIANGLE, "b": BLANK}).content)
+    assert shared_drawable([full, partial], "cab") == (frozenset("c"), {"some": ["a", "b"]})
     assert shared_drawable([full], "ab") == (frozenset("ab"), {})
 
 

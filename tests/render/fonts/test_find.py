@@ -24,7 +24,7 @@ from ocr_ray.storage.location import copy_files, locate
 def build_font(
     path: Path, family: str, characters: str, *, style: str = "Regular", weight: int = 400, **names: str
 ) -> Path:
-    """Write a font of empty glyphs for the characters; `korean` is its family's other name."""
+    """Write a font of empty glyphs for the characters; `korean` is the Korean name of its family."""
     builder = FontBuilder(1000)
     glyphs = [".notdef", *(f"g{ord(c)}" for c in characters)]
     builder.setupGlyphOrder(glyphs)
@@ -43,7 +43,7 @@ def build_font(
 
 
 def build_collection(path: Path, *families: str) -> Path:
-    """Write a collection of fonts, each with one more letter than the one before: a, ab, abc."""
+    """Write a collection of fonts with the letters a, ab, abc and so on."""
     collection = TTCollection()
     for number, family in enumerate(families, 1):
         part = build_font(path.with_name(f"part{number}.bin"), family, "abcdef"[:number])
@@ -54,7 +54,7 @@ def build_collection(path: Path, *families: str) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the fonts of a user that no one else has anything in."""
+    """An empty folder for the user's fonts."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "home/.local/share/fonts"
     folder.mkdir(parents=True)
@@ -90,11 +90,11 @@ def test_the_regular_font_of_a_family_is_used_unless_another_is_named(home) -> N
 def test_a_substitute_is_logged_and_not_used_if_the_original_exists(
     home, tmp_path, name: str, caplog
 ) -> None:
-    """The stand-in is nearer, in a file called as the original's: neither makes it the original."""
+    """Neither the location nor the file name of a substitute makes it the original."""
     near = build_font(tmp_path / "near/batang.ttf", "Baekmuk Batang", "가", korean="백묵 바탕").parent
     (font,) = find_fonts([name], folder=locate(str(near)))
     assert (font.family, font.characters(), font.is_substitute) == ("Baekmuk Batang", {"가"}, True)
-    assert f"{name}: Baekmuk Batang stands in ({near}/batang.ttf" in caplog.text
+    assert f"{name}: replaced by Baekmuk Batang ({near}/batang.ttf" in caplog.text
     build_font(home / "other.ttf", "Batang", "나")
     (font,) = find_fonts([name], folder=locate(str(near)))
     assert (font.family, font.characters(), font.is_substitute) == ("Batang", {"나"}, False)
@@ -139,7 +139,7 @@ def test_the_face_of_a_collection_is_chosen_by_family_or_number(tmp_path, caplog
         assert (font.face, font.characters()) == (face, frozenset(characters)), spec
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert find_fonts([f"글씨={path}"])[0].face == 0
-    assert "no face has the name, #0 is taken of #0 BatangChe, #1 Gungsuh, #2 Batang" in caplog.text
+    assert "no face has that name, using #0 of #0 BatangChe, #1 Gungsuh, #2 Batang" in caplog.text
     with pytest.raises(InputError, match=r"'batang#3' must be a face of .*#2 Batang; got #3"):
         find_fonts([f"{path}#3"])
 
@@ -160,7 +160,7 @@ def test_a_folder_gives_all_fonts_under_their_family_names(tmp_path, caplog) -> 
 
 @pytest.mark.skipif(not shutil.which("fc-list"), reason="fontconfig is not installed")
 def test_the_folders_of_fontconfig_are_searched_too(tmp_path, monkeypatch) -> None:
-    """Its aliases are not believed: it would give this font out as GulimChe."""
+    """Aliases do not count: fontconfig would report this font as GulimChe."""
     build_font(tmp_path / "far/x.ttf", "Deep Sea", "a")
     alias = (
         "<alias binding='same'><family>GulimChe</family><prefer><family>Deep Sea</family></prefer></alias>"
@@ -219,7 +219,7 @@ def test_only_characters_of_all_fonts_are_shared(tmp_path) -> None:
 def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
     with pytest.raises(InputError, match=r"'없는 글꼴' must be installed.*--fonts '없는 글꼴=/path"):
         find_fonts(["없는 글꼴"])
-    with pytest.raises(InputError, match=r"'바탕' must be a file, there is none at .*none.ttf"):
+    with pytest.raises(InputError, match=r"'바탕' must be a file, there is no file at .*none.ttf"):
         find_fonts([f"바탕={tmp_path / 'none.ttf'}"])
     (tmp_path / "fake.ttf").write_bytes(b"not a font")
     with pytest.raises(InputError, match=r"'fake' must be a .ttf, .ttc or .otf"):
@@ -241,7 +241,7 @@ def test_a_duplicate_font_or_name_is_rejected(tmp_path) -> None:
 def test_the_quickstart_continues_with_the_available_fonts(caplog) -> None:
     fonts = find_available_fonts(["없는 글꼴", *DEFAULT_FONTS])
     assert "없는 글꼴" not in [font.name for font in fonts]
-    assert "going on without a font: font '없는 글꼴'" in caplog.text
+    assert "continuing without a font: font '없는 글꼴'" in caplog.text
     with pytest.raises(InputError, match="none of the fonts"):
         find_available_fonts(["없는 글꼴"])
 
