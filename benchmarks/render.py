@@ -32,7 +32,7 @@ from trdg.generators.from_strings import GeneratorFromStrings
 from ocr_ray.dataset.images import JPEG_QUALITY, SQUARE_SIZE_PX, ImageConfig
 from ocr_ray.render import renderer
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts, shared_characters
-from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
+from ocr_ray.render.style import LineStyle, StyleConfig, choose_font, draw_style, restrict_to_trdg
 from ocr_ray.textgen.corpus import read_corpus
 from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
 
@@ -90,7 +90,7 @@ def main() -> None:
     texts = [sampler.draw(SEED, number).text for number in range(num_lines)]
     names = [choose_font(list(fonts), SEED, number) for number in range(num_lines)]
     drawn = [draw_style(StyleConfig(), SEED, number) for number in range(num_lines)]
-    styles = [replace(as_trdg_draws(style), font_size_px=style.font_size_px) for style in drawn]
+    styles = [replace(restrict_to_trdg(style), font_size_px=style.font_size_px) for style in drawn]
 
     lines = [(text, fonts[name], style) for text, name, style in zip(texts, names, styles, strict=True)]
 

@@ -1,4 +1,4 @@
-"""How many context-free lines to render beside the lines that have context, and what that takes."""
+"""Estimate how many context-free lines to render, with size, time and cost."""
 
 from ocr_ray.cli.run_job import run_job
 from ocr_ray.render.plan_config import PlanConfig

@@ -1,4 +1,4 @@
-"""Render lines of random words and arithmetic into Parquet parts, over all CPUs of a cluster."""
+"""Render lines of random words and arithmetic into a Parquet dataset, on all CPUs of a machine or cluster."""
 
 from ocr_ray.cli.run_job import run_job
 from ocr_ray.render.config import RenderConfig

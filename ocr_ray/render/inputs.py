@@ -17,7 +17,7 @@ from ocr_ray.dataset.manifest import read_digests
 from ocr_ray.dataset.texts import SPLIT, read_lengths, read_texts, require_lines
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import SourceConfig
-from ocr_ray.render.fonts.coverage import shared_drawable
+from ocr_ray.render.fonts.coverage import find_shared_drawable
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.storage.location import Location, list_files, read_bytes, require_folder
 from ocr_ray.text.canonical import CANONICAL
@@ -59,7 +59,7 @@ def load_inputs(sources: SourceConfig, text: TextConfig, fonts: Sequence[Font]) 
     """
     corpus, texts_digest = _read_corpus(sources)
     wanted = CHARACTERS.union(*corpus.words, *corpus.passages)
-    characters, lacking_by_font = shared_drawable(fonts, wanted)
+    characters, lacking_by_font = find_shared_drawable(fonts, wanted)
     tokenizer = read_tokenizer(sources.model) if sources.model else None
     unencodable = find_unencodable(tokenizer, characters) if tokenizer else frozenset()
     characters -= unencodable

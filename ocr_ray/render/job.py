@@ -13,7 +13,7 @@ from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.fonts.find import Font, describe, find_fonts
+from ocr_ray.render.fonts.find import Font, describe_font, find_fonts
 from ocr_ray.render.inputs import check_tokenizer, load_inputs
 from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.storage.location import locate, require_folder
@@ -55,7 +55,7 @@ def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
         seed=config.seed,
     )
     TextSampler(inputs.text_inputs, config.text)  # raises InputError if no lines can be made
-    notes = {"fonts": [describe(font) for font in (*fonts, *holdout_fonts)], **loaded.notes}
+    notes = {"fonts": [describe_font(font) for font in (*fonts, *holdout_fonts)], **loaded.notes}
     if config.sources.model:
         notes["tokenizer"] = check_tokenizer(loaded, config.text, config.seed)
     return _make_plan(config, inputs, loaded.identity, notes), inputs

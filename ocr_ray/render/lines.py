@@ -17,7 +17,7 @@ from ocr_ray.errors import RenderError
 from ocr_ray.render import renderer
 from ocr_ray.render.config import Renderer
 from ocr_ray.render.fonts.find import Font
-from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
+from ocr_ray.render.style import LineStyle, StyleConfig, choose_font, draw_style, restrict_to_trdg
 from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
 
 
@@ -57,7 +57,7 @@ class LineRenderer:
         names = self._test_names if number >= FIRST_NUMBERS["test"] else self._names
         name = choose_font(names, inputs.seed, number)
         if inputs.renderer == "trdg":
-            style = as_trdg_draws(style)
+            style = restrict_to_trdg(style)
         image_bytes, width_px = self._draw(line.text, self._fonts[name], style)
         return TextLine(
             line_id=f"{number:09d}",

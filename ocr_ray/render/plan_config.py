@@ -27,14 +27,14 @@ class PlanConfig:
     pilot_lines: int = 500
     """Lines rendered here, and thrown away, to measure rate and size; at most one part. 0: counts only."""
     corpus_uri: str | None = None
-    """Corpus of the pilot; by default, the word list of the package."""
+    """Corpus of the pilot; by default, the built-in word list."""
     font_names: tuple[str, ...] = DEFAULT_FONTS
     """Fonts of the pilot, as for --fonts of render_lines."""
     image: ImageConfig = field(default_factory=ImageConfig)
     lines_per_part: int = 4096
     """Lines in one Parquet file, which is rendered by one core."""
     machines: int = 4
-    """Number of machines."""
+    """Number of machines that render."""
     cores_per_machine: int = 16
     """Cores of a machine, as fast as those here; a cloud vCPU is usually a hyperthread: count two as one."""
     efficiency: float = 0.85
@@ -77,7 +77,7 @@ class PlanConfig:
         return targets + [(lines / contextual, lines) for lines in self.num_lines]
 
     def render_config(self, num_lines: int) -> RenderConfig:
-        """Return the flags of render_lines for that many lines, which have its defaults otherwise."""
+        """Return the flags of render_lines for that many lines; all others have their defaults."""
         return RenderConfig(
             out_uri=".",
             num_lines=num_lines,

@@ -178,7 +178,7 @@ def count_puts(size_bytes: float) -> int:
 _COLUMNS = {
     "lines": ("lines", ",d"),
     "ratio": ("ratio", ".3g"),
-    "lines_per_font": ("a font", ",d"),
+    "lines_per_font": ("per font", ",d"),
     "parts": ("parts", ",d"),
     "gigabytes": ("GB", ",.1f"),
     "core_hours": ("core hours", ",.2f"),

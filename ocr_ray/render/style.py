@@ -183,7 +183,7 @@ def _between_log(ends: tuple[float, float], random: Callable[[], float]) -> floa
     return ends[0] * math.exp(random() * math.log(ends[1] / ends[0]))
 
 
-def as_trdg_draws(style: LineStyle) -> LineStyle:
+def restrict_to_trdg(style: LineStyle) -> LineStyle:
     """Return the style without what trdg cannot draw."""
     return replace(
         style,

@@ -23,7 +23,7 @@ from PIL import Image, ImageFont
 
 from ocr_ray.errors import RenderError
 from ocr_ray.render.fonts.find import Font
-from ocr_ray.render.style import LineStyle, as_trdg_draws
+from ocr_ray.render.style import LineStyle, restrict_to_trdg
 
 with contextlib.redirect_stdout(io.StringIO()):  # trdg prints that its optional handwriting is missing
     from trdg import computer_text_generator
@@ -76,13 +76,13 @@ def draw_line(text: str, font: Font, style: LineStyle, backgrounds: Sequence[byt
     """Return the image of a line: greyscale, `style.height_px` high, as wide as the text; a pure function.
 
     trdg rotates by whole degrees, has white or noisy paper or a crop of one of `backgrounds`, and draws no
-    neighbours; see `as_trdg_draws`.
+    neighbours; see `restrict_to_trdg`.
 
     Raises:
         RenderError: `missing_glyph`, the font lacks a character; `clipped_glyph`, a glyph extends beyond the
             edge; `no_image`, trdg returned none.
     """
-    style = as_trdg_draws(style)
+    style = restrict_to_trdg(style)
     if missing := sorted(set(text) - font.characters()):
         raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
     sha256 = font.sha256

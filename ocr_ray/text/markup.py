@@ -31,13 +31,13 @@ _SIGNS = {
     **dict.fromkeys(["!", "displaystyle"], ""),
 }
 """Printed form of commands without arguments, by name."""
-_SHIFTED = {
+_SCRIPTS = {
     "^": {"°": "°", "1": "¹", "2": "²", "3": "³", "4": "⁴", "n": "ⁿ"},
     "_": {"1": "₁", "2": "₂", "3": "₃", "4": "₄"},
 }
 """Superscripts and subscripts by their argument; KS X 1001 has no others."""
 _FRACTIONS = frozenset({"frac", "dfrac", "tfrac"})
-_LETTERINGS = frozenset({"text", "mathrm", "textrm", "mathbf"})
+_TEXT_COMMANDS = frozenset({"text", "mathrm", "textrm", "mathbf"})
 _DELIMITERS = frozenset({"left", "right"})
 
 _FORMULA = re.compile(r"(?<!\\)\$")
@@ -71,13 +71,13 @@ _COMMANDS = {
     "○": "\\bigcirc",
     "△": "\\triangle",
 }
-_WRITTEN = {**_COMMANDS, "%": "\\%", "{": "\\{", "}": "\\}", "°": "^\\circ", "²": "^2", "³": "^3"}
-_WRITING = str.maketrans(_WRITTEN)
+_LATEX = {**_COMMANDS, "%": "\\%", "{": "\\{", "}": "\\}", "°": "^\\circ", "²": "^2", "³": "^3"}
+_TO_LATEX = str.maketrans(_LATEX)
 _ATOM = r"(?:[0-9]+(?:[.,][0-9]+)*|[-+×÷=□○△☆<>(){}/:%…])[°²³]*"
 _RUN = re.compile(rf"(?:{_ATOM})+(?: (?:{_ATOM})+)*")
 _BRACKETED = re.compile(r"([)}]* ?)(.*?)( ?[({]*)")
 """A run with brackets at its ends that enclose words outside it; they are not part of the formula."""
-_WORTH_WRITING = re.compile(r"[0-9□○△☆×÷=]")
+_MATHS = re.compile(r"[0-9□○△☆×÷=]")
 _ONE_SIDED = re.compile(r"(?<! )(\\(?:times|div|cdots))(?= )")
 
 
@@ -88,15 +88,15 @@ def to_markup(text: str) -> str:
     """
     if "$" in text or "\\" in text:
         raise ValueError(f"a printed text must contain neither $ nor a backslash, got {text!r}")
-    return _HTML.sub(lambda printed: html.escape(printed[0], quote=False), _RUN.sub(_write_run, text))
+    return _HTML.sub(lambda printed: html.escape(printed[0], quote=False), _RUN.sub(_format_run, text))
 
 
-def _write_run(match: re.Match[str]) -> str:
+def _format_run(match: re.Match[str]) -> str:
     bracketed = _BRACKETED.fullmatch(match[0])
-    if not bracketed or not _WORTH_WRITING.search(bracketed[2]):
+    if not bracketed or not _MATHS.search(bracketed[2]):
         return match[0]
     before, formula, after = bracketed.groups()
-    commands = _ONE_SIDED.sub(r"\1{}", formula.translate(_WRITING))
+    commands = _ONE_SIDED.sub(r"\1{}", formula.translate(_TO_LATEX))
     return f"{before}${commands}${after}"
 
 
@@ -107,7 +107,7 @@ def to_text(markup: str) -> str:
         LabelError: `unsupported_markup`, with the command or tag that has no printed form on one line.
     """
     parts = _print_parts(markup)
-    parts[1::2] = (_draw_boxes(formula)[0] for formula in parts[1::2])
+    parts[1::2] = (_replace_mieum(formula)[0] for formula in parts[1::2])
     text = _MIXED_NUMBER.sub(" ", "".join(parts)).replace(_FRACTION_MARK, "")
     return _SPACES.sub(" ", nfc(text)).strip()
 
@@ -118,7 +118,7 @@ def count_lone_mieum(markup: str) -> int:
     Raises:
         LabelError: as in `to_text`.
     """
-    return sum(_draw_boxes(formula)[1] for formula in _print_parts(markup)[1::2])
+    return sum(_replace_mieum(formula)[1] for formula in _print_parts(markup)[1::2])
 
 
 def split_markup(markup: str) -> list[str]:
@@ -146,7 +146,7 @@ def _print_parts(markup: str) -> list[str]:
     return parts
 
 
-def _draw_boxes(formula: str) -> tuple[str, int]:
+def _replace_mieum(formula: str) -> tuple[str, int]:
     """Return a printed formula with each ㅁ replaced by a box, and their number.
 
     Among other single letters, as in `ㄱ, ㄴ, ㄷ, ㄹ, ㅁ`, it is the letter.
@@ -188,7 +188,7 @@ def _drop_ending_spaces(tokens: list[str]) -> Iterator[str]:
             name = tokens[index - 1][1:]
             if name in _INFIX and not (index > 1 and _is_space(tokens[index - 2])):
                 continue
-            if name in _FRACTIONS | _LETTERINGS | _DELIMITERS:
+            if name in _FRACTIONS | _TEXT_COMMANDS | _DELIMITERS:
                 continue
         yield token
 
@@ -216,9 +216,9 @@ def _print_token(token: str, tokens: Iterator[str]) -> str:
         return _print_group(tokens, until="}")
     if token == "~":
         return " "
-    if token in _SHIFTED:
-        shifted = _print_argument(tokens, token).strip().replace(_FRACTION_MARK, "")
-        return _SHIFTED[token].get(shifted) or _reject(f"{token}{{{shifted}}}")
+    if token in _SCRIPTS:
+        script = _print_argument(tokens, token).strip().replace(_FRACTION_MARK, "")
+        return _SCRIPTS[token].get(script) or _reject(f"{token}{{{script}}}")
     if not token.startswith("\\"):
         return _reject(token) if token in "}&" else token
     if name in _SIGNS:
@@ -228,7 +228,7 @@ def _print_token(token: str, tokens: Iterator[str]) -> str:
         if not all(map(_FRACTION_PART.fullmatch, parts)):
             _reject(token)
         return _FRACTION_MARK + "/".join(parts)
-    if name in _LETTERINGS:
+    if name in _TEXT_COMMANDS:
         return _print_argument(tokens, token)
     if name in _DELIMITERS:
         delimiter = _print_argument(tokens, token)

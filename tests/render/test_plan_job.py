@@ -158,7 +158,7 @@ def test_without_a_pilot_there_are_still_counts(
         (3_007_612, 735),
     ]
     assert ("no pilot, only counts: font '없는 글꼴' must be installed" in caplog.text) == warned
-    assert format_plans(summary).splitlines()[0].split() == ["lines", "ratio", "a", "font", "parts"]
+    assert format_plans(summary).splitlines()[0].split() == ["lines", "ratio", "per", "font", "parts"]
 
 
 def test_a_missing_corpus_is_an_error_and_not_a_missing_pilot(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import FIRST_NUMBERS
-from ocr_ray.render.style import FONT_SIZES_PX, LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
+from ocr_ray.render.style import (
+    FONT_SIZES_PX,
+    LineStyle,
+    StyleConfig,
+    choose_font,
+    draw_style,
+    restrict_to_trdg,
+)
 
 FONTS = ("바탕", "맑은 고딕", "굴림")
 PAGES = StyleConfig()
@@ -69,14 +76,14 @@ def test_without_a_config_the_style_is_trdgs_default() -> None:
     first, second = draw_style(None, 7, 0), draw_style(None, 7, 1)
     assert replace(first, seed=0) == replace(second, seed=0)
     assert (first.height_px, first.margins_px, first.ink, first.skew_deg) == (32, (5, 5, 5, 5), 0x28, 0.0)
-    assert as_trdg_draws(first) == first
+    assert restrict_to_trdg(first) == first
 
 
 def test_trdg_draws_whole_degrees_and_no_neighbour() -> None:
     style = replace(
         draw_style(PAGES, 7, 0), skew_deg=0.6, neighbour="top", neighbour_px=2, letter_spacing=-0.02
     )
-    drawn = as_trdg_draws(style)
+    drawn = restrict_to_trdg(style)
     assert (drawn.skew_deg, drawn.neighbour, drawn.neighbour_px, drawn.letter_spacing) == (1.0, "", 0, 0.0)
 
 

@@ -15,7 +15,7 @@ _PRIVATE_PLANE = range(0xF0000, 0xFFFFE)
 """Code points to find one that a font lacks, to see what it draws instead."""
 
 
-def drawable_characters(font: Font, wanted: Iterable[str]) -> frozenset[str]:
+def find_drawable(font: Font, wanted: Iterable[str]) -> frozenset[str]:
     """Return the wanted characters that the font draws.
 
     They have a glyph other than .notdef, and ink that differs from .notdef's. White space needs no ink, and
@@ -33,12 +33,12 @@ def drawable_characters(font: Font, wanted: Iterable[str]) -> frozenset[str]:
     return frozenset(drawable)
 
 
-def shared_drawable(
+def find_shared_drawable(
     fonts: Sequence[Font], wanted: Iterable[str]
 ) -> tuple[frozenset[str], dict[str, list[str]]]:
     """Return the wanted characters that every font draws, and those that a font lacks, sorted, by font."""
     wanted = frozenset(wanted)
-    drawable = {font.name: drawable_characters(font, wanted) for font in fonts}
+    drawable = {font.name: find_drawable(font, wanted) for font in fonts}
     lacking = {name: sorted(wanted - drawn) for name, drawn in drawable.items() if wanted - drawn}
     return wanted.intersection(*drawable.values()), lacking
 

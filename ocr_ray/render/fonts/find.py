@@ -84,7 +84,7 @@ def _parse_faces(content: bytes) -> tuple[Face, ...]:
     return parse_faces(io.BytesIO(content))
 
 
-def describe(font: Font) -> dict[str, str | int | bool]:
+def describe_font(font: Font) -> dict[str, str | int | bool]:
     """Return what a manifest records of a font; the file's path is left out, as it is valid only here."""
     return {
         "name": font.name,

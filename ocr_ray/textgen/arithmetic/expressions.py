@@ -111,7 +111,7 @@ class ArithmeticConfig:
 
     def __post_init__(self) -> None:
         if not self.grades or not set(self.grades) <= set(OPERATIONS):
-            raise ValueError(f"grades must be some of 1 to 6, got {self.grades}")
+            raise ValueError(f"grades must be one or more of 1 to 6, got {self.grades}")
         if not 0 <= self.false_share <= 1:
             raise ValueError(f"false_share must be from 0 to 1, got {self.false_share}")
 

@@ -134,8 +134,12 @@ def comparison(*lengths: int, places: int = 0) -> Operation:
         elif choice < 0.5:
             num_digits = len(str(a))
             index = int(random() * num_digits)
-            place = 10**index
-            b = a + (draw_between(random, int(index == num_digits - 1), 9) - a // place % 10) * place
+            place_value = 10**index
+            b = (
+                a
+                + (draw_between(random, int(index == num_digits - 1), 9) - a // place_value % 10)
+                * place_value
+            )
         else:
             b = _draw_length(random, lengths)
         return _compare(_write_decimal(a, places), _write_decimal(b, places), a - b)

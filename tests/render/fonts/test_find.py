@@ -12,7 +12,7 @@ from ocr_ray.errors import InputError
 from ocr_ray.render.fonts.find import (
     DEFAULT_FONTS,
     Font,
-    describe,
+    describe_font,
     find_available_fonts,
     find_fonts,
     shared_characters,
@@ -182,7 +182,7 @@ def test_a_pickled_font_keeps_its_names(tmp_path) -> None:
     }
     path = build_font(tmp_path / "mine.ttf", "Mine", "a", korean="내 것", **names)
     (font,) = find_fonts([f"글씨={path}"])
-    assert describe(pickle.loads(pickle.dumps(font))) == {
+    assert describe_font(pickle.loads(pickle.dumps(font))) == {
         "name": "글씨",
         "family": "Mine",
         "version": "Version 1.5",

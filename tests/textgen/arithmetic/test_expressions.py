@@ -252,7 +252,7 @@ def test_grades_are_equally_frequent() -> None:
 
 @pytest.mark.parametrize("grades", [(), (1, 7), (0,)])
 def test_grades_beyond_elementary_school_are_rejected(grades: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"grades must be some of 1 to 6, got \("):
+    with pytest.raises(ValueError, match=r"grades must be one or more of 1 to 6, got \("):
         ArithmeticConfig(grades=grades)
 
 
