@@ -1,4 +1,4 @@
-"""Texts and characters that a model's tokenizer changes, with the `tokenizers` library alone."""
+"""Texts and characters that a model's tokenizer changes; uses only the `tokenizers` library."""
 
 import json
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Held-out words and numbers, which only the test split contains; a hash of the token alone decides."""
+"""Held-out words and numbers, which only the test split contains; decided by a hash of the token."""
 
 import re
 from dataclasses import dataclass

@@ -24,10 +24,10 @@ def make_choice(shares: dict[str, float]) -> WeightedChoice:
 SHARES = st.dictionaries(st.text("abc", min_size=1, max_size=6), st.floats(0.01, 5), min_size=1, max_size=5)
 
 
-def reach(widths: set[int], longest: int) -> set[int]:
+def reach(widths: set[int], max_length: int) -> set[int]:
     """Return the lengths of lines of one or more tokens of these widths."""
-    reached = {width for width in widths if width <= longest}
-    while more := {a + 1 + b for a in reached for b in widths if a + 1 + b <= longest} - reached:
+    reached = {width for width in widths if width <= max_length}
+    while more := {a + 1 + b for a in reached for b in widths if a + 1 + b <= max_length} - reached:
         reached |= more
     return reached
 
@@ -45,10 +45,10 @@ def list_lines(shares: dict[str, float], length: int) -> Iterator[tuple[tuple[st
 @given(SHARES, st.integers(0, 40), st.integers())
 @settings(deadline=None)
 def test_a_sampler_fills_every_length_that_its_tokens_can_make_and_no_others(
-    shares: dict[str, float], longest: int, seed: int
+    shares: dict[str, float], max_length: int, seed: int
 ) -> None:
-    sampler = LengthSampler([(make_choice(shares), 1)], longest)
-    assert sampler.lengths == reach(set(map(len, shares)), longest)
+    sampler = LengthSampler([(make_choice(shares), 1)], max_length)
+    assert sampler.lengths == reach(set(map(len, shares)), max_length)
     for length in sampler.lengths:
         tokens = sampler.draw(length, Random(seed).random)
         assert set(tokens) <= shares.keys()
@@ -58,20 +58,20 @@ def test_a_sampler_fills_every_length_that_its_tokens_can_make_and_no_others(
 @given(SHARES, SHARES, SHARES, st.integers(0, 25), st.integers())
 @settings(deadline=None)
 def test_a_nested_sampler_has_a_token_of_each_before_the_rest(
-    first: dict[str, float], second: dict[str, float], others: dict[str, float], longest: int, seed: int
+    first: dict[str, float], second: dict[str, float], others: dict[str, float], max_length: int, seed: int
 ) -> None:
     second = {word.upper(): share for word, share in second.items()}
     rest = LengthSampler(
-        [(make_choice(second), 1)], longest, LengthSampler([(make_choice(others), 1)], longest)
+        [(make_choice(second), 1)], max_length, LengthSampler([(make_choice(others), 1)], max_length)
     )
-    sampler = LengthSampler([(make_choice(first), 1)], longest, rest)
-    more = {-1} | reach(set(map(len, others)), longest)
+    sampler = LengthSampler([(make_choice(first), 1)], max_length, rest)
+    more = {-1} | reach(set(map(len, others)), max_length)
     assert sampler.lengths == {
         total
         for a in first
         for b in second
         for c in more
-        if (total := len(a) + 1 + len(b) + 1 + c) <= longest
+        if (total := len(a) + 1 + len(b) + 1 + c) <= max_length
     }
     for length in sampler.lengths:
         tokens = sampler.draw(length, Random(seed).random)

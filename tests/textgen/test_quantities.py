@@ -86,14 +86,14 @@ def test_a_counter_follows_something_countable(counter: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "quantity",
     [
         *("① 7", "(1)", "3:4", "1~5", "90°", "가 → 나", "〈보기〉", "식 ____", "답 ____개", "1,000"),
         *("3시", "점 ㄱ", "□ + ☆", "( )", "변 ㄱㄴ", "㉮", "…"),
     ],
 )
-def test_quantities_have_the_forms_of_maths_problems(wanted: str) -> None:
-    assert wanted in MANY
+def test_quantities_have_the_forms_of_maths_problems(quantity: str) -> None:
+    assert quantity in MANY
 
 
 @pytest.mark.parametrize(

@@ -97,10 +97,10 @@ def test_every_line_of_any_config_and_words_is_valid(
         assert line.source in ("words", "mixed") or not words & set(line.text.split())
 
 
-def reach(words: set[str], longest: int) -> set[int]:
+def reach(words: set[str], max_length: int) -> set[int]:
     lengths = set(map(len, words))
-    reached = {length for length in lengths if length <= longest}
-    while more := {a + 1 + b for a in reached for b in lengths if a + 1 + b <= longest} - reached:
+    reached = {length for length in lengths if length <= max_length}
+    while more := {a + 1 + b for a in reached for b in lengths if a + 1 + b <= max_length} - reached:
         reached |= more
     return reached
 

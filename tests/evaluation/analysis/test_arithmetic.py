@@ -26,7 +26,7 @@ def test_every_equation_of_the_grammar_is_found_whole_and_judged_as_it_was_made(
         found = [equation.text for equation in find_equations(expression.text)]
         if re.search("[=<>]", expression.text):
             assert found == [expression.text]
-            assert is_true(expression.text) is truths[expression.truth], expression
+            assert is_true(expression.text) is truths[expression.status], expression
         else:
             assert found == []
 
@@ -36,7 +36,7 @@ def test_every_equation_of_the_grammar_is_found_whole_and_judged_as_it_was_made(
 def test_with_any_digit_changed_it_is_judged_as_by_calculation(index: int, place: int, digit: str) -> None:
     expression = draw_expressions()[index]
     changed = expression.text[:place] + digit + expression.text[place + 1 :]
-    if expression.truth == "open" or not expression.text[place : place + 1].isdigit():
+    if expression.status == "open" or not expression.text[place : place + 1].isdigit():
         return
     try:
         wanted = oracle(changed.replace(" ", ""))

@@ -247,8 +247,8 @@ def test_the_quickstart_continues_with_the_available_fonts(caplog) -> None:
 
 
 def test_every_font_has_all_hangul_and_the_signs_of_arithmetic(fonts) -> None:
-    wanted = {*map(chr, range(0xAC00, 0xD7A4)), *"0123456789+-×÷=□()<>:%.…°"}
-    assert wanted <= shared_characters(fonts)
+    expected = {*map(chr, range(0xAC00, 0xD7A4)), *"0123456789+-×÷=□()<>:%.…°"}
+    assert expected <= shared_characters(fonts)
 
 
 @pytest.mark.slow
