@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocr_ray.audit.inspect_part import ExpectedPart, Rules
-from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
+from ocr_ray.dataset.lines import PartSpec
 from ocr_ray.dataset.plan import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.pages.crop_job import cut_crop_parts
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.job import count_lines
+from ocr_ray.render.job import cut_dataset_parts
 from ocr_ray.storage.location import Location, exists, preflight, read_json
 from ocr_ray.textgen.sampler import TextConfig
 
@@ -71,18 +71,16 @@ def _list_specs(config: Mapping[str, Any]) -> tuple[PartSpec, ...]:
         return tuple(cut_crop_parts(config["pages"], config["spliced"], config["pages_per_part"]))
     if config["job"] == "label_pages":
         return tuple(cut_parts("train", 0, config["pages"], config["pages_per_part"]))
-    numbers = count_lines(
-        RenderConfig(
-            out_uri="",
-            num_lines=config["num_lines"],
-            validation_share=config["validation_share"],
-            test_share=config["test_share"],
-            holdout_fonts=tuple(config["holdout_fonts"]),
-            text=TextConfig(holdout_word_share=config["text"]["holdout_word_share"]),
-        )
-    )
     return tuple(
-        spec
-        for split, number in numbers.items()
-        for spec in cut_parts(split, FIRST_NUMBERS[split], number, config["lines_per_part"])
+        cut_dataset_parts(
+            RenderConfig(
+                out_uri="",
+                num_lines=config["num_lines"],
+                validation_share=config["validation_share"],
+                test_share=config["test_share"],
+                holdout_fonts=tuple(config["holdout_fonts"]),
+                text=TextConfig(holdout_word_share=config["text"]["holdout_word_share"]),
+                lines_per_part=config["lines_per_part"],
+            )
+        )
     )

@@ -34,7 +34,7 @@ from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.job import plan_rendering
-from ocr_ray.render.lines import RenderInputs, make_maker
+from ocr_ray.render.lines import RenderInputs, get_line_renderer
 from ocr_ray.storage.location import Location, list_files, require_folder
 
 log = logging.getLogger(__name__)
@@ -139,8 +139,9 @@ def _audit_part(
         numbers = range(expected.spec.start, expected.spec.stop)
     if not inputs or not numbers:
         return report
-    maker = make_maker(inputs)
-    findings, num_rerendered = compare_rendered(dataset, expected.spec, numbers, maker.make)
+    findings, num_rerendered = compare_rendered(
+        dataset, expected.spec, numbers, get_line_renderer(inputs).render
+    )
     return replace(report, findings=report.findings + findings, num_rerendered=num_rerendered)
 
 

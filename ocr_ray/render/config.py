@@ -16,21 +16,21 @@ from ocr_ray.textgen.sampler import TextConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceConfig:
-    """Where the material of the lines is."""
+    """Locations of the files that lines are made from."""
 
     corpus_uri: str | None = None
-    """Folder of .txt files whose words are drawn at random; None: the word list of the package."""
+    """Folder of .txt files to draw random words from; by default, the built-in word list."""
     texts_uri: str | None = None
-    """Dataset of labelled lines whose train split is drawn again by --sentence-share."""
+    """Dataset of labelled lines whose train split gives running text for --sentence-share."""
     lengths_like: str | None = None
-    """Dataset of lines whose lengths are followed instead of --min-length and --max-length."""
+    """Dataset of lines whose lengths replace --min-length and --max-length."""
     pictures_uri: str | None = None
-    """Folder of pictures of which --renderer trdg lays a part behind each line."""
+    """Folder of background images for --renderer trdg, which uses a random crop for each line."""
     model: str | None = None
-    """Hub id or folder of the model to be trained: characters that its tokenizer loses are left out."""
+    """Hub id or folder of the model to train; lines leave out characters that its tokenizer loses."""
     focus: str | None = None
-    """report.json of evaluate_trocr: half of the lines hold more of what was misread, for a dataset besides
-    the others. None: all characters come as they come."""
+    """report.json of evaluate_trocr; half of the lines contain more of the characters that it counts as
+    misread. Use it for an additional dataset."""
 
 
 Renderer = Literal["fast", "trdg"]
@@ -38,40 +38,40 @@ Renderer = Literal["fast", "trdg"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderConfig:
-    """Render lines of random words and arithmetic, in equal shares of every font."""
+    """Render lines of random words and arithmetic, with equal shares for all fonts."""
 
     out_uri: str
-    """Where the dataset goes: an empty folder, or an earlier run of the same, which is completed or grown."""
+    """Folder of the dataset: empty, or from an earlier run with the same flags, to resume or grow it."""
     num_lines: int = 300_000
-    """Lines in all; may grow from run to run. With few resources start at 100,000 to 300,000."""
+    """Number of lines; it can grow in a later run. With few resources, start with 100,000 to 300,000."""
     seed: int = 0
-    """Line i depends on the seed, i, the corpus and the fonts, and on nothing else."""
+    """Line i depends only on the seed, i, the corpus and the fonts."""
     sources: Annotated[SourceConfig, tyro.conf.arg(name="")] = field(default_factory=SourceConfig)
     fonts: tuple[str, ...] = DEFAULT_FONTS
-    """Families in any language, files, batang.ttc#2, folders (with a slash), or NAME=URI."""
+    """Families in any language, files, batang.ttc#2, folders with a final slash, or NAME=URI."""
     fonts_uri: str | None = None
-    """Folder of font files that is looked in first, for machines without fonts."""
+    """Folder of font files to search before the machine's own fonts."""
     holdout_fonts: tuple[str, ...] = ()
-    """Fonts of the test split, which train and validation do not have."""
+    """Fonts that only the test split has."""
     validation_share: float = 0.01
-    """Share of the lines that becomes the validation split."""
+    """Share of lines in the validation split."""
     test_share: float = 0.01
-    """Share that becomes the test split where fonts or words are held out; there is none otherwise."""
+    """Share of lines in the test split, which exists only if fonts or words are held out."""
     text: Annotated[TextConfig, tyro.conf.arg(name="")] = field(default_factory=TextConfig)
     style: Look = "pages"
-    """pages: as varied as scanned pages; plain: trdg's defaults."""
+    """pages: as varied as scanned pages; plain: the defaults of trdg."""
     look: Annotated[StyleConfig, tyro.conf.arg(name="style")] = field(default_factory=StyleConfig)
     renderer: Renderer = "fast"
-    """fast; trdg: the same geometry ten times slower, with its own noise or --pictures-uri behind."""
+    """fast; trdg: the same geometry, ten times slower, with its own noise or the images of --pictures-uri."""
     image: ImageConfig = field(default_factory=ImageConfig)
     lines_per_part: int = 4096
-    """Lines in one Parquet file, which is one task."""
+    """Lines in one Parquet file, which is rendered by one task."""
     num_cpus: int | None = None
-    """The most CPUs used; None: all of this machine or cluster."""
+    """Number of CPUs to use at most; by default, all of this machine or cluster."""
     max_reject_fraction: float = 0.01
-    """The job fails if a greater share of the lines could not be drawn."""
+    """The job fails if a larger share of the lines cannot be drawn."""
     verify: Verification = "footers"
-    """How parts of an earlier run are checked; rows: every row is hashed again."""
+    """How to check parts of an earlier run: their footers, or rows to hash every row again."""
 
     def __post_init__(self) -> None:
         limit = FIRST_NUMBERS["validation"]

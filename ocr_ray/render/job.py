@@ -1,4 +1,4 @@
-"""Lines rendered: flags and inputs into a plan, the plan into a dataset."""
+"""Renders a dataset of lines: flags and inputs become a plan, the plan becomes a dataset."""
 
 import logging
 from dataclasses import asdict
@@ -9,13 +9,13 @@ from typing import Any
 from ocr_ray.cli.flags import changed_flags
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
-from ocr_ray.dataset.lines import FIRST_NUMBERS
+from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError, missing_extra
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.fonts.find import Font, describe, find_fonts
-from ocr_ray.render.inputs import gather_material, try_tokenizer
+from ocr_ray.render.fonts.find import Font, describe_font, find_fonts
+from ocr_ray.render.inputs import check_tokenizer, load_inputs
 from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.storage.location import locate, require_folder
 from ocr_ray.textgen.sampler import TextSampler
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 
 
 def render_lines(config: RenderConfig) -> dict[str, Any]:
-    """Make a dataset of rendered lines; return its summary.
+    """Render a dataset of lines; return its summary.
 
     Raises:
-        InputError: a font, the corpus or the output place is wrong; found before any line is drawn.
+        InputError: a font, the corpus or the output location is wrong; found before any line is drawn.
 
     Example:
         >>> import ocr_ray
@@ -43,58 +43,57 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
 
 
 def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
-    """Return the plan of a dataset and what its lines are made from; nothing is written.
+    """Return the plan of a dataset and the inputs of its lines; write nothing.
 
     Raises:
-        InputError: a font or another input is missing, or no line can be made of them.
+        InputError: a font or another input is missing, or no lines can be made of them.
     """
     if config.renderer == "trdg" and find_spec("trdg") is None:
         raise missing_extra("trdg", "trdg")
     fonts, holdout_fonts = _find_fonts(config)
-    material = gather_material(config.sources, config.text, [*fonts, *holdout_fonts])
+    loaded = load_inputs(config.sources, config.text, [*fonts, *holdout_fonts])
     inputs = RenderInputs(
-        material=material.text,
+        text_inputs=loaded.text,
         text=config.text,
         fonts=tuple(fonts),
         holdout_fonts=tuple(holdout_fonts),
         style=config.look if config.style == "pages" else None,
         renderer=config.renderer,
-        pictures=material.pictures,
+        backgrounds=loaded.backgrounds,
         image=config.image,
         seed=config.seed,
     )
-    TextSampler(inputs.material, config.text)  # refuses what no line can be built from
-    notes = {"fonts": [describe(font) for font in (*fonts, *holdout_fonts)], **material.notes}
+    TextSampler(inputs.text_inputs, config.text)  # raises InputError if no lines can be made
+    notes = {"fonts": [describe_font(font) for font in (*fonts, *holdout_fonts)], **loaded.notes}
     if config.sources.model:
-        notes["tokenizer"] = try_tokenizer(material, config.text, config.seed)
-    return _make_plan(config, inputs, material.identity, notes), inputs
+        notes["tokenizer"] = check_tokenizer(loaded, config.text, config.seed)
+    return _make_plan(config, inputs, loaded.identity, notes), inputs
 
 
 def _find_fonts(config: RenderConfig) -> tuple[list[Font], list[Font]]:
-    """Return the fonts of train and validation, and those of test alone."""
+    """Return the fonts of train and validation, and those of test only."""
     folder = require_folder(config.fonts_uri, "--fonts-uri") if config.fonts_uri else None
-    found = find_fonts((*config.fonts, *config.holdout_fonts), folder=folder)
+    fonts = find_fonts((*config.fonts, *config.holdout_fonts), folder=folder)
     if not config.holdout_fonts:
-        return found, []
-    num_shown = len(found) - len(find_fonts(config.holdout_fonts, folder=folder))
+        return fonts, []
+    num_shown = len(fonts) - len(find_fonts(config.holdout_fonts, folder=folder))
     if not num_shown:
         raise InputError("--fonts must name a font that is not held out, got none")
-    return found[:num_shown], found[num_shown:]
+    return fonts[:num_shown], fonts[num_shown:]
 
 
 def _make_plan(
     config: RenderConfig, inputs: RenderInputs, identity: dict[str, Any], notes: dict[str, Any]
 ) -> Plan:
-    numbers = count_lines(config)
     return Plan(
         config={
             "job": "render_lines",
             "num_lines": config.num_lines,
             "seed": config.seed,
             "validation_share": config.validation_share,
-            "test_share": config.test_share if "test" in numbers else 0.0,
+            "test_share": config.test_share if "test" in compute_split_sizes(config) else 0.0,
             "lines_per_part": config.lines_per_part,
-            # Their order counts: it decides which line is set in which.
+            # The order of the fonts determines which line has which font.
             "fonts": _identify(inputs.fonts),
             "holdout_fonts": _identify(inputs.holdout_fonts),
             **identity,
@@ -104,23 +103,28 @@ def _make_plan(
             "image": asdict(config.image),
             "versions": drawing_versions(with_trdg=config.renderer == "trdg"),
         },
-        parts=tuple(
-            part
-            for split, number in numbers.items()
-            for part in cut_parts(split, FIRST_NUMBERS[split], number, config.lines_per_part)
-        ),
+        parts=tuple(cut_dataset_parts(config)),
         flags=describe_flags(config),
         notes=notes,
     )
 
 
-def count_lines(config: RenderConfig) -> dict[str, int]:
-    """Return the number of lines of each split that the dataset has."""
+def compute_split_sizes(config: RenderConfig) -> dict[str, int]:
+    """Return the number of lines in each split; there is no test split if nothing is held out."""
     num_validation = round(config.num_lines * config.validation_share)
     holds_out = bool(config.holdout_fonts or config.text.holdout_word_share)
     num_test = round(config.num_lines * config.test_share) if holds_out else 0
-    numbers = {"train": config.num_lines - num_validation - num_test, "validation": num_validation}
-    return numbers | ({"test": num_test} if holds_out else {})
+    sizes = {"train": config.num_lines - num_validation - num_test, "validation": num_validation}
+    return sizes | ({"test": num_test} if holds_out else {})
+
+
+def cut_dataset_parts(config: RenderConfig) -> list[PartSpec]:
+    """Return the parts of all splits."""
+    return [
+        part
+        for split, size in compute_split_sizes(config).items()
+        for part in cut_parts(split, FIRST_NUMBERS[split], size, config.lines_per_part)
+    ]
 
 
 def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
@@ -130,25 +134,26 @@ def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
     }
 
 
-_ROOMS = {"sources": "", "text": "", "look": "style."}
-"""What the flags of nested configurations begin with, where that is not their name."""
-_PLACES = ("-uri", "lengths-like", "focus")
-_FONTS = ("fonts", "holdout-fonts")
+_PREFIXES = {"sources": "", "text": "", "look": "style."}
+"""Prefixes of the flags of nested configurations that differ from the name of their field."""
+_LOCATION_FLAGS = ("-uri", "lengths-like", "focus")
+"""Endings of flags whose value is a location."""
+_FONT_FLAGS = ("fonts", "holdout-fonts")
 
 
 def describe_flags(config: RenderConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, places in full, by their names."""
-    flags = changed_flags(config, RenderConfig(out_uri=""), _ROOMS)
+    """Return the flags that differ from their defaults, by name, with absolute locations."""
+    flags = changed_flags(config, RenderConfig(out_uri=""), _PREFIXES)
     for flag, value in flags.items():
-        if flag.endswith(_PLACES) or (flag == "model" and Path(value).is_dir()):
+        if flag.endswith(_LOCATION_FLAGS) or (flag == "model" and Path(value).is_dir()):
             flags[flag] = locate(value).uri
-        elif flag in _FONTS:
-            flags[flag] = tuple(map(_place_font, value))
+        elif flag in _FONT_FLAGS:
+            flags[flag] = tuple(map(_resolve_font, value))
     return flags
 
 
-def _place_font(spec: str) -> str:
-    """Return how a font is asked for, with its place in full where it names one."""
+def _resolve_font(spec: str) -> str:
+    """Return a value of `--fonts` with an absolute location if it names a file or folder."""
     name, equals, uri = spec.partition("=")
     if equals and "/" not in name:
         return f"{name}={locate(uri).uri}"

@@ -1,4 +1,4 @@
-"""Kernels of separable filters: averages over an area, and Pillow's Gaussian blur."""
+"""Kernels of separable filters: area averages and Pillow's Gaussian blur."""
 
 import math
 from functools import lru_cache
@@ -9,21 +9,21 @@ import numpy.typing as npt
 Kernel = npt.NDArray[np.float64]
 
 _STEPS = 64
-"""Kernels are kept for widths in steps of a 64th of a pixel."""
+"""Steps per pixel in which widths are rounded, so that kernels can be cached."""
 _FAINTEST = 1 / 400
-"""What either end of a kernel may lose of its sum of 1; it does not show."""
+"""Part of a kernel's sum of 1 that can be cut off at either end without a visible difference."""
 
 
 def area_kernel(width_px: float) -> Kernel:
-    """Return the kernel that averages over a width, at least one pixel; its ends count in part."""
+    """Return the kernel that averages over a width, at least one pixel; its ends have partial weights."""
     return _area_kernel(round(width_px * _STEPS))
 
 
 def blur_kernel(radius_px: float, is_reduced: bool) -> Kernel:
-    """Return the kernel of a Gaussian, softer where it also stands for Pillow's reduction of a line.
+    """Return the kernel of a Gaussian blur; `is_reduced` adds the softness of Pillow's reduction of a line.
 
-    Three extended boxes, each of a third of the variance, as Pillow blurs: Gwosdek et al. 2011, "Theoretical
-    foundations of Gaussian convolution by extended box filtering", equations 8 and 14.
+    Like Pillow, it convolves three extended boxes, each with a third of the variance: Gwosdek et al. 2011,
+    "Theoretical foundations of Gaussian convolution by extended box filtering", equations 8 and 14.
     """
     return _blur_kernel(round(radius_px * _STEPS), is_reduced)
 
@@ -45,14 +45,14 @@ def _blur_kernel(steps: int, is_reduced: bool) -> Kernel:
     if is_reduced:
         kernel = np.convolve(kernel, [1 / 18, 16 / 18, 1 / 18])
     middle = len(kernel) // 2
-    seen = max(1, middle - int(np.searchsorted(np.cumsum(kernel), _FAINTEST)))
-    kernel = kernel[middle - seen : middle + seen + 1]
+    visible = max(1, middle - int(np.searchsorted(np.cumsum(kernel), _FAINTEST)))
+    kernel = kernel[middle - visible : middle + visible + 1]
     return np.asarray(kernel / kernel.sum())
 
 
 def _extended_box(reach: int, end: float) -> Kernel:
-    """Return 2 * reach + 1 equal weights with one of `end` times that on either side; their sum is 1.
+    """Return 2 * reach + 1 equal weights, and on either side one of `end` times that; their sum is 1.
 
-    Never fewer than three, even if the outer ones are 0: OpenCV has quick ways for three and for five.
+    There are at least three, even if the outer ones are 0: OpenCV is fast for three and five.
     """
     return np.array([end, *[1.0] * (2 * reach + 1), end]) / (2 * (reach + end) + 1)

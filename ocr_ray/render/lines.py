@@ -1,4 +1,11 @@
-"""Line `number` of a dataset, from text to encoded image: a pure function of the inputs and the number."""
+"""Line i from text to image: a pure function of the inputs and i.
+
+```
+i ─┬─> TextSampler.draw ──> text ──────────────────────────┐
+   ├─> draw_style ────────> style: size, ink, skew, noise … ├─> renderer or trdg ──> image ──> TextLine
+   └─> choose_font ───────> font ──────────────────────────┘
+```
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,42 +14,42 @@ from functools import lru_cache
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
 from ocr_ray.errors import RenderError
-from ocr_ray.render import renderer as fast
+from ocr_ray.render import renderer
 from ocr_ray.render.config import Renderer
 from ocr_ray.render.fonts.find import Font
-from ocr_ray.render.style import LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
+from ocr_ray.render.style import LineStyle, StyleConfig, choose_font, draw_style, restrict_to_trdg
 from ocr_ray.textgen.sampler import TextConfig, TextInputs, TextSampler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RenderInputs:
-    """What every line of a dataset needs: content, no paths of this machine."""
+    """Everything that lines are made of; contents instead of paths, so that any node can render them."""
 
-    material: TextInputs
+    text_inputs: TextInputs
     text: TextConfig
     fonts: tuple[Font, ...]
     holdout_fonts: tuple[Font, ...]
-    """Of the test split; none: it is set in `fonts` too."""
+    """Fonts of the test split; if empty, it uses `fonts`."""
     style: StyleConfig | None
     """None: trdg's defaults."""
     renderer: Renderer
-    pictures: tuple[bytes, ...]
-    """Backgrounds for trdg."""
+    backgrounds: tuple[bytes, ...]
+    """Background images for trdg."""
     image: ImageConfig
     seed: int
 
 
-class LineMaker:
-    """Makes lines; built once in a process, then a pure function of the number."""
+class LineRenderer:
+    """Renders any line of a dataset; a pure function of the number once built."""
 
     def __init__(self, inputs: RenderInputs) -> None:
         self._inputs = inputs
-        self._sampler = TextSampler(inputs.material, inputs.text)
+        self._sampler = TextSampler(inputs.text_inputs, inputs.text)
         self._fonts = {font.name: font for font in (*inputs.fonts, *inputs.holdout_fonts)}
         self._names = [font.name for font in inputs.fonts]
         self._test_names = [font.name for font in inputs.holdout_fonts] or self._names
 
-    def make(self, number: int) -> TextLine:
+    def render(self, number: int) -> TextLine:
         """Return line `number`; RenderError if it cannot be drawn."""
         inputs = self._inputs
         line = self._sampler.draw(inputs.seed, number)
@@ -50,7 +57,7 @@ class LineMaker:
         names = self._test_names if number >= FIRST_NUMBERS["test"] else self._names
         name = choose_font(names, inputs.seed, number)
         if inputs.renderer == "trdg":
-            style = as_trdg_draws(style)
+            style = restrict_to_trdg(style)
         image_bytes, width_px = self._draw(line.text, self._fonts[name], style)
         return TextLine(
             line_id=f"{number:09d}",
@@ -66,27 +73,27 @@ class LineMaker:
         )
 
     def _draw(self, text: str, font: Font, style: LineStyle) -> tuple[bytes, int]:
-        """Return the encoded image, and its width in px before it was resized."""
+        """Return the encoded image and its width in px before resizing."""
         config = self._inputs.image
         if self._inputs.renderer == "trdg":
             from ocr_ray.render import trdg  # takes most of a second to import
 
-            image = trdg.draw_line(text, font, style, self._inputs.pictures)
+            image = trdg.draw_line(text, font, style, self._inputs.backgrounds)
             return encode_image(image, config), image.width
-        return fast.encode_line(text, font, style, config)
+        return renderer.encode_line(text, font, style, config)
 
 
 def render_part(inputs: RenderInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:
-    """Yield the lines of a part, and a reject for each that cannot be drawn."""
-    maker = make_maker(inputs)
+    """Yield the lines of a part, and a reject for each line that cannot be drawn."""
+    line_renderer = get_line_renderer(inputs)
     for number in range(spec.start, spec.stop):
         try:
-            yield maker.make(number)
+            yield line_renderer.render(number)
         except RenderError as error:
             yield Reject(reason=error.reason, detail=error.detail, number=number)
 
 
 @lru_cache(maxsize=2)
-def make_maker(inputs: RenderInputs) -> LineMaker:
-    """Return the maker of the inputs, the same for the same object: tables are built once in a process."""
-    return LineMaker(inputs)
+def get_line_renderer(inputs: RenderInputs) -> LineRenderer:
+    """Return the renderer of the inputs, built once per process for the same object."""
+    return LineRenderer(inputs)

@@ -12,35 +12,35 @@ from ocr_ray.render.fonts.find import DEFAULT_FONTS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanConfig:
-    """How much the model has read with context, what share of that to add without, and on which machines."""
+    """Estimate how many context-free lines to render, and what that costs."""
 
     pretraining_lines: int = 6_000_000
-    """Lines the model was pre-trained on."""
+    """Lines that the model was pre-trained on."""
     labelled_lines: int = 15_224
     """Labelled lines of your own pages."""
     ratios: tuple[float, ...] = (0.3, 0.5)
     """Context-free lines as shares of the lines with context, each above 0 and at most 1."""
     fonts: int = 3
-    """Fonts that the lines are shared out over."""
+    """Number of fonts, which get equal numbers of lines."""
     num_lines: tuple[int, ...] = ()
-    """Further numbers of lines to reckon for, such as 100000 300000."""
+    """More numbers of lines to estimate, such as 100000 300000."""
     pilot_lines: int = 500
-    """Lines rendered here for rate and size, at most one part, nothing kept; 0: none, counts alone."""
+    """Lines rendered here, and thrown away, to measure rate and size; at most one part. 0: counts only."""
     corpus_uri: str | None = None
-    """Corpus of the pilot; None: the word list of the package."""
+    """Corpus of the pilot; by default, the built-in word list."""
     font_names: tuple[str, ...] = DEFAULT_FONTS
-    """Fonts of the pilot, as --fonts of render_lines."""
+    """Fonts of the pilot, as for --fonts of render_lines."""
     image: ImageConfig = field(default_factory=ImageConfig)
     lines_per_part: int = 4096
-    """Lines in one Parquet file, which one core makes."""
+    """Lines in one Parquet file, which is rendered by one core."""
     machines: int = 4
-    """Machines that render."""
+    """Number of machines that render."""
     cores_per_machine: int = 16
-    """Cores of each, as fast as one here; a cloud's vCPU is mostly a hyperthread: count two as one core."""
+    """Cores of a machine, as fast as those here; a cloud vCPU is usually a hyperthread: count two as one."""
     efficiency: float = 0.85
-    """Rate of a core among many busy ones, as a share of its rate alone in the pilot."""
+    """Rate of a core among many busy ones, as a share of its rate in the pilot."""
     machine_price: float | None = None
-    """Price of a machine for an hour, in any currency; None: no cost is given."""
+    """Price of a machine per hour, in any currency; without it, no cost is estimated."""
 
     def __post_init__(self) -> None:
         for name in ("pretraining_lines", "labelled_lines"):
@@ -62,22 +62,22 @@ class PlanConfig:
         if self.machine_price is not None and not 0 <= self.machine_price < math.inf:
             raise ValueError(f"machine_price must be 0 or more, got {self.machine_price}")
         limit = FIRST_NUMBERS["validation"]
-        for _, lines in self.wanted():
+        for _, lines in self.list_targets():
             if not 1 <= lines < limit:
                 raise ValueError(
                     f"a dataset must have from 1 to {limit - 1} lines, got {lines}; "
                     "change ratios, pretraining_lines or num_lines"
                 )
 
-    def wanted(self) -> list[tuple[float, int]]:
-        """Return each share of the lines with context that is planned for, and its lines, rounded half up."""
+    def list_targets(self) -> list[tuple[float, int]]:
+        """Return the ratio and the number of context-free lines to estimate for, rounded half up."""
         contextual = self.pretraining_lines + self.labelled_lines
-        # Exact: the float 0.3 times an integer may fall on the wrong side of a half.
-        shares = [(r, int(Fraction(str(r)) * contextual + Fraction(1, 2))) for r in self.ratios]
-        return shares + [(lines / contextual, lines) for lines in self.num_lines]
+        # Fractions are exact: the float 0.3 times an integer can be just below a half.
+        targets = [(r, int(Fraction(str(r)) * contextual + Fraction(1, 2))) for r in self.ratios]
+        return targets + [(lines / contextual, lines) for lines in self.num_lines]
 
-    def recipe(self, num_lines: int) -> RenderConfig:
-        """Return the flags of render_lines for that many lines, with its defaults; nothing is written."""
+    def render_config(self, num_lines: int) -> RenderConfig:
+        """Return the flags of render_lines for that many lines; all others have their defaults."""
         return RenderConfig(
             out_uri=".",
             num_lines=num_lines,

@@ -1,9 +1,9 @@
-"""How many context-free lines to render, and what that takes.
+"""Estimates how many context-free lines to render, and their size, time and cost.
 
-Words drawn at random have no context. Too few of them and the model goes on inventing the tails of lines; too
-many and it stops using context where context helps. The rule of thumb: 30 to 50 % of the lines that do have
-context, those of the pre-training and the labelled ones together. What they take is reckoned from a pilot,
-some lines rendered here.
+Random words have no context. With too few of them the model keeps inventing the ends of lines; with too
+many it stops using context where that helps. As a rule of thumb, render 30 to 50 % of the number of lines
+with context, which are those of the pre-training plus the labelled ones. Size and time are estimated from
+a pilot: a small number of lines that are rendered here.
 """
 
 import logging
@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
+from ocr_ray.dataset.lines import PartSpec
 from ocr_ray.dataset.parts import write_part
-from ocr_ray.dataset.plan import Plan, cut_parts
+from ocr_ray.dataset.plan import Plan
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.fonts.find import find_fonts
-from ocr_ray.render.job import count_lines, plan_rendering
+from ocr_ray.render.job import cut_dataset_parts, plan_rendering
 from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.render.plan_config import PlanConfig
 from ocr_ray.storage.location import locate
@@ -28,32 +28,32 @@ from ocr_ray.storage.location import locate
 log = logging.getLogger(__name__)
 
 STARTER_LINES = (100_000, 300_000)
-"""With few resources: begin in this range, look at what evaluation says, and grow the dataset in place."""
+"""With few resources: start in this range, evaluate, and grow the dataset in place."""
 WARM_UP_LINES = 1000
-"""Rendered before the clock starts: a worker keeps the glyphs that it has drawn, and makes many parts."""
+"""Lines rendered before the measurement, because a worker caches glyphs and renders many parts."""
 SINGLE_FILES = 4
-"""A dataset's files beside its parts: plan, picture, card, manifest."""
+"""Files of a dataset other than its parts: plan, contact sheet, card, manifest."""
 S3_PIECE_BYTES = 10 * 2**20
-"""pyarrow uploads a file of this size or more in such pieces, one request each, between one that opens and
-one that ends the upload; smaller ones in one."""
+"""pyarrow uploads files of at least this size in pieces of this size, with one request per piece and two more
+to open and complete the upload; it uploads a smaller file in one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pilot:
-    """What some lines rendered here gave, from text to Parquet."""
+    """Rate and size of lines rendered here, from text to Parquet."""
 
     lines: int
-    """Rejects included."""
+    """Includes rejects."""
     rejects: int
     lines_per_s: float
-    """Of one core: seconds of processor time, so that other programs here do not count."""
+    """Rate of one core; in processor time, so that other programs do not count."""
     bytes_per_line: float
 
 
 def plan_dataset(config: PlanConfig) -> dict[str, Any]:
-    """Return how many lines to render and what each number of them takes; log it as a table.
+    """Return how many lines to render, and the estimate for each number of lines; log them as a table.
 
-    Where the fonts are not installed there are the counts alone, and a warning.
+    If the fonts are not installed, return only the counts and log a warning.
 
     Raises:
         InputError: the corpus is wrong, or the fonts lack what every line needs.
@@ -65,13 +65,19 @@ def plan_dataset(config: PlanConfig) -> dict[str, Any]:
         [1804567, 3007612, 100000]
     """
     summary = plan_lines(config)
-    pilot = run_pilot(config.recipe(STARTER_LINES[0]), config.pilot_lines) if config.pilot_lines else None
+    pilot = None
+    if config.pilot_lines:
+        pilot = run_pilot(config.render_config(STARTER_LINES[0]), config.pilot_lines)
     for entry in summary["plans"]:
-        parts = _cut_all_parts(config.recipe(entry["lines"]))
+        parts = cut_dataset_parts(config.render_config(entry["lines"]))
         entry["parts"] = len(parts)
         if pilot:
             entry |= estimate(config, pilot, parts)
-    log.info("%d lines have context; beside them:\n%s", summary["contextual_lines"], format_plans(summary))
+    log.info(
+        "context-free lines for %d lines with context:\n%s",
+        summary["contextual_lines"],
+        format_plans(summary),
+    )
     if pilot:
         _log_pilot(config, pilot)
     assumed = {name: getattr(config, name) for name in ("machines", "cores_per_machine", "efficiency")}
@@ -87,8 +93,8 @@ def _log_pilot(config: PlanConfig, pilot: Pilot) -> None:
         pilot.lines,
     )
     log.info(
-        "reckoned for %d machines of %d such cores at %g of that rate, without the start of machines; no "
-        "upload was tried: it holds the cores up unless each machine sends the MB/s of that column",
+        "estimated for %d machines with %d such cores at %g of that rate, without the start of machines; no "
+        "upload was tested: each machine must send the MB/s of that column, or the cores wait",
         config.machines,
         config.cores_per_machine,
         config.efficiency,
@@ -98,30 +104,30 @@ def _log_pilot(config: PlanConfig, pilot: Pilot) -> None:
 def plan_lines(config: PlanConfig) -> dict[str, Any]:
     """Return how many context-free lines to render for each ratio, in all and per font.
 
-    Lines per font are rounded up, so that no font falls short. `starter_lines` is a first dataset for few
-    resources; `render_lines` grows it later without making a line again.
+    Lines per font are rounded up. `starter_lines` is the range for a first dataset with few resources;
+    `render_lines` grows it later without rendering a line again.
     """
     plans = [
         {"ratio": ratio, "lines": lines, "lines_per_font": -(-lines // config.fonts)}
-        for ratio, lines in config.wanted()
+        for ratio, lines in config.list_targets()
     ]
     contextual = config.pretraining_lines + config.labelled_lines
     return {"contextual_lines": contextual, "plans": plans, "starter_lines": list(STARTER_LINES)}
 
 
-def run_pilot(recipe: RenderConfig, num_lines: int) -> Pilot | None:
-    """Return what the first lines of a dataset take, written as its part on one core; None without fonts.
+def run_pilot(config: RenderConfig, num_lines: int) -> Pilot | None:
+    """Return rate and size of the first lines of a dataset, written as a part; None if fonts are missing.
 
     Raises:
         InputError: another input is wrong.
     """
-    planned = _plan_pilot(recipe)
+    planned = _plan_pilot(config)
     if planned is None:
         return None
     plan, inputs = planned
     part = PartSpec(split="train", index=0, start=0, stop=num_lines)
     warm_up = PartSpec(split="train", index=1, start=num_lines, stop=num_lines + WARM_UP_LINES)
-    log.info("pilot: %d lines, after %d to warm up", num_lines, WARM_UP_LINES)
+    log.info("pilot: %d lines after %d warm-up lines", num_lines, WARM_UP_LINES)
     with tempfile.TemporaryDirectory(prefix="ocr_ray-") as folder:
         write_part(locate(folder), warm_up, plan.config_sha256, render_part(inputs, warm_up))
         started_s = time.process_time()
@@ -135,31 +141,23 @@ def run_pilot(recipe: RenderConfig, num_lines: int) -> Pilot | None:
     )
 
 
-def _plan_pilot(recipe: RenderConfig) -> tuple[Plan, RenderInputs] | None:
+def _plan_pilot(config: RenderConfig) -> tuple[Plan, RenderInputs] | None:
     try:
-        return plan_rendering(recipe)
+        return plan_rendering(config)
     except InputError:
         try:
-            find_fonts(recipe.fonts)
+            find_fonts(config.fonts)
         except InputError as error:
-            log.warning("no pilot, and counts alone: %s", error)
+            log.warning("no pilot, only counts: %s", error)
             return None
         raise
 
 
-def _cut_all_parts(recipe: RenderConfig) -> list[PartSpec]:
-    return [
-        part
-        for split, number in count_lines(recipe).items()
-        for part in cut_parts(split, FIRST_NUMBERS[split], number, recipe.lines_per_part)
-    ]
-
-
 def estimate(config: PlanConfig, pilot: Pilot, parts: Sequence[PartSpec]) -> dict[str, Any]:
-    """Return what the parts of a dataset take, by the pilot.
+    """Return size, time and cost of the parts of a dataset, estimated from the pilot.
 
-    `core_hours` are those of cores working alone; `hours` on the machines count a core that waits for the
-    last parts too, since a part is made by one. `upload_mb_per_s` is what each machine then sends.
+    `core_hours` assumes the rate of the pilot. `hours` on all machines includes cores that wait for the last
+    parts, because one core renders a part. `upload_mb_per_s` is the upload rate of each machine.
     """
     sizes = [part.stop - part.start for part in parts]
     size_bytes = round(sum(sizes) * pilot.bytes_per_line)
@@ -179,14 +177,14 @@ def estimate(config: PlanConfig, pilot: Pilot, parts: Sequence[PartSpec]) -> dic
 
 
 def count_puts(size_bytes: float) -> int:
-    """Return the requests, billed as PUT, that the upload of a file to S3 takes."""
+    """Return the number of requests, billed as PUT, to upload a file to S3."""
     return 1 if size_bytes < S3_PIECE_BYTES else 2 + math.ceil(size_bytes / S3_PIECE_BYTES)
 
 
 _COLUMNS = {
     "lines": ("lines", ",d"),
     "ratio": ("ratio", ".3g"),
-    "lines_per_font": ("a font", ",d"),
+    "lines_per_font": ("per font", ",d"),
     "parts": ("parts", ",d"),
     "gigabytes": ("GB", ",.1f"),
     "core_hours": ("core hours", ",.2f"),
@@ -195,11 +193,11 @@ _COLUMNS = {
     "s3_put_requests": ("S3 PUTs", ",d"),
     "cost": ("cost", ",.2f"),
 }
-"""The head and the number format of each column."""
+"""Heading and number format of each column."""
 
 
 def format_plans(summary: dict[str, Any]) -> str:
-    """Return the plans as a table, right-aligned, with the columns that are known."""
+    """Return the plans as a right-aligned table with the columns that have values."""
     plans = summary["plans"]
     names = [name for name in _COLUMNS if plans[0].get(name) is not None]
     rows = [[_COLUMNS[name][0] for name in names]]

@@ -1,9 +1,12 @@
-"""Lines drawn about as fast as their images can be encoded.
+"""Renders lines about as fast as their images can be encoded.
 
-A glyph is rasterised once per font, size and character and kept. A line is glyphs laid side by side on a
-strip, one affine map of the strip into a canvas that already has the width of the final image and the height
-of the line, a blur there, and one enlargement. Strip, canvas and image have one channel. The geometry is
-trdg's: the text reaches from the font's ascender to the lowest ink of its characters.
+1. Glyphs are rasterised once per font, size and character, and cached.
+2. The glyphs of a line are placed next to each other on a strip.
+3. One affine map draws the strip on a canvas with the width of the final image and the height of the line.
+4. The canvas gets noise and a blur, and is resized once to the final image.
+
+Strip, canvas and image have one channel. The geometry is that of trdg: text reaches from the font's
+ascender to the lowest ink of its characters.
 """
 
 import io
@@ -31,23 +34,23 @@ Pixels = npt.NDArray[Any]
 """Shape (height, width), uint8."""
 
 MAX_GLYPHS = 65_536
-"""Kept per process, about 2 kB each; three fonts at the sizes of the styles have 39,000."""
+"""Glyphs cached per process, about 2 kB each; three fonts at all sizes have 39,000."""
 _PADDING_PX = 8
-"""Around the strip, so that what is averaged at its edges is not lost."""
+"""Padding around the strip, so that averages at its edges lose nothing."""
 _LOWEST_INK = 0.6
-"""Share of the font's size that text reaches down to at least, so that a line of quotes stays small."""
+"""Smallest height of text, as a share of the font size, so that a line of quotes stays small."""
 _SKIPPING = 1.25
-"""Pixels averaged into one from which on a bilinear map alone skips enough of them to be seen."""
+"""Reduction above which a bilinear map would visibly skip pixels, so that they are averaged first."""
 _NOISE_SAMPLES = 2**20
 
 
 Glyph = tuple[Pixels, int, int, int, int, int]
-"""Coverage of the ink box; its left, top and bottom from the origin on the ascender; its width; the advance,
-which is not less than left and width together. All px."""
+"""Coverage of the ink box; its left, top and bottom relative to the origin on the ascender line; its width;
+the advance, which is at least left + width. All in px."""
 
 
 class _GlyphCache(dict[str, Glyph]):
-    """The glyphs of a font at a size, rasterised when they are first asked for."""
+    """Glyphs of a font at one size, rasterised at first use."""
 
     def __init__(self, font: Font, size_px: int) -> None:
         content = io.BytesIO(font.content)
@@ -69,7 +72,7 @@ class _GlyphCache(dict[str, Glyph]):
 
 @dataclass(frozen=True, slots=True)
 class _Strip:
-    """Glyphs side by side; coverage, with `_PADDING_PX` on every side."""
+    """Coverage of the glyphs of a line, with `_PADDING_PX` on every side of `pixels`."""
 
     pixels: Pixels
     width_px: int
@@ -79,33 +82,33 @@ class _Strip:
 _caches: dict[tuple[Font, int], _GlyphCache] = {}
 _SQUARE = (SQUARE_SIZE_PX, SQUARE_SIZE_PX)
 _square = np.empty(_SQUARE, np.uint8)
-"""Filled anew by each line that is encoded; fresh memory of that size costs as much as the resize."""
+"""Reused for every encoded line, because allocating it takes as long as the resize."""
 
 
 def draw_line(text: str, font: Font, style: LineStyle, *, square: bool = False) -> tuple[Pixels, int]:
-    """Return the picture of a line, 8-bit greyscale, and its width in px before it was resized.
+    """Return the image of a line, 8-bit greyscale, and its width in px before resizing.
 
-    The picture is `style.height_px` high and as wide as the text; or, if `square`, SQUARE_SIZE_PX both ways.
+    The image is `style.height_px` high and as wide as the text or, if `square`, SQUARE_SIZE_PX wide and high.
     A pure function of its arguments.
 
     Raises:
-        RenderError: `missing_glyph`, the font lacks a character; `no_ink`, there is nothing to see.
+        RenderError: `missing_glyph`, the font lacks a character; `no_ink`, nothing is visible.
     """
     canvas, width_px = _draw_canvas(text, font, style, square)
     return (_fill_square(canvas, np.empty(_SQUARE, np.uint8)) if square else canvas), width_px
 
 
 def encode_line(text: str, font: Font, style: LineStyle, config: ImageConfig) -> tuple[bytes, int]:
-    """Return the file of a line's picture, and its width in px before it was resized; see `draw_line`."""
+    """Return the encoded image of a line and its width in px before resizing; see `draw_line`."""
     square = config.size == "384"
     canvas, width_px = _draw_canvas(text, font, style, square)
     return encode_canvas(canvas, config), width_px
 
 
 def encode_canvas(canvas: Pixels, config: ImageConfig) -> bytes:
-    """Return the file of a line's pixels, resized to the square if `config` says so.
+    """Return the encoded image of a canvas, resized to the square if `config` says so.
 
-    Of a square, the JPEG is byte for byte the one that `images.encode_image` gives.
+    The JPEG of a square is identical to that of `images.encode_image`.
     """
     if config.size == "384" and canvas.shape != _SQUARE:
         canvas = _fill_square(canvas, _square)
@@ -124,23 +127,23 @@ def _fill_square(canvas: Pixels, square: Pixels) -> Pixels:
 
 
 def _draw_canvas(text: str, font: Font, style: LineStyle, square: bool) -> tuple[Pixels, int]:
-    """Return the line at its height, if `square` already as wide as the square, and its own width in px."""
+    """Return the canvas of a line, which has the square's width if `square`, and the line's width in px."""
     if missing := sorted(set(text) - font.characters()):
         raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
     strip = _set_glyphs(text, font, style)
-    turned_width, turned_height = _turn(strip, style.skew_deg)
-    text_width = max(1, turned_width * style.text_height_px // turned_height)
+    rotated_width, rotated_height = _measure_rotated(strip, style.skew_deg)
+    text_width = max(1, rotated_width * style.text_height_px // rotated_height)
     width_px = style.margins_px[1] + text_width + style.margins_px[3]
     stretch = SQUARE_SIZE_PX / width_px if square else 1.0
-    shrink = turned_width / (text_width * stretch), turned_height / style.text_height_px
-    canvas = _place(strip, style, shrink, SQUARE_SIZE_PX if square else width_px)
+    shrink = rotated_width / (text_width * stretch), rotated_height / style.text_height_px
+    canvas = _map_strip(strip, style, shrink, SQUARE_SIZE_PX if square else width_px)
     if style.neighbour:
         _add_neighbour(canvas, style)
-    return _print(canvas, style, stretch), width_px
+    return _apply_style(canvas, style, stretch), width_px
 
 
 def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
-    """Return the glyphs side by side, in whole pixels of the font's size as trdg sets them."""
+    """Return the glyphs next to each other at whole pixels of the font size, as trdg places them."""
     size_px = style.font_size_px
     glyphs = _caches.get((font, size_px))
     if glyphs is None:
@@ -156,7 +159,7 @@ def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
             continue
         pixels, left, top, bottom, width, advance = glyphs[character]
         placed.append((pixels, x + left, top, bottom, width))
-        # Comparisons, since `min` and `max` would take a tenth of the time of a line.
+        # Comparisons, because `min` and `max` would take a tenth of the time of a line.
         if x + left < first:
             first = x + left
         if top < highest:
@@ -168,7 +171,7 @@ def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
             end = x
         x += spacing
     if not any(width for *_, width in placed):
-        raise RenderError("no_ink", f"{text!r} has nothing to see in {font.name}")
+        raise RenderError("no_ink", f"{text!r} has no visible ink in {font.name}")
     width_px, height_px = end - first, lowest - highest
     strip = np.zeros((height_px + 2 * _PADDING_PX, width_px + 2 * _PADDING_PX), np.uint8)
     right, down = _PADDING_PX - first, _PADDING_PX - highest
@@ -184,8 +187,8 @@ def _set_glyphs(text: str, font: Font, style: LineStyle) -> _Strip:
     return _Strip(strip, width_px, height_px)
 
 
-def _turn(strip: _Strip, skew_deg: float) -> tuple[int, int]:
-    """Return width and height of the upright box around the turned strip, px, as Pillow's `rotate` does."""
+def _measure_rotated(strip: _Strip, skew_deg: float) -> tuple[int, int]:
+    """Return width and height in px of the rotated strip's bounding box, as in Pillow's `rotate`."""
     if not skew_deg:
         return strip.width_px, strip.height_px
     angle = math.radians(skew_deg)
@@ -198,24 +201,24 @@ def _turn(strip: _Strip, skew_deg: float) -> tuple[int, int]:
     )
 
 
-def _place(strip: _Strip, style: LineStyle, shrink: tuple[float, float], width_px: int) -> Pixels:
-    """Return the coverage of the line on a canvas of its height: the strip turned, shrunk, shifted at once.
+def _map_strip(strip: _Strip, style: LineStyle, shrink: tuple[float, float], width_px: int) -> Pixels:
+    """Return the coverage of a line on its canvas: the strip rotated, shrunk and shifted in one map.
 
-    `shrink` is how many pixels of the strip, across and down, become one. Where that is more than one they
-    are averaged first, because the bilinear map would skip some.
+    `shrink` is the number of pixels of the strip per pixel of the canvas, across and down. Above one they are
+    averaged first, because the bilinear map would skip pixels.
     """
     across, down = shrink
     pixels = strip.pixels
-    # Downwards less is averaged by what the map averages itself; across a little more, as Pillow does.
+    # Down, the average is narrower by what the map itself averages; across, a little wider, as in Pillow.
     widths = math.sqrt(across * across + 0.5) if across > 1 else 1.0, math.sqrt(max(1, down * down - 1))
     if max(widths) > _SKIPPING:
         kernel_x, kernel_y = map(area_kernel, widths)
         pixels = cv2.sepFilter2D(pixels, -1, kernel_x, kernel_y, borderType=cv2.BORDER_CONSTANT)
     angle = math.radians(style.skew_deg)
     sine, cosine = math.sin(angle), math.cos(angle)
-    # The middle of the text in the canvas and in the strip; pixel centres lie at half numbers.
+    # Centre of the text on the canvas and on the strip; pixel centres are at half-integers.
     top, left, _, right = style.margins_px
-    text_width = _turn(strip, style.skew_deg)[0] / across
+    text_width = _measure_rotated(strip, style.skew_deg)[0] / across
     stretch = (width_px - text_width) / (left + right)
     x, y = left * stretch + text_width / 2 - 0.5, top + style.text_height_px / 2 - 0.5
     strip_x, strip_y = _PADDING_PX + strip.width_px / 2 - 0.5, _PADDING_PX + strip.height_px / 2 - 0.5
@@ -231,7 +234,7 @@ def _place(strip: _Strip, style: LineStyle, shrink: tuple[float, float], width_p
 
 
 def _add_neighbour(canvas: Pixels, style: LineStyle) -> None:
-    """Lay ink of another line along an edge: the line's own, shifted, so that it is print of that size."""
+    """Add ink of a neighbouring line at an edge: a shifted strip of the line itself."""
     rows = np.flatnonzero(canvas.max(axis=1) > 64)
     if not rows.size:
         return
@@ -242,9 +245,9 @@ def _add_neighbour(canvas: Pixels, style: LineStyle) -> None:
         canvas[-height:] = np.roll(canvas[rows[0] : rows[0] + height], shift, axis=1)
 
 
-def _print(coverage: Pixels, style: LineStyle, stretch: float) -> Pixels:
-    """Return grey values: ink on paper, noise, and the blur, both as wide as on the line itself."""
-    # Negative before its magnitude is taken: coverage times a negative number, less the paper.
+def _apply_style(coverage: Pixels, style: LineStyle, stretch: float) -> Pixels:
+    """Return grey values: ink on paper, with noise and blur at the scale of the unstretched line."""
+    # The absolute value of coverage * (paper - ink) / 255 - paper, which is never positive.
     grey = cv2.convertScaleAbs(coverage, alpha=(style.paper - style.ink) / 255, beta=-style.paper)
     if style.noise:
         grey = _add_noise(grey, style, stretch)
@@ -253,7 +256,7 @@ def _print(coverage: Pixels, style: LineStyle, stretch: float) -> Pixels:
 
 
 def _add_noise(grey: Pixels, style: LineStyle, stretch: float) -> Pixels:
-    """Add noise that is even in the line's own pixels, whatever the canvas is stretched to."""
+    """Return the canvas with noise that is uniform in the pixels of the unstretched line."""
     height, width = grey.shape
     drawn_width = min(width, round(width / stretch))
     size = height * drawn_width
@@ -261,7 +264,7 @@ def _add_noise(grey: Pixels, style: LineStyle, stretch: float) -> Pixels:
     noise = np.resize(_noise()[start : start + size], (height, drawn_width))
     if drawn_width < width:
         noise = cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR)
-    # Where several pixels of the line become one of the canvas, their noise evens out.
+    # Averaging several pixels of the line into one of the canvas reduces the noise.
     strength = style.noise * float(np.linalg.norm(area_kernel(1 / stretch)))
     return cv2.addWeighted(grey, 1, noise, strength, 0, dtype=cv2.CV_8U)
 

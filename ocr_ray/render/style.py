@@ -1,4 +1,4 @@
-"""How a line looks: drawn from (seed, number) into plain data before anything is drawn on an image."""
+"""The style of a line: plain data, drawn from (seed, number) before anything is rendered."""
 
 import json
 import math
@@ -16,35 +16,35 @@ Edge = Literal["", "top", "bottom"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StyleConfig:
-    """From what to what the looks of `--style pages` go; both ends included.
+    """Ranges of the styles for `--style pages`, both ends included.
 
-    The print of AI Hub's pages is about 15 px high.
+    For comparison, print on the pages of AI Hub is about 15 px high.
     """
 
     text_height_px: tuple[int, int] = (12, 64)
-    """Of the text before the image is resized; log-uniform."""
+    """Height of the text before the image is resized; log-uniform."""
     margin: tuple[float, float] = (0.03, 0.4)
-    """Between the text and each of the four edges, as a share of its height; log-uniform."""
+    """Distance between the text and each of the four edges, as a share of the text's height; log-uniform."""
     ink: tuple[int, int] = (0, 96)
-    """Grey value of the text, 0 (black) to 255."""
+    """Grey value of the text, from 0 (black) to 255."""
     paper: tuple[int, int] = (208, 255)
-    """Grey value behind it; half of the lines have the lightest."""
+    """Grey value of the paper; half of the lines have the lightest."""
     skew_share: float = 0.2
-    """Share of the lines that are not quite level."""
+    """Share of lines that are slightly rotated."""
     skew_deg: tuple[float, float] = (-1.0, 1.0)
-    """The angle of those, anticlockwise."""
+    """Their angle, anticlockwise."""
     blur: tuple[float, float] = (0.0, 0.025)
-    """Radius of the Gaussian blur, as a share of the text's height."""
+    """Standard deviation of the Gaussian blur, as a share of the text's height."""
     noise_share: float = 0.2
-    """Share of the lines on noisy paper."""
+    """Share of lines on noisy paper."""
     noise: tuple[float, float] = (2.0, 10.0)
-    """Standard deviation of the noise on those, in grey values."""
+    """Standard deviation of their noise, in grey values."""
     space_width: tuple[float, float] = (0.7, 1.4)
-    """Of a space, as a multiple of the font's own."""
+    """Width of a space, as a multiple of the font's own."""
     letter_spacing: tuple[float, float] = (-0.02, 0.12)
-    """Added between characters, as a share of the font's size; half of the lines have none."""
+    """Space added between characters, as a share of the font size; half of the lines have none."""
     neighbour_share: float = 0.1
-    """Share of the lines with ink of the line above or below at an edge."""
+    """Share of lines with ink of the line above or below at an edge."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -56,12 +56,12 @@ class StyleConfig:
             low, high = _LIMITS[field.name]
             if not low <= value[0] <= value[1] <= high:
                 raise ValueError(
-                    f"style.{field.name} must be two values from {low} to {high}, the lower first, "
+                    f"style.{field.name} must be two values from {low} to {high}, the smaller first, "
                     f"got {value}"
                 )
         if self.ink[1] + 32 > self.paper[0]:
             raise ValueError(
-                "style.ink must stay 32 grey values or more below style.paper, "
+                "style.ink must be at least 32 grey values below style.paper, "
                 f"got ink up to {self.ink[1]} and paper from {self.paper[0]}"
             )
 
@@ -81,12 +81,12 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineStyle:
-    """All that decides a line's pixels beside its text and font."""
+    """Everything that determines a line's pixels except its text and font."""
 
     text_height_px: int
-    """From the font's ascender down to the lowest ink."""
+    """Distance from the font's ascender to the lowest ink."""
     font_size_px: int
-    """At which glyphs are rasterised, before they are brought to the text's height."""
+    """Size at which glyphs are rasterised before they are scaled to the text's height."""
     margins_px: tuple[int, int, int, int]
     """Top, left, bottom, right."""
     ink: int
@@ -97,21 +97,21 @@ class LineStyle:
     blur_px: float
     """Standard deviation of the Gaussian blur."""
     noise: float
-    """Standard deviation of the paper's grey value."""
+    """Standard deviation of the paper's grey values."""
     space_width: float
-    """Of a space, as a multiple of the font's own."""
+    """Width of a space, as a multiple of the font's own."""
     letter_spacing: float
-    """Between characters, as a share of the font's size."""
+    """Space added between characters, as a share of the font size."""
     neighbour: Edge
-    """The edge at which ink of another line shows."""
+    """Edge with ink of another line; empty: none."""
     neighbour_px: int
-    """How much of it; less than the margin there."""
+    """Height of that ink; less than the margin there."""
     seed: int
-    """Of the noise and the neighbour."""
+    """Seed of the noise and the neighbour."""
 
     @property
     def height_px(self) -> int:
-        """Of the whole line, margins included."""
+        """Height of the whole line, including margins."""
         return self.margins_px[0] + self.text_height_px + self.margins_px[2]
 
     def to_json(self) -> str:
@@ -120,17 +120,17 @@ class LineStyle:
 
 _NAMES = [field.name for field in fields(LineStyle)]
 FONT_SIZES_PX = (18, 25, 36, 50, 72, 102, 144, 204, 288)
-"""Few, so that glyphs can be kept; text is set in the next one above its height and shrunk to it."""
+"""Font sizes, few so that glyphs can be cached; text is set at the next larger one and shrunk."""
 PLAIN_PAPER, PLAIN_NOISE = 235, 10.0
-"""Mean and standard deviation of trdg's noisy paper, grey values."""
+"""Mean and standard deviation of trdg's noisy paper, in grey values."""
 _PLAIN_MARGIN_PX = 5
 _NEIGHBOUR_MARGIN_PX = 3
 _NEIGHBOUR_SHARE = 0.2
-"""Of the text's height that shows of a neighbour at most: feet or heads of letters, too little to read."""
+"""Largest height of a neighbour's ink, as a share of the text's height; too little to read."""
 
 
 def draw_style(config: StyleConfig | None, seed: int, number: int) -> LineStyle:
-    """Return the style of line `number`: printed text, dark on light; None: trdg's defaults."""
+    """Return the style of line `number`; without a config, trdg's defaults."""
     random = keyed_generator(seed, "style", number).random
     noise_seed = int(random() * 2**31)
     if config is None:
@@ -156,8 +156,8 @@ def draw_style(config: StyleConfig | None, seed: int, number: int) -> LineStyle:
     if random() < config.neighbour_share:
         neighbour, side = ("top", 0) if random() < 0.5 else ("bottom", 2)
         margins[side] = max(margins[side], _NEIGHBOUR_MARGIN_PX)
-        most = min(margins[side] - 2, max(1, round(_NEIGHBOUR_SHARE * height_px)))
-        neighbour_px = 1 + int(random() * most)
+        max_px = min(margins[side] - 2, max(1, round(_NEIGHBOUR_SHARE * height_px)))
+        neighbour_px = 1 + int(random() * max_px)
     return LineStyle(
         text_height_px=height_px,
         font_size_px=next(size for size in FONT_SIZES_PX if size >= height_px),
@@ -183,8 +183,8 @@ def _between_log(ends: tuple[float, float], random: Callable[[], float]) -> floa
     return ends[0] * math.exp(random() * math.log(ends[1] / ends[0]))
 
 
-def as_trdg_draws(style: LineStyle) -> LineStyle:
-    """Return the style as trdg can draw it, with what it cannot left out."""
+def restrict_to_trdg(style: LineStyle) -> LineStyle:
+    """Return the style without what trdg cannot draw."""
     return replace(
         style,
         font_size_px=style.height_px,
@@ -198,13 +198,13 @@ def as_trdg_draws(style: LineStyle) -> LineStyle:
 
 
 def choose_font(names: Sequence[str], seed: int, number: int) -> str:
-    """Return the font of line `number`: a keyed permutation of all fonts for each run of len(names) lines.
+    """Return the font of line `number`: each run of len(names) lines has a random permutation of the fonts.
 
-    Runs are counted from the first number of a split, so that every font gets exactly its share of each
-    split, and no text is tied to a font.
+    Runs start at the first number of a split, so every font has an equal share of each split, and text
+    and font are independent.
     """
-    place = index_in_split(number) % len(names)
-    return names[_permute(len(names), seed, number - place)[place]]
+    index = index_in_split(number) % len(names)
+    return names[_permute(len(names), seed, number - index)[index]]
 
 
 @lru_cache(maxsize=8)

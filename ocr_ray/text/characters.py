@@ -1,4 +1,4 @@
-"""The kinds of characters that lines are made of, so that it can be said which are misread."""
+"""Classes of characters, such as Hangul, digits and operators."""
 
 import unicodedata
 from functools import lru_cache
@@ -13,17 +13,17 @@ HANGUL, DIGIT, OPERATOR, SYMBOL, LATIN, PUNCTUATION, SPACE = CLASSES = (
     "space",
 )
 _OPERATORS = frozenset("+-×÷=<>≤≥≠±:/…")
-"""Signs that relate numbers; `…` stands before a remainder, `:` in a ratio, `/` in a fraction."""
+"""Signs between numbers; `…` precedes a remainder, `:` is in a ratio, `/` in a fraction."""
 _SYMBOLS = frozenset("%&#@*†‡※‰′″\\")
-"""What Unicode counts as punctuation and print does not use so."""
+"""Characters that are punctuation in Unicode but not in print."""
 
 
 @lru_cache(maxsize=20_000)
 def classify(character: str) -> str:
-    """Return which of `CLASSES` a canonical character belongs to; every one belongs to one.
+    """Return the class of a canonical character, one of `CLASSES`.
 
-    Hangul are syllables and letters, digits 0 to 9, Latin any letter of that script. What belongs to no other
-    class is a symbol: `□`, `①`, `²`, `°`, `$`, `π`.
+    Hangul includes single letters; digits are 0 to 9; Latin is any letter of that script. Characters of
+    no other class are symbols: `□`, `①`, `²`, `°`, `$`, `π`.
     """
     if character.isspace():
         return SPACE

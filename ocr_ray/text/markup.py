@@ -1,14 +1,12 @@
-"""Between what is printed, `탁자 7개`, and how AI Hub writes it, with maths as LaTeX: `탁자 $7$개`.
+"""Converts between printed text, `탁자 7개`, and the markup of AI Hub with maths in LaTeX, `탁자 $7$개`.
 
-Spaces inside `$…$` are printed as they are written. One exception, because TeX wants a space after
-a command's name whether or not one is printed: behind an infix sign (`\\times`, `\\div`, `\\cdots`)
-it is printed only if one stands before the sign too. So `3 \\times 8` prints `3 × 8` and `3\\times
-8` prints `3×8`; `3\\times{} 8` insists on `3× 8`. A space that TeX makes itself (`~`, `\\,`,
-`\\quad`) prints one space.
+Spaces inside `$…$` are printed as written, with one exception, because TeX needs a space after a
+command's name whether it is printed or not: a space after an infix sign (`\\times`, `\\div`, `\\cdots`)
+is printed only if there is one before the sign too. So `3 \\times 8` prints `3 × 8` and `3\\times 8`
+prints `3×8`; `3\\times{} 8` forces `3× 8`. TeX's own spaces (`~`, `\\,`, `\\quad`) print one space.
 
-A raised or lowered sign prints as the one character that KS X 1001 has for it, and with it every Korean font
-that was looked at: `x_1` prints `x₁`. What stands on several lines, an `array` or an HTML `<table>`, prints
-on none.
+A superscript or subscript prints as the single character that KS X 1001 and the Korean fonts have for it:
+`x_1` prints `x₁`. Markup of several lines, such as an `array` or an HTML `<table>`, is not supported.
 """
 
 import html
@@ -21,7 +19,7 @@ from ocr_ray.text.hangul import nfc
 
 UNSUPPORTED = "unsupported_markup"
 MAX_DETAIL_LENGTH = 40
-"""Of what a reject quotes from a label, whose commands may be of any length."""
+"""Largest length of a label's quotation in a reject."""
 
 _INFIX = {"times": "×", "div": "÷", "cdots": "…"}
 _SIGNS = {
@@ -32,33 +30,33 @@ _SIGNS = {
     **dict.fromkeys([",", ";", ":", " ", "quad", "qquad"], " "),
     **dict.fromkeys(["!", "displaystyle"], ""),
 }
-"""What a command without arguments prints, by its name."""
-_SHIFTED = {
+"""Printed form of commands without arguments, by name."""
+_SCRIPTS = {
     "^": {"°": "°", "1": "¹", "2": "²", "3": "³", "4": "⁴", "n": "ⁿ"},
     "_": {"1": "₁", "2": "₂", "3": "₃", "4": "₄"},
 }
-"""What is printed above and below the line, by what the label writes there; KS X 1001 has no more of them."""
+"""Superscripts and subscripts by their argument; KS X 1001 has no others."""
 _FRACTIONS = frozenset({"frac", "dfrac", "tfrac"})
-_LETTERINGS = frozenset({"text", "mathrm", "textrm", "mathbf"})
+_TEXT_COMMANDS = frozenset({"text", "mathrm", "textrm", "mathbf"})
 _DELIMITERS = frozenset({"left", "right"})
 
 _FORMULA = re.compile(r"(?<!\\)\$")
 _TOKEN = re.compile(r"\\[A-Za-z]+|\\.|\s+|.", re.DOTALL)
 _PLAIN_COMMAND = re.compile(r"\\(?:[A-Za-z]+|[^$%#&_{}]|$)")
 _FRACTION_MARK = "\0"
-"""Stands before a fraction until the whole line is known: behind a number it becomes a space, `2 3/4`."""
+"""Precedes a fraction until the whole line is printed; after a number it becomes a space: `2 3/4`."""
 _MIXED_NUMBER = re.compile(f"(?<=[0-9□○△☆]){_FRACTION_MARK}")
 _FRACTION_PART = re.compile(r"[0-9A-Za-z.□○△☆ㅁ]+")
 _CELSIUS = re.compile(r"°\s+C(?![A-Za-z])")
-"""The space of `^\\circ C` only ends the command's name."""
+"""The space in `^\\circ C` only ends the command's name."""
 _LONE_MIEUM = re.compile(r"(?<![가-힣ㄱ-ㆎ])ㅁ(?![가-힣ㄱ-ㆎ])")
 _OTHER_JAMO = re.compile(r"[ㄱ-ㅀㅂ-ㆎ]")
 _SPACES = re.compile(r"\s+")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ufffd]")
-"""Control characters that are no white space, and the mark of a character that was lost."""
+"""Control characters other than white space, and the replacement character."""
 
 _BREAK = re.compile(r"\r\n|[\n\r]|<br ?/?>")
-# Names of one letter but for `<p>` are left out: `<b>` may be printed as it stands.
+# `<p>` is the only tag of one letter, because `<b>` can be printed text.
 _TAG = re.compile(
     r"</?(table|thead|tbody|tr|t[dh]|p|div|span|img|su[bp]|[ou]l|li|hr|strong|em)(?:[ /][^<>]*)?>"
 )
@@ -73,104 +71,104 @@ _COMMANDS = {
     "○": "\\bigcirc",
     "△": "\\triangle",
 }
-_WRITTEN = {**_COMMANDS, "%": "\\%", "{": "\\{", "}": "\\}", "°": "^\\circ", "²": "^2", "³": "^3"}
-_WRITING = str.maketrans(_WRITTEN)
+_LATEX = {**_COMMANDS, "%": "\\%", "{": "\\{", "}": "\\}", "°": "^\\circ", "²": "^2", "³": "^3"}
+_TO_LATEX = str.maketrans(_LATEX)
 _ATOM = r"(?:[0-9]+(?:[.,][0-9]+)*|[-+×÷=□○△☆<>(){}/:%…])[°²³]*"
 _RUN = re.compile(rf"(?:{_ATOM})+(?: (?:{_ATOM})+)*")
 _BRACKETED = re.compile(r"([)}]* ?)(.*?)( ?[({]*)")
-"""A run between brackets whose partners stand beyond it, around words: those are not part of the formula."""
-_WORTH_WRITING = re.compile(r"[0-9□○△☆×÷=]")
+"""A run with brackets at its ends that enclose words outside it; they are not part of the formula."""
+_MATHS = re.compile(r"[0-9□○△☆×÷=]")
 _ONE_SIDED = re.compile(r"(?<! )(\\(?:times|div|cdots))(?= )")
 
 
 def to_markup(text: str) -> str:
-    """Return `text` with each run of numbers and signs as LaTeX between dollars; `to_text` gives it back.
+    """Return `text` with each run of numbers and signs as LaTeX between dollars; the inverse of `to_text`.
 
-    The text is NFC with single spaces; it holds neither `$` nor a backslash (ValueError).
+    The text is NFC with single spaces, and contains neither `$` nor a backslash (ValueError).
     """
     if "$" in text or "\\" in text:
-        raise ValueError(f"a printed text must hold neither $ nor a backslash, got {text!r}")
-    return _HTML.sub(lambda printed: html.escape(printed[0], quote=False), _RUN.sub(_write_run, text))
+        raise ValueError(f"a printed text must contain neither $ nor a backslash, got {text!r}")
+    return _HTML.sub(lambda printed: html.escape(printed[0], quote=False), _RUN.sub(_format_run, text))
 
 
-def _write_run(match: re.Match[str]) -> str:
+def _format_run(match: re.Match[str]) -> str:
     bracketed = _BRACKETED.fullmatch(match[0])
-    if not bracketed or not _WORTH_WRITING.search(bracketed[2]):
+    if not bracketed or not _MATHS.search(bracketed[2]):
         return match[0]
-    before, formula, behind = bracketed.groups()
-    commands = _ONE_SIDED.sub(r"\1{}", formula.translate(_WRITING))
-    return f"{before}${commands}${behind}"
+    before, formula, after = bracketed.groups()
+    commands = _ONE_SIDED.sub(r"\1{}", formula.translate(_TO_LATEX))
+    return f"{before}${commands}${after}"
 
 
 def to_text(markup: str) -> str:
-    """Return what a label prints: NFC, white space and line breaks as single spaces, none at the ends.
+    """Return the printed text of a label, in NFC; white space and line breaks become single inner spaces.
 
     Raises:
-        LabelError: `unsupported_markup` with the command or tag that has no printed form on one line.
+        LabelError: `unsupported_markup`, with the command or tag that has no printed form on one line.
     """
     parts = _print_parts(markup)
-    parts[1::2] = (_draw_boxes(formula)[0] for formula in parts[1::2])
+    parts[1::2] = (_replace_mieum(formula)[0] for formula in parts[1::2])
     text = _MIXED_NUMBER.sub(" ", "".join(parts)).replace(_FRACTION_MARK, "")
     return _SPACES.sub(" ", nfc(text)).strip()
 
 
 def count_lone_mieum(markup: str) -> int:
-    """Return how many letters ㅁ of a label `to_text` took for a box, the guess that is worth a look.
+    """Return the number of letters ㅁ in a label that `to_text` reads as a box, which is a guess.
 
     Raises:
-        LabelError: as `to_text` does.
+        LabelError: as in `to_text`.
     """
-    return sum(_draw_boxes(formula)[1] for formula in _print_parts(markup)[1::2])
+    return sum(_replace_mieum(formula)[1] for formula in _print_parts(markup)[1::2])
 
 
 def split_markup(markup: str) -> list[str]:
-    """Return what a label of several lines says of each, by its line breaks and `<br>`; blank ones left out.
+    """Return the lines of a label, split at line breaks and `<br>`, without blank ones.
 
-    A formula across a break is torn in two, which `to_text` refuses as dollars without their partners.
+    A formula across a break is split too, and `to_text` rejects its unpaired dollars.
     """
     return [line for line in map(str.strip, _BREAK.split(markup)) if line]
 
 
-def _refuse(found: str) -> NoReturn:
-    raise LabelError(UNSUPPORTED, found[:MAX_DETAIL_LENGTH])
+def _reject(detail: str) -> NoReturn:
+    raise LabelError(UNSUPPORTED, detail[:MAX_DETAIL_LENGTH])
 
 
 def _print_parts(markup: str) -> list[str]:
-    """Return what stands outside of formulas and, at the odd places, inside; marks still unresolved."""
+    """Return the printed text outside and, at odd indices, inside formulas; fraction marks are unresolved."""
     unprintable = _UNPRINTABLE.search(markup)
     if unprintable:
-        _refuse(f"U+{ord(unprintable[0]):04X}")
+        _reject(f"U+{ord(unprintable[0]):04X}")
     parts = _FORMULA.split(markup)
     if len(parts) % 2 == 0:
-        _refuse("$ without its partner")
+        _reject("$ without its partner")
     parts[0::2] = map(_print_plain, parts[0::2])
     parts[1::2] = map(_print_formula, parts[1::2])
     return parts
 
 
-def _draw_boxes(formula: str) -> tuple[str, int]:
-    """Return a printed formula with ㅁ as the box it stands for, and how many.
+def _replace_mieum(formula: str) -> tuple[str, int]:
+    """Return a printed formula with each ㅁ replaced by a box, and their number.
 
-    Between other letters of its kind, `ㄱ, ㄴ, ㄷ, ㄹ, ㅁ`, it is the letter.
+    Among other single letters, as in `ㄱ, ㄴ, ㄷ, ㄹ, ㅁ`, it is the letter.
     """
     return (formula, 0) if _OTHER_JAMO.search(formula) else _LONE_MIEUM.subn("□", formula)
 
 
 def _print_plain(text: str) -> str:
-    """Return text outside of a formula, where only an escaped sign may be a command."""
+    """Return printed text outside formulas, where only escaped signs are allowed as commands."""
     command = _PLAIN_COMMAND.search(text)
     if command:
-        _refuse(command[0])
+        _reject(command[0])
     tag = _TAG.search(text)
     if tag:
-        _refuse(f"<{tag[1]}>")
+        _reject(f"<{tag[1]}>")
     return _ENTITY.sub(_print_entity, _BREAK.sub(" ", text).replace("\\", ""))
 
 
 def _print_entity(entity: re.Match[str]) -> str:
     printed = html.unescape(entity[0])
     if printed == entity[0] or _UNPRINTABLE.search(printed):
-        _refuse(entity[0])
+        _reject(entity[0])
     return printed
 
 
@@ -190,7 +188,7 @@ def _drop_ending_spaces(tokens: list[str]) -> Iterator[str]:
             name = tokens[index - 1][1:]
             if name in _INFIX and not (index > 1 and _is_space(tokens[index - 2])):
                 continue
-            if name in _FRACTIONS | _LETTERINGS | _DELIMITERS:
+            if name in _FRACTIONS | _TEXT_COMMANDS | _DELIMITERS:
                 continue
         yield token
 
@@ -200,47 +198,47 @@ def _is_space(token: str) -> bool:
 
 
 def _print_group(tokens: Iterator[str], until: str | None) -> str:
-    """Return what the tokens up to the closing brace print, or all of them if `until` is None."""
+    """Return the printed tokens up to the closing brace, or all of them if `until` is None."""
     printed: list[str] = []
     for token in tokens:
         if token == until:
             return "".join(printed)
         printed.append(_print_token(token, tokens))
     if until is not None:
-        _refuse("{ without its partner")
+        _reject("{ without its partner")
     return "".join(printed)
 
 
 def _print_token(token: str, tokens: Iterator[str]) -> str:
-    """Return what a token prints, taking its arguments from the tokens that follow."""
+    """Return the printed form of a token; its arguments are taken from the following tokens."""
     name = token[1:]
     if token == "{":
         return _print_group(tokens, until="}")
     if token == "~":
         return " "
-    if token in _SHIFTED:
-        shifted = _print_argument(tokens, token).strip().replace(_FRACTION_MARK, "")
-        return _SHIFTED[token].get(shifted) or _refuse(f"{token}{{{shifted}}}")
+    if token in _SCRIPTS:
+        script = _print_argument(tokens, token).strip().replace(_FRACTION_MARK, "")
+        return _SCRIPTS[token].get(script) or _reject(f"{token}{{{script}}}")
     if not token.startswith("\\"):
-        return _refuse(token) if token in "}&" else token
+        return _reject(token) if token in "}&" else token
     if name in _SIGNS:
         return _SIGNS[name]
     if name in _FRACTIONS:
         parts = [_print_argument(tokens, token).strip() for _ in range(2)]
         if not all(map(_FRACTION_PART.fullmatch, parts)):
-            _refuse(token)
+            _reject(token)
         return _FRACTION_MARK + "/".join(parts)
-    if name in _LETTERINGS:
+    if name in _TEXT_COMMANDS:
         return _print_argument(tokens, token)
     if name in _DELIMITERS:
         delimiter = _print_argument(tokens, token)
         return "" if delimiter == "." else delimiter
-    _refuse(token)
+    _reject(token)
 
 
 def _print_argument(tokens: Iterator[str], command: str) -> str:
-    """Return what the group or the one token behind a command prints."""
+    """Return the printed form of a command's argument, a group or a single token."""
     token = next(tokens, None)
     if token is None:
-        _refuse(f"{command} without what it applies to")
+        _reject(f"{command} without what it applies to")
     return _print_token(token, tokens)

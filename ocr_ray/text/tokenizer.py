@@ -1,4 +1,4 @@
-"""What a model's tokenizer keeps of a text, asked through the `tokenizers` library alone."""
+"""Texts and characters that a model's tokenizer changes; uses only the `tokenizers` library."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,24 +16,24 @@ from ocr_ray.text.hangul import nfc
 
 TOKENIZER = "tokenizer.json"
 _FRAMES = ("나눗셈", "12", "ab")
-"""Where a character is tried: in the middle of the first of these that the tokenizer keeps, else alone."""
-_BATCH = 1000
+"""Texts to test a character in; the first one that the tokenizer keeps is used, or else none."""
+_BATCH_SIZE = 1000
 
 
 def read_tokenizer(model: str) -> str:
-    """Return the text of `tokenizer.json` of a model: a folder, local or on S3, or a hub id.
+    """Return the content of a model's `tokenizer.json`; the model is a folder, local or on S3, or a hub id.
 
     Raises:
-        InputError: it is none of these, or there is no such file, or the file is no tokenizer's.
+        InputError: there is no such model, it has no such file, or the file is not a fast tokenizer.
     """
-    place = locate_model(model)
-    if isinstance(place, str):
-        content = _download(place)
+    location = locate_model(model)
+    if isinstance(location, str):
+        content = _download(location)
     else:
-        check_reachable(place, "--model")
-        if not exists(place / TOKENIZER):
-            raise InputError(f"--model must be a Hugging Face folder with {TOKENIZER}, {place} has none")
-        content = read_bytes(place / TOKENIZER)
+        check_reachable(location, "--model")
+        if not exists(location / TOKENIZER):
+            raise InputError(f"--model must be a Hugging Face folder with {TOKENIZER}, {location} has none")
+        content = read_bytes(location / TOKENIZER)
     try:
         text = content.decode()
         parsed = json.loads(text)
@@ -49,16 +49,16 @@ def _download(hub_id: str) -> bytes:
         return Path(hf_hub_download(hub_id, TOKENIZER)).read_bytes()
     except (OSError, HfHubHTTPError) as error:
         raise InputError(
-            f"{hub_id!r} is neither an existing folder nor a model of which the hub gives {TOKENIZER} here: "
+            f"{hub_id!r} is neither an existing folder nor a model whose {TOKENIZER} the hub provides: "
             f"{error}"
         ) from error
 
 
 def find_unencodable(tokenizer_json: str, characters: Iterable[str]) -> frozenset[str]:
-    """Return the characters that are lost or changed by encoding and decoding.
+    """Return the characters that encoding and decoding loses or changes.
 
-    Each is tried inside a short text, out of the way of rules about the ends of a text. Spaces that decoding
-    adds around it are not the character's fault and are left to `find_changed`.
+    Each is tested inside a short text, because tokenizers have special rules for the ends of a text.
+    Spaces that decoding adds around a character do not count here; `find_changed` finds them.
     """
     tokenizer = _parse(tokenizer_json)
     kept_frames = (frame for frame in _FRAMES if _squash(_round_trip(tokenizer, [frame])[0]) == frame)
@@ -67,27 +67,26 @@ def find_unencodable(tokenizer_json: str, characters: Iterable[str]) -> frozense
     wanted = sorted(set(characters))
     texts = [frame[:middle] + char + frame[middle:] for char in wanted]
     lost = set()
-    for char, text, back in zip(wanted, texts, _round_trip(tokenizer, texts), strict=True):
-        kept = nfc(back) == nfc(text) if char.isspace() else _squash(back) == _squash(text)
+    for char, text, decoded in zip(wanted, texts, _round_trip(tokenizer, texts), strict=True):
+        kept = nfc(decoded) == nfc(text) if char.isspace() else _squash(decoded) == _squash(text)
         if not kept:
             lost.add(char)
     return frozenset(lost)
 
 
 def find_changed(tokenizer_json: str, texts: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the texts that encoding and decoding changes, each with what came back; in their order.
+    """Return the texts that encoding and decoding changes, in order, each with the decoded text.
 
-    One space more at the start is no change: tokenizers with a prefix space add it, and predictions are
-    stripped. Nor is another composition of Hangul, which is compared in NFC.
+    An additional leading space is ignored, because tokenizers with a prefix space add it and predictions are
+    stripped. Texts are compared in NFC.
     """
     texts = list(texts)
-    backs = _round_trip(_parse(tokenizer_json), texts)
-    pairs = zip(texts, backs, strict=True)
-    return [(text, back) for text, back in pairs if nfc(back) not in (nfc(text), " " + nfc(text))]
+    pairs = zip(texts, _round_trip(_parse(tokenizer_json), texts), strict=True)
+    return [(text, decoded) for text, decoded in pairs if nfc(decoded) not in (nfc(text), " " + nfc(text))]
 
 
 def count_tokens(tokenizer_json: str, texts: Iterable[str]) -> list[int]:
-    """Return how many tokens each text has, with the special tokens that the tokenizer itself adds."""
+    """Return the number of tokens of each text, including the special tokens that the tokenizer adds."""
     tokenizer = _parse(tokenizer_json)
     return [len(ids) for batch in _batches(texts) for ids in _encode(tokenizer, batch)]
 
@@ -95,7 +94,7 @@ def count_tokens(tokenizer_json: str, texts: Iterable[str]) -> list[int]:
 @lru_cache(maxsize=1)
 def _parse(tokenizer_json: str) -> Tokenizer:
     tokenizer = Tokenizer.from_str(tokenizer_json)
-    tokenizer.no_truncation()  # a file may hold both, left over from its training
+    tokenizer.no_truncation()  # tokenizer.json can have both enabled
     tokenizer.no_padding()
     return tokenizer
 
@@ -110,9 +109,9 @@ def _round_trip(tokenizer: Tokenizer, texts: list[str]) -> list[str]:
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Cut up what is to be encoded: the encodings of all texts at once would fill the memory."""
-    rest = iter(texts)
-    while batch := list(islice(rest, _BATCH)):
+    """Yield the texts in batches, because the encodings of all texts together would fill the memory."""
+    remaining = iter(texts)
+    while batch := list(islice(remaining, _BATCH_SIZE)):
         yield batch
 
 

@@ -1,7 +1,4 @@
-"""What plain text files hold, in canonical form: single words and running text.
-
-Lines of words drawn at random have an end that cannot be guessed; those of running text are the counterpart.
-"""
+"""Words and running text of plain text files, in canonical form."""
 
 import hashlib
 import re
@@ -18,50 +15,50 @@ from ocr_ray.storage.location import Location, list_files, read_bytes
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import FIRST_SYLLABLE, LAST_SYLLABLE, count_hangul
 
-SHIPPED_LIST = "words.txt"
+WORD_LIST = "words.txt"
 MATHS_LIST = "maths_words.txt"
 MIN_PASSAGE_LENGTH = 5
 """Fewest characters of a passage."""
 
 _CENSOR_MARKS = re.compile("[×○□\ufffd]")
-"""Letters that a censor, a scanner or a decoder took out; what is left of the word is none."""
+"""Letters lost to a censor, a scanner or a decoder; the rest is not a word."""
 _BREAK = re.compile(_CENSOR_MARKS.pattern + r"|[$\\\x00-\x1f\x7f-\x9f]")
-"""What parts a passage: a censor mark, the signs that markup keeps to itself, a control character."""
+"""Characters that end a passage: censor marks, the special characters of markup, control characters."""
 _PIECE = re.compile(f"[0-9A-Za-z{FIRST_SYLLABLE}-{LAST_SYLLABLE}]+")
 _HANGUL = re.compile(f"[{FIRST_SYLLABLE}-{LAST_SYLLABLE}]")
 _TEXT_CONTROLS = frozenset("\t\n\v\f\r\x1a")
-"""Control characters of honest text files; 0x1A ended a file under DOS."""
+"""Control characters of normal text files; 0x1A ended a file under DOS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The distinct words and the running text of some files, in canonical form."""
+    """Distinct words and running text of text files, in canonical form."""
 
     words: tuple[str, ...]
-    """Sorted; how often a word occurs is forgotten, so that each is as likely as any other."""
+    """Sorted; frequencies are dropped, so all words are equally likely."""
     passages: tuple[str, ...]
-    """Running text of one paragraph each, with its punctuation and single spaces."""
+    """Running text of one paragraph each, with punctuation and single spaces."""
     sha256_by_file: dict[str, str]
-    """The hash of a file's raw bytes by its name relative to the folder."""
+    """Hash of each file's raw bytes, by name relative to the folder."""
 
 
 def read_corpus(location: Location | None) -> Corpus:
-    """Return what every `*.txt` below a folder holds, or the words of the list that the package ships.
+    """Return the words and passages of all `*.txt` files below a folder, or the built-in list of words.
 
-    Files are UTF-8, with or without a byte order mark, or cp949. The list has no passages.
+    Files are UTF-8, with or without a byte order mark, or cp949. The built-in list has no passages.
 
     Raises:
-        InputError: no such file, one in another encoding, or no word in any.
+        InputError: there is no such file, one has another encoding, or none contains a Korean word.
     """
     if location is None:
-        raw = _read_shipped(SHIPPED_LIST)
-        return Corpus(_read_list(raw), (), {SHIPPED_LIST: hashlib.sha256(raw).hexdigest()})
+        raw = _read_built_in(WORD_LIST)
+        return Corpus(_read_list(raw), (), {WORD_LIST: hashlib.sha256(raw).hexdigest()})
     contents = _read_folder(location)
     texts = [_decode(raw, str(location / name)) for name, raw in contents.items()]
     words = {word for text in texts for word in split_words(text)}
     if not words:
         raise InputError(
-            f"the .txt files in {location} must hold Korean words, got none in {len(contents)} files"
+            f"the .txt files in {location} must contain Korean words, got none in {len(contents)} files"
         )
     hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in contents.items()}
     passages = tuple(passage for text in texts for passage in split_passages(text))
@@ -70,30 +67,31 @@ def read_corpus(location: Location | None) -> Corpus:
 
 @cache
 def read_maths_words() -> tuple[str, ...]:
-    """Return the words of elementary maths that the package ships, sorted."""
-    return _read_list(_read_shipped(MATHS_LIST))
+    """Return the built-in words of elementary maths, sorted."""
+    return _read_list(_read_built_in(MATHS_LIST))
 
 
 def restrict_corpus(corpus: Corpus, characters: frozenset[str]) -> tuple[Corpus, Counter[str]]:
-    """Return the corpus without what needs a character outside the set, and what each of those cost.
+    """Return the corpus without characters outside the set, and the cost of each of those characters.
 
-    A word with one is left out; so is a word of a passage, which parts there. The cost of a character is the
-    number of distinct words that hold it and of its places in the passages, taken together.
+    Words with such a character are left out; a passage is split at them. The cost of a character is the
+    number of distinct words that contain it plus its number of occurrences in the passages.
     """
     words = tuple(filter(characters.issuperset, corpus.words))
-    runs = (_join_runs(passage.split(" "), characters.issuperset) for passage in corpus.passages)
-    passages = tuple(run for runs_of_one in runs for run in runs_of_one)
+    passages = tuple(
+        run for passage in corpus.passages for run in _join_runs(passage.split(" "), characters.issuperset)
+    )
     costs = Counter(char for word in corpus.words for char in set(word) - characters)
-    places = Counter(char for passage in corpus.passages for char in passage)
-    costs.update({char: places[char] for char in places.keys() - characters - {" "}})
+    occurrences = Counter(char for passage in corpus.passages for char in passage)
+    costs.update({char: occurrences[char] for char in occurrences.keys() - characters - {" "}})
     return replace(corpus, words=words, passages=passages), Counter(dict(sorted(costs.items())))
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words of a text in canonical form and in their order.
+    """Return the words of a text in canonical form, in order.
 
-    A token with a censor mark is dropped whole. The others are cut at all but Hangul syllables, ASCII letters
-    and digits, and a piece counts as a word if it holds a syllable: `"3월(三月)에"` gives `3월` and `에`.
+    A token with a censor mark is dropped. Other tokens are split at everything except Hangul syllables, ASCII
+    letters and digits; the pieces that contain a syllable are words: `"3월(三月)에"` gives `3월` and `에`.
     """
     tokens = (token for token in canonical(text).split() if not _CENSOR_MARKS.search(token))
     return [piece for token in tokens for piece in _PIECE.findall(token) if _HANGUL.search(piece)]
@@ -102,8 +100,8 @@ def split_words(text: str) -> list[str]:
 def split_passages(text: str) -> list[str]:
     """Return the running text of each line of a text, in canonical form with single spaces.
 
-    A token with a censor mark, `$`, a backslash or a control character parts its line. What is left is a
-    passage if it has 5 characters and a Hangul syllable.
+    A line is split at tokens with a censor mark, `$`, a backslash or a control character. A piece is a
+    passage if it has at least 5 characters and a Hangul syllable.
     """
     lines = (line.split() for line in canonical(text).splitlines())
     return [passage for tokens in lines for passage in _join_runs(tokens, _is_unbroken)]
@@ -114,58 +112,61 @@ def _is_unbroken(token: str) -> bool:
 
 
 def _join_runs(tokens: Iterable[str], is_kept: Callable[[str], bool]) -> list[str]:
-    """Return the passages that the tokens make without those that are not kept."""
+    """Return the passages between the tokens that are not kept."""
     runs = [" ".join(run) for kept, run in groupby(tokens, is_kept) if kept]
     return [run for run in runs if len(run) >= MIN_PASSAGE_LENGTH and _HANGUL.search(run)]
 
 
-def _read_shipped(name: str) -> bytes:
+def _read_built_in(name: str) -> bytes:
     return resources.files("ocr_ray.textgen").joinpath(name).read_bytes()
 
 
 def _read_list(raw: bytes) -> tuple[str, ...]:
-    """Return the words of a shipped list, sorted; its comments hold no Hangul."""
+    """Return the words of a built-in list, sorted; its comments contain no Hangul."""
     return tuple(sorted(set(split_words(raw.decode()))))
 
 
 def _read_folder(location: Location) -> dict[str, bytes]:
     names = [name for name in list_files(location) if name.lower().endswith(".txt")]
     if not names:
-        raise InputError(f"a corpus folder must hold .txt files, got none in {location}: put some there")
+        raise InputError(f"a corpus folder must contain .txt files, got none in {location}: add some")
     return {name: read_bytes(location / name) for name in names}
 
 
 def _decode(raw: bytes, name: str) -> str:
-    """Return the text of a file.
+    """Return the text of a file; InputError if it is neither UTF-8 nor cp949.
 
-    cp949 accepts most sequences of bytes, so what it yields is believed only if it reads like Korean text.
+    cp949 accepts most byte sequences, so the result counts only if it looks like Korean text.
     """
-    wanted = f"{name} must be UTF-8 or cp949 text"
+    expected = f"{name} must be UTF-8 or cp949 text"
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise InputError(f"{wanted}, got a UTF-16 byte order mark: convert it to UTF-8")
+        raise InputError(f"{expected}, got a UTF-16 byte order mark: convert it to UTF-8")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        utf8_fault = f"byte {error.start} is not UTF-8"
+        utf8_error = f"byte {error.start} is not UTF-8"
     if _is_damaged_utf8(raw.decode("utf-8", errors="replace")):
-        raise InputError(f"{wanted}, got Korean UTF-8 that is damaged or cut off: {utf8_fault}")
+        raise InputError(f"{expected}, got Korean UTF-8 that is damaged or cut off: {utf8_error}")
     try:
         text = raw.decode("cp949")
     except UnicodeDecodeError as error:
-        raise InputError(f"{wanted}, tried both: {utf8_fault}, byte {error.start} is not cp949") from error
-    if not _reads_like_korean(text):
-        raise InputError(f"{wanted}, tried both: {utf8_fault}, and as cp949 it does not read like Korean")
+        raise InputError(f"{expected}, tried both: {utf8_error}, byte {error.start} is not cp949") from error
+    if not _looks_korean(text):
+        raise InputError(f"{expected}, tried both: {utf8_error}, and as cp949 it does not look like Korean")
     return text
 
 
 def _is_damaged_utf8(replaced: str) -> bool:
-    """Return whether a text with U+FFFD for its faults was Korean UTF-8; cp949 leaves hardly a syllable."""
-    num_hangul, num_faults = count_hangul(replaced), replaced.count("\ufffd")
-    is_cut_off = num_faults == 1 and replaced.endswith("\ufffd")
-    return num_hangul > num_faults or (num_hangul > 0 and is_cut_off)
+    """Return whether a text decoded with U+FFFD for errors was Korean UTF-8.
+
+    A cp949 text decoded this way has hardly any syllables.
+    """
+    num_hangul, num_errors = count_hangul(replaced), replaced.count("\ufffd")
+    is_cut_off = num_errors == 1 and replaced.endswith("\ufffd")
+    return num_hangul > num_errors or (num_hangul > 0 and is_cut_off)
 
 
-def _reads_like_korean(text: str) -> bool:
+def _looks_korean(text: str) -> bool:
     if any(unicodedata.category(char) == "Cc" and char not in _TEXT_CONTROLS for char in set(text)):
         return False
     num_letters = sum(char.isalpha() and not char.isascii() for char in text)

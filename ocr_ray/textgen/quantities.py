@@ -1,24 +1,23 @@
-"""What stands between the words of a maths problem: numbers and what they count, symbols, points, blanks."""
+"""Quantities as in maths problems: numbers with counters and units, symbols, points and blanks."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from itertools import accumulate, product
 
-from ocr_ray.textgen.arithmetic.expressions import draw_number
-from ocr_ray.textgen.arithmetic.operations import Random
-from ocr_ray.textgen.exact_length import Bag, Way, choose
+from ocr_ray.textgen.exact_length import Option, WeightedChoice, choose
+from ocr_ray.textgen.random_numbers import Random, draw_number
 
 _COUNTERS = """
 개 명 권 마리 자루 송이 장 대 번 살 원 켤레 그루 상자 봉지 접시 컵 병 조각 쪽 줄 칸 층 바퀴 묶음
 시간 일 년 주일 도 배 점 등 번째 가지 사람
 """
 COUNTERS = tuple(_COUNTERS.split())
-"""What is counted behind a number: `7개`."""
+"""Counters that follow a number, as in `7개`."""
 UNITS = ("mm", "cm", "m", "km", "cm²", "m²", "km²", "cm³", "m³", "g", "kg", "t", "mL", "L")
-"""What is measured behind a number: `12 cm`."""
+"""Units that follow a number, as in `12 cm`."""
 
-_MARKS: dict[str, tuple[str, ...]] = {
+_REPLACEMENTS: dict[str, tuple[str, ...]] = {
     "N": ("#", "##", "###"),
     "D": ("#", "##"),
     "U": UNITS,
@@ -35,11 +34,11 @@ _MARKS: dict[str, tuple[str, ...]] = {
     "S": tuple("□○△☆"),
     "P": tuple("가나다라마"),
 }
-"""What a capital letter of a template stands for. All its readings are patterns, as likely as each other."""
+"""Replacements of a capital letter in a template; the resulting patterns are equally likely."""
 _RISING = "YCGMJSP"
-"""Letters that stand for ever later ones of theirs where they come several times: `㉠, ㉢`."""
+"""Letters whose replacements in one template rise from left to right, as in `㉠, ㉢`."""
 
-# In a pattern, a run of # is a number of as many digits, @ any digit, $ one from 1 to 5.
+# In a pattern, a run of # is a number of that many digits, @ is any digit, $ is a digit from 1 to 5.
 _TEMPLATES: tuple[tuple[float, str], ...] = (
     # Numbers
     (7.0, "N|N|####|#.#|#.@#|##.#|0.#|0.@#"),
@@ -48,7 +47,7 @@ _TEMPLATES: tuple[tuple[float, str], ...] = (
     (1.6, "N, N|D, D, D|#, #, #, #"),
     (1.6, "D, D, D, …|#, #, …|D, D, …|…"),
     (1.2, "#.|##."),
-    # What they count and measure
+    # Numbers with counters and units
     (9.0, "NK|N K"),
     (1.0, "몇 K|#,@@0원|##,@00원"),
     (15.0, "NU|N U"),
@@ -65,14 +64,14 @@ _TEMPLATES: tuple[tuple[float, str], ...] = (
     (2.0, "식 ____"),
     (1.4, "답 ____개"),
     (2.0, "답 ____|답 ____K|답 ____ U"),
-    # What stands for a number, a thing, a point
+    # Symbols for numbers, things and points
     (8.0, "G|G N|G N|G, G|G+G=N|G × G|G = D|G: D|G - G"),
     (5.5, "M|M, M|M D|M Q M|M ÷ M|M = D|M: D U"),
     (4.0, "J, J|J, J, J|J. D|점 J"),
     (4.0, "선분 JJ|직선 JJ|변 JJ|각 JJJ|삼각형 JJJ|사각형 JJJJ|(각 JJJ) = ##°"),
     (7.5, "S|S X S|D X S|S X D = D|S = D|S + S = D|S - S|S × D|SK"),
     (1.8, "P, P|P → P|P Q P|P X P"),
-    # Signs between and behind numbers
+    # Signs between and after numbers
     (2.2, "D Q D|N Q N|DXD|D X D|N X D|D < S < N"),
     (2.4, "{ D }|{ D }|{D-(#+#)}×#|{ (D + #) × # }|D-{ D - # }|#×{D+#}"),
     (2.2, "Y:Y|Y : Y|D : D|D:D|Y:Y:Y"),
@@ -82,101 +81,104 @@ _TEMPLATES: tuple[tuple[float, str], ...] = (
     (2.0, "D%|D %|##.#%"),
     (2.0, "→|D → D|D→D|G → G|P→P|D → D → D"),
 )
-"""How often, and how: templates, of which each is as likely as the others beside it."""
+"""Relative frequency and templates, separated by `|` and equally likely."""
 
 _RUN = re.compile(r"#+|[@$]|[^#@$]+")
 _WORD = re.compile(r"[가-힣A-Za-z]+")
 
 
-def _list_readings(template: str) -> Iterator[str]:
-    """Yield the patterns that a template stands for."""
-    for reading in product(*(_MARKS.get(letter, (letter,)) for letter in template)):
-        taken = list(zip(template, reading, strict=True))
+def _expand_template(template: str) -> Iterator[str]:
+    """Yield the patterns of a template."""
+    for replacements in product(*(_REPLACEMENTS.get(letter, (letter,)) for letter in template)):
+        pairs = list(zip(template, replacements, strict=True))
         if all(
-            [sign for letter, sign in taken if letter == rising]
-            == sorted({sign for letter, sign in taken if letter == rising}, key=_MARKS[rising].index)
+            [sign for letter, sign in pairs if letter == rising]
+            == sorted({sign for letter, sign in pairs if letter == rising}, key=_REPLACEMENTS[rising].index)
             for rising in set(_RISING).intersection(template)
         ):
-            yield "".join(reading)
+            yield "".join(replacements)
 
 
 def _list_patterns() -> Iterator[tuple[str, float]]:
-    """Yield every pattern with its share."""
-    for share, templates in _TEMPLATES:
+    """Yield every pattern with its relative frequency."""
+    for weight, templates in _TEMPLATES:
         for template in templates.split("|"):
-            readings = list(_list_readings(template))
-            for pattern in readings:
-                yield pattern, share / len(templates.split("|")) / len(readings)
+            patterns = list(_expand_template(template))
+            for pattern in patterns:
+                yield pattern, weight / len(templates.split("|")) / len(patterns)
 
 
 _PATTERNS = tuple(_list_patterns())
 _ALL = " ".join(pattern for pattern, _ in _PATTERNS)
 CHARACTERS = frozenset(_ALL).union("0123456789") - frozenset("#@$")
-"""Every character that a figure may hold."""
+"""Every character that a quantity can contain."""
 WORDS = frozenset(_WORD.findall(_ALL))
-"""Every word that a figure may hold, such as `개`, `cm` and `보기`."""
+"""Every word that a quantity can contain, such as `개`, `cm` and `보기`."""
 
 
 @lru_cache(maxsize=4)
-def make_figures(characters: frozenset[str]) -> Bag:
-    """Return the figures that need no character outside the set, which holds the digits."""
-    return Bag(
-        Way(len(pattern), share, partial(_write, _cut(pattern)))
-        for pattern, share in _list_printable(characters)
+def make_quantities(characters: frozenset[str]) -> WeightedChoice:
+    """Return the quantities that are made of the given characters, which include the digits."""
+    return WeightedChoice(
+        Option(len(pattern), weight, partial(_fill, _split_runs(pattern)))
+        for pattern, weight in _list_printable(characters)
     )
 
 
-def make_focused_figures(
+def make_focused_quantities(
     characters: frozenset[str], signs: Mapping[str, float], digits: Mapping[tuple[str, ...], float]
-) -> Bag:
-    """Return figures of which some are taken for what they hold, the others as often as ever to each other.
+) -> WeightedChoice:
+    """Return quantities that contain the given signs and digits more often than usual.
 
-    `signs` are the shares of figures that are to hold a sign; `digits` of those with numbers in which half of
-    the digits are of a set, such as `68`.
+    `signs` gives the share of quantities chosen for a sign, `digits` the share of those chosen for a set
+    of digits, such as `68`, in which half of the digits are from the set. The rest keep their relative
+    frequencies.
     """
     usual = list(_list_printable(characters))
-    shares_held = {sign: sum(share for pattern, share in usual if sign in pattern) for sign in signs}
-    signs = {sign: share / shares_held[sign] for sign, share in signs.items() if shares_held[sign]}
-    focused = [share * sum(signs[sign] for sign in signs if sign in pattern) for pattern, share in usual]
+    totals = {sign: sum(weight for pattern, weight in usual if sign in pattern) for sign in signs}
+    factors = {sign: share / totals[sign] for sign, share in signs.items() if totals[sign]}
+    focused = [
+        weight * sum(factors[sign] for sign in factors if sign in pattern) for pattern, weight in usual
+    ]
     digits_share = sum(digits.values())
-    numbers = [(pattern, share) for pattern, share in usual if _is_any_number(pattern)]
-    write_digits = partial(_write_digits, tuple(digits), tuple(accumulate(digits.values())))
-    left = (1 - sum(focused) - digits_share) / sum(share for _, share in usual)
-    of_numbers = digits_share / sum(share for _, share in numbers)
-    ways = [
-        Way(len(pattern), share * left + more, partial(_write, _cut(pattern)))
-        for (pattern, share), more in zip(usual, focused, strict=True)
+    numbers = [(pattern, weight) for pattern, weight in usual if _has_free_digits(pattern)]
+    fill_digits = partial(_fill_digits, tuple(digits), tuple(accumulate(digits.values())))
+    usual_factor = (1 - sum(focused) - digits_share) / sum(weight for _, weight in usual)
+    number_factor = digits_share / sum(weight for _, weight in numbers)
+    options = [
+        Option(len(pattern), weight * usual_factor + more, partial(_fill, _split_runs(pattern)))
+        for (pattern, weight), more in zip(usual, focused, strict=True)
     ]
-    ways += [
-        Way(len(pattern), share * of_numbers, partial(write_digits, _cut(pattern)))
-        for pattern, share in numbers
+    options += [
+        Option(len(pattern), weight * number_factor, partial(fill_digits, _split_runs(pattern)))
+        for pattern, weight in numbers
     ]
-    return Bag(ways)
+    return WeightedChoice(options)
 
 
 def _list_printable(characters: frozenset[str]) -> Iterator[tuple[str, float]]:
-    """Yield the patterns that need no character outside the set, with their shares."""
-    for pattern, share in _PATTERNS:
+    """Yield the patterns that are made of the given characters, with their relative frequencies."""
+    for pattern, weight in _PATTERNS:
         if characters.issuperset(pattern.translate({ord(slot): None for slot in "#@$"})):
-            yield pattern, share
+            yield pattern, weight
 
 
-def _is_any_number(pattern: str) -> bool:
-    """Return whether all digits of a figure are free, unlike those of months and hours."""
+def _has_free_digits(pattern: str) -> bool:
+    """Return whether a pattern has digits and all of them are free, unlike those of months and hours."""
     return "#" in pattern and not any(char in "@$" or char.isdigit() for char in pattern)
 
 
-def _cut(pattern: str) -> tuple[str, ...]:
+def _split_runs(pattern: str) -> tuple[str, ...]:
     return tuple(_RUN.findall(pattern))
 
 
-def _write_digits(
-    sets: Sequence[tuple[str, ...]], shares_so_far: Sequence[float], runs: tuple[str, ...], random: Random
+def _fill_digits(
+    sets: Sequence[tuple[str, ...]], cumulative: Sequence[float], runs: tuple[str, ...], random: Random
 ) -> str:
-    """Return a figure of which each digit is, at evens, one of a set; a number still begins with no 0."""
-    digits = sets[choose(shares_so_far, random)]
+    """Return a quantity whose digits are, half of them at random, from one of the sets; without leading 0."""
+    digits = sets[choose(cumulative, random)]
     text = ""
-    for char in _write(runs, random):
+    for char in _fill(runs, random):
         if char.isdecimal() and random() < 0.5:
             other = digits[int(random() * len(digits))]
             char = other if other != "0" or text[-1:].isdecimal() else char
@@ -184,7 +186,8 @@ def _write_digits(
     return text
 
 
-def _write(runs: tuple[str, ...], random: Random) -> str:
+def _fill(runs: tuple[str, ...], random: Random) -> str:
+    """Return a pattern with random digits in its slots."""
     text = ""
     for run in runs:
         if run == "#":

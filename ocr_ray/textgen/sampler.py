@@ -1,7 +1,22 @@
-"""The text of line `number`: words side by side that say nothing about each other, arithmetic, or both.
+"""The text of line i is decided here, from the seed and i alone.
 
-A reader that learns from such lines cannot guess the end of a line from its beginning. Lines of running text
-are their counterpart, for comparison.
+`TextSampler.draw(seed, i)` draws, in this order:
+
+1. the split, from i: train and validation or test, which share no held-out words (holdout.py);
+2. whether the line is focused on what a model misreads, if `--focus` is given (focus.py);
+3. the kind of line and its length in characters, by their shares;
+4. a line of that kind and exactly that length:
+
+```
+kind         class in sources.py   made of
+words        WordLines             corpus words, maths words, random syllables  (corpus.py, words.py)
+arithmetic   ArithmeticLines       expressions by school grade                  (arithmetic/)
+mixed        MixedLines            words, quantities and expressions            (quantities.py)
+sentence     SentenceLines         running text of the corpus                   (corpus.py)
+```
+
+Words are unrelated to each other, so that a model cannot guess the end of a line from its beginning. Lines of
+running text exist for comparison. exact_length.py fills the lengths.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,18 +29,17 @@ from ocr_ray.errors import InputError
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.text.markup import to_markup
-from ocr_ray.textgen import quantities as figures
-from ocr_ray.textgen.arithmetic import expressions as arithmetic
+from ocr_ray.textgen import quantities
+from ocr_ray.textgen.arithmetic import expressions
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
-from ocr_ray.textgen.arithmetic.operations import Random
 from ocr_ray.textgen.corpus import read_maths_words
-from ocr_ray.textgen.exact_length import Bag, choose
-from ocr_ray.textgen.focus.confusions import Confusion
-from ocr_ray.textgen.focus.focus import LINES_SHARE, Focus
-from ocr_ray.textgen.holdout import MAX_SHARE, MIN_SHARE, Side
-from ocr_ray.textgen.quantities import make_figures
+from ocr_ray.textgen.exact_length import WeightedChoice, choose
+from ocr_ray.textgen.focus import LINES_SHARE, Focus
+from ocr_ray.textgen.holdout import MAX_SHARE, MIN_SHARE, HoldoutSplit
+from ocr_ray.textgen.misreadings import Misreading
+from ocr_ray.textgen.random_numbers import Random
 from ocr_ray.textgen.sources import (
-    SEPARATOR,
+    EXPRESSION_SEPARATOR,
     ArithmeticLines,
     MixedLines,
     SentenceLines,
@@ -34,34 +48,35 @@ from ocr_ray.textgen.sources import (
 )
 from ocr_ray.textgen.words import PUNCTUATION, Vocabulary
 
-REQUIRED_CHARACTERS = arithmetic.CHARACTERS | frozenset("0123456789" + SEPARATOR)
-"""What must be printable for any line to be drawn; of the rest, what is not is left out of the lines."""
-CHARACTERS = REQUIRED_CHARACTERS | figures.CHARACTERS | frozenset(PUNCTUATION) | frozenset(KS_X_1001)
-"""Every character that a line may hold besides those of the corpus."""
+REQUIRED_CHARACTERS = expressions.CHARACTERS | frozenset("0123456789" + EXPRESSION_SEPARATOR)
+"""Characters that every font must have; lines leave out other characters that a font lacks."""
+CHARACTERS = REQUIRED_CHARACTERS | quantities.CHARACTERS | frozenset(PUNCTUATION) | frozenset(KS_X_1001)
+"""Every character that a line can contain, apart from those of the corpus."""
 
 MAX_LENGTH = 200
-"""Most characters of a line whose length follows weights."""
+"""Largest length in characters of `length_weights`."""
 
-_ROUNDING = 1e-9
-_NUM_AHEAD = 64
-"""Random numbers that are drawn together: enough for nearly every line."""
+_TOLERANCE = 1e-9
+"""Rounding error allowed in sums of shares."""
+_BLOCK_SIZE = 64
+"""Random numbers drawn together: enough for nearly every line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextInputs:
-    """What lines are made from, in canonical form."""
+    """Contents that lines are made of, in canonical form."""
 
     words: tuple[str, ...]
     """Distinct words of the corpus."""
     passages: tuple[str, ...] = ()
     """Running text with single spaces."""
     characters: frozenset[str]
-    """What may be printed; words and passages hold nothing else."""
+    """Printable characters; words and passages contain no others."""
     length_weights: tuple[tuple[int, float], ...] = ()
-    """Lengths in characters, 1 to 200, with how often they are wanted; if none are given, they are even from
-    the shortest to the longest of the config."""
-    confusions: tuple[Confusion, ...] = ()
-    """What a part of the lines is to hold more often than the others, as `keep_focusable` gives it."""
+    """Relative frequency of each length in characters, 1 to 200; if empty, lengths are uniform between
+    `min_length` and `max_length` of the config."""
+    misreadings: tuple[Misreading, ...] = ()
+    """What focused lines contain more often, as `keep_focusable` returns it."""
 
     def __post_init__(self) -> None:
         lengths = [length for length, _ in self.length_weights]
@@ -72,40 +87,40 @@ class TextInputs:
         if not all(weight > 0 for _, weight in self.length_weights):
             raise InputError(f"length_weights must be above 0, got {self.length_weights}")
         if not all(word.split() == [word] for word in self.words):
-            raise InputError("a word must not be empty or hold white space")
+            raise InputError("a word must not be empty or contain white space")
         for name, texts in (("words", self.words), ("passages", self.passages)):
-            if alien := set().union(*texts) - (self.characters - set("$\\")) - {" "}:
+            if unprintable := set().union(*texts) - (self.characters - set("$\\")) - {" "}:
                 raise InputError(
-                    f"{name} must hold printable characters, but neither $ nor a backslash, "
-                    f"got {''.join(sorted(alien))!r}"
+                    f"{name} must contain only printable characters, and neither $ nor a backslash, "
+                    f"got {''.join(sorted(unprintable))!r}"
                 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
-    """What the lines are made of."""
+    """Kinds of lines and their contents."""
 
     min_length: int = 5
-    """Fewest characters of a line."""
+    """Fewest characters in a line."""
     max_length: int = 30
-    """Most characters of a line."""
+    """Most characters in a line."""
     arithmetic_share: float = 0.3
-    """Share of lines that are arithmetic."""
+    """Share of lines of arithmetic."""
     mixed_share: float = 0.2
-    """Share of lines with words, numbers, symbols and arithmetic."""
+    """Share of lines of words, numbers, symbols and arithmetic."""
     sentence_share: float = 0.0
-    """Share of lines of running text; what is left are lines of words that say nothing about each other."""
+    """Share of lines of running text; the remaining lines are unrelated words."""
     cut_share: float = 0.3
     """Share of lines of words that start or end inside a word, or both."""
     novel_share: float = 0.2
-    """Share of words that are random syllables, so that every syllable is read and none guessed."""
+    """Share of words made of random syllables, so that every syllable must be read and not guessed."""
     maths_share: float = 0.15
-    """Share of words that come from the shipped list of maths words; what is left come from the corpus."""
+    """Share of words from the built-in list of maths words; the remaining words come from the corpus."""
     punctuation_share: float = 0.16
-    """Share of words with punctuation, whatever the word."""
+    """Share of words with punctuation."""
     holdout_word_share: float = 0.0
-    """Share of words and of numbers of three digits or more that only the test split holds; 0, or 0.01 to
-    0.5."""
+    """Share of words, and of numbers of three or more digits, that only the test split contains; 0, or 0.01
+    to 0.5."""
     arithmetic: ArithmeticConfig = field(default_factory=ArithmeticConfig)
 
     def __post_init__(self) -> None:
@@ -132,156 +147,167 @@ class TextConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineText:
-    """What a line says, and what it is made of."""
+    """The text of a line."""
 
     text: str
-    """What is printed, in canonical form."""
+    """Printed text, in canonical form."""
     markup: str
     """The same with maths in `$…$` LaTeX."""
     source: str
-    """`words`, `sentence`, `arithmetic` or `mixed`."""
+    """Kind of line: `words`, `sentence`, `arithmetic` or `mixed`."""
     grades: tuple[int, ...] = ()
-    """The school grade of each expression."""
+    """School grade of each expression."""
 
 
 class TextSampler:
-    """Draws lines; built once, then a pure function of (seed, number).
+    """Draws the text of any line; a pure function of (seed, number) once built.
 
-    Words are drawn evenly over the distinct ones, on the condition that they fill the length asked for.
+    Distinct words are equally likely, given the length of the line.
     """
 
-    def __init__(self, material: TextInputs, config: TextConfig) -> None:
-        """Raise InputError if a source that is asked for cannot make a line of the lengths."""
-        missing = REQUIRED_CHARACTERS - material.characters
+    def __init__(self, inputs: TextInputs, config: TextConfig) -> None:
+        """Raise InputError if a kind of line with a share above 0 is not possible at any of the lengths."""
+        missing = REQUIRED_CHARACTERS - inputs.characters
         if missing:
             raise InputError(
                 f"every font must have the signs of arithmetic, got none for {''.join(sorted(missing))!r}: "
                 "choose other fonts"
             )
         share = config.holdout_word_share
-        self._sides = [
+        # By split, then by whether the line is focused.
+        self._sources = [
             [
-                _LineSources(material, config, Side(held_out, share), is_focused=is_focused)
-                for is_focused in ((False, True) if material.confusions else (False,))
+                _LineSources(inputs, config, HoldoutSplit(held_out, share), is_focused=is_focused)
+                for is_focused in ((False, True) if inputs.misreadings else (False,))
             ]
             for held_out in ((False, True) if share else (False,))
         ]
 
     def draw(self, seed: int, number: int) -> LineText:
-        """Return line `number`; a line does not depend on which others are drawn."""
+        """Return the text of line `number`; it does not depend on other lines."""
         generator = keyed_generator(seed, "text", number)
-        blocks = (generator.random(num).tolist() for num in repeat(_NUM_AHEAD))
+        blocks = (generator.random(num).tolist() for num in repeat(_BLOCK_SIZE))
         random = chain.from_iterable(blocks).__next__
-        kinds = self._sides[-1 if number >= FIRST_NUMBERS["test"] else 0]
-        is_focused = len(kinds) > 1 and random() < LINES_SHARE
-        source, length = kinds[is_focused].choose(random)
+        sources = self._sources[-1 if number >= FIRST_NUMBERS["test"] else 0]
+        is_focused = len(sources) > 1 and random() < LINES_SHARE
+        source, length = sources[is_focused].choose(random)
         drawn = source.lines.draw(length, random)
         return LineText(
             text=drawn.text, markup=to_markup(drawn.text), source=source.name, grades=drawn.grades
         )
 
 
-class _Source(NamedTuple):
-    """A kind of lines, and the lengths that it is drawn with."""
+class _WeightedSource(NamedTuple):
+    """A kind of line with its share and the weights of its lengths."""
 
     name: str
     share: float
     lines: Source
     lengths: list[int]
-    weights_so_far: list[float]
+    cumulative: list[float]
 
 
 class _LineSources:
-    """The kinds of lines that are asked for, from the words and numbers of one side of the held-out ones."""
+    """The requested kinds of lines, with the words and numbers that one split allows."""
 
-    def __init__(self, material: TextInputs, config: TextConfig, side: Side, *, is_focused: bool) -> None:
-        self._material, self._config, self._side = material, config, side
+    def __init__(
+        self, inputs: TextInputs, config: TextConfig, holdout: HoldoutSplit, *, is_focused: bool
+    ) -> None:
+        self._inputs, self._config, self._holdout = inputs, config, holdout
         lengths = range(config.min_length, config.max_length + 1)
-        self._weights = dict(material.length_weights) or dict.fromkeys(lengths, 1.0)
-        self._longest = max(self._weights)
-        self._vocabulary = _choose_words(material, config, side)
-        self._focus = Focus(material.confusions, self._vocabulary) if is_focused else None
+        self._weights = dict(inputs.length_weights) or dict.fromkeys(lengths, 1.0)
+        self._max_length = max(self._weights)
+        self._vocabulary = _select_words(inputs, config, holdout)
+        self._focus = Focus(inputs.misreadings, self._vocabulary) if is_focused else None
         self._sources = list(self._list_sources())
-        self._shares_so_far = list(accumulate(source.share for source in self._sources))
+        self._cumulative = list(accumulate(source.share for source in self._sources))
 
-    def choose(self, random: Random) -> tuple[_Source, int]:
-        """Return a kind of lines and a length."""
-        source = self._sources[choose(self._shares_so_far, random)]
-        return source, source.lengths[choose(source.weights_so_far, random)]
+    def choose(self, random: Random) -> tuple[_WeightedSource, int]:
+        """Return a random kind of line and length."""
+        source = self._sources[choose(self._cumulative, random)]
+        return source, source.lengths[choose(source.cumulative, random)]
 
-    def _list_sources(self) -> Iterator[_Source]:
-        config, longest = self._config, self._longest
+    def _list_sources(self) -> Iterator[_WeightedSource]:
+        config, max_length = self._config, self._max_length
         words_share = 1 - config.arithmetic_share - config.mixed_share - config.sentence_share
-        arithmetic_lines = ArithmeticLines(config.arithmetic, self._side, longest)
+        arithmetic_lines = ArithmeticLines(config.arithmetic, self._holdout, max_length)
         if config.arithmetic_share:
             lines = self._focus.choose_lines(arithmetic_lines) if self._focus else arithmetic_lines
-            yield self._weigh("arithmetic", config.arithmetic_share, lines)
+            yield self._weight("arithmetic", config.arithmetic_share, lines)
         if config.mixed_share:
-            words, figures = self._make_words("mixed"), self._make_figures()
-            mixed_lines = MixedLines(words, figures, arithmetic_lines, side=self._side, longest=longest)
-            yield self._weigh("mixed", config.mixed_share, mixed_lines)
+            mixed_lines = MixedLines(
+                self._make_words("mixed"),
+                self._make_quantities(),
+                arithmetic_lines,
+                holdout=self._holdout,
+                max_length=max_length,
+            )
+            yield self._weight("mixed", config.mixed_share, mixed_lines)
         if config.sentence_share:
-            sentences = SentenceLines(self._material.passages, self._weights)
-            yield self._weigh("sentence", config.sentence_share, sentences)
-        if words_share > _ROUNDING:
+            sentences = SentenceLines(self._inputs.passages, self._weights)
+            yield self._weight("sentence", config.sentence_share, sentences)
+        if words_share > _TOLERANCE:
             word_lines = WordLines(
                 self._make_words("words"),
-                self._vocabulary.make_starts(),
-                self._vocabulary.make_ends(),
+                self._vocabulary.make_endings(),
+                self._vocabulary.make_beginnings(),
                 cut_share=config.cut_share,
-                joint_share=self._vocabulary.joint_share,
-                longest=longest,
+                middle_dot_share=self._vocabulary.middle_dot_share,
+                max_length=max_length,
             )
-            yield self._weigh("words", words_share, word_lines)
+            yield self._weight("words", words_share, word_lines)
 
-    def _make_words(self, name: str) -> Bag:
+    def _make_words(self, name: str) -> WeightedChoice:
         corpus_words, corpus_share = self._vocabulary.lists[0]
-        if corpus_share > _ROUNDING and not corpus_words:
-            raise InputError(self._complain(name))
+        if corpus_share > _TOLERANCE and not corpus_words:
+            raise InputError(self._describe_missing(name))
         return self._focus.make_words() if self._focus else self._vocabulary.make_words()
 
-    def _make_figures(self) -> Bag:
-        return self._focus.make_figures() if self._focus else make_figures(self._material.characters)
+    def _make_quantities(self) -> WeightedChoice:
+        if self._focus:
+            return self._focus.make_quantities()
+        return quantities.make_quantities(self._inputs.characters)
 
-    def _weigh(self, name: str, share: float, lines: Source) -> _Source:
+    def _weight(self, name: str, share: float, lines: Source) -> _WeightedSource:
+        """Return a kind of line with the weights of the lengths that it can have; InputError if none."""
         weights = {length: weight for length, weight in self._weights.items() if length in lines.lengths}
         if not weights:
-            raise InputError(self._complain(name))
-        return _Source(name, share, lines, list(weights), list(accumulate(weights.values())))
+            raise InputError(self._describe_missing(name))
+        return _WeightedSource(name, share, lines, list(weights), list(accumulate(weights.values())))
 
-    def _complain(self, name: str) -> str:
-        wanted = f"{min(self._weights)} to {self._longest} characters"
+    def _describe_missing(self, name: str) -> str:
+        lengths = f"{min(self._weights)} to {self._max_length} characters"
         if name == "sentence":
             return (
-                f"--sentence-share above 0 needs running text of {wanted}, got none in "
-                f"{len(self._material.passages)} passages: give files by --corpus-uri or --texts-uri"
+                f"--sentence-share above 0 needs running text of {lengths}, got none in "
+                f"{len(self._inputs.passages)} passages: give files with --corpus-uri or --texts-uri"
             )
         corpus_words, _ = self._vocabulary.lists[0]
-        got = sorted(set(map(len, corpus_words)))
-        which = {True: " held-out", False: ""}[self._side.held_out]
+        word_lengths = sorted(set(map(len, corpus_words)))
+        which = "held-out words" if self._holdout.held_out else "words"
         return (
-            f"the corpus must have{which} words that make a {name} line of {wanted}, got words of {got} "
-            "characters: give more words or widen the lengths"
+            f"the corpus must have {which} that make a {name} line of {lengths}, got words of {word_lengths} "
+            "characters: give more words or allow more lengths"
         )
 
 
-def _choose_words(material: TextInputs, config: TextConfig, side: Side) -> Vocabulary:
-    """Return the words of the corpus and of maths that one side may hold, and what they are mixed with."""
-    words = filter(side.fits, sorted(set(material.words)))
-    maths_words = filter(side.fits, filter(material.characters.issuperset, read_maths_words()))
+def _select_words(inputs: TextInputs, config: TextConfig, holdout: HoldoutSplit) -> Vocabulary:
+    """Return the corpus words and maths words that one split allows, with their shares."""
+    words = filter(holdout.allows, sorted(set(inputs.words)))
+    maths_words = filter(holdout.allows, filter(inputs.characters.issuperset, read_maths_words()))
     corpus_share = 1 - config.maths_share - config.novel_share
     return Vocabulary(
         lists=((tuple(words), corpus_share), (tuple(maths_words), config.maths_share)),
         novel_share=config.novel_share,
         punctuation_share=config.punctuation_share,
-        characters=material.characters,
-        side=side,
+        characters=inputs.characters,
+        holdout=holdout,
     )
 
 
 def _check_shares(config: TextConfig, *names: str) -> None:
     shares = [getattr(config, name) for name in names]
-    if not (min(shares) >= 0 and sum(shares) <= 1 + _ROUNDING):
+    if not (min(shares) >= 0 and sum(shares) <= 1 + _TOLERANCE):
         together = "and together " if len(names) > 1 else "and "
         raise ValueError(
             f"{_enumerate(names)} must be at least 0 {together}at most 1, got {_enumerate(map(str, shares))}"

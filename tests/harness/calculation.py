@@ -1,4 +1,4 @@
-"""Evaluates relations in fractions with units, and finds what a box stands for."""
+"""Evaluates relations with fractions and units, and solves for a box."""
 
 import re
 from fractions import Fraction
@@ -21,7 +21,7 @@ Quantity = tuple[Fraction, tuple[int, ...]]
 
 
 class Evaluator:
-    """Evaluates one side of a relation; fails on syntax, and without a box on what is negative on the way."""
+    """Evaluates one side of a relation; fails on invalid syntax and, without a box, on negative results."""
 
     def __init__(self, side: str, box: Fraction | None = None) -> None:
         self.box = box
@@ -56,7 +56,7 @@ class Evaluator:
         return result, dimension
 
     def measure(self) -> Quantity:
-        """Measures that stand side by side, `3 km 200 m`, are one."""
+        """Adjacent measures, such as `3 km 200 m`, are added."""
         result, dimension = self.number_with_unit()
         while self.tokens and (self.tokens[0][0].isdigit() or self.tokens[0] == "□"):
             more, more_dimension = self.number_with_unit()
@@ -84,7 +84,7 @@ class Evaluator:
 
 
 def is_true(relation: str) -> bool:
-    """Raise AssertionError where a relation without spaces makes no sense or is negative on the way."""
+    """Return whether a relation without spaces is true; AssertionError if it is invalid."""
     left, sign, right = re.split("([=<>])", relation)
     if "…" in right:
         dividend, divisor = map(int, left.replace(",", "").split("÷"))
@@ -96,25 +96,25 @@ def is_true(relation: str) -> bool:
 
 
 def fill_box(equation: str) -> Fraction | None:
-    """Return what makes an equation true whose box stands once; None if nothing does.
+    """Return the value of the single box that makes an equation true; None if there is none.
 
-    A side with a box is linear in it or in its reciprocal.
+    A side with a box is linear in the box or in its reciprocal.
     """
     left, right = equation.replace(",", "").split("=")
     if "…" in right:
         return fill_box_with_remainder(left, right)
     if "□" in right:
         left, right = right, left
-    wanted = Evaluator(right).value()[0]
+    target = Evaluator(right).value()[0]
     for invert in (False, True):
         one, two = (Evaluator(left, Fraction(1) / k if invert else Fraction(k)).value()[0] for k in (1, 2))
-        if one == two or (solution := 1 + (wanted - one) / (two - one)) <= 0:
+        if one == two or (solution := 1 + (target - one) / (two - one)) <= 0:
             continue
         box = 1 / solution if invert else solution
-        if Evaluator(left, box).value()[0] == wanted:
+        if Evaluator(left, box).value()[0] == target:
             return box
-    # Any number where the box counts for nothing, as in `0×□=0`; a divisor is not zero.
-    return next((box for box in map(Fraction, (1, 0)) if Evaluator(left, box).value()[0] == wanted), None)
+    # Any number if the box has no influence, as in `0×□=0`; a divisor is not zero.
+    return next((box for box in map(Fraction, (1, 0)) if Evaluator(left, box).value()[0] == target), None)
 
 
 def fill_box_with_remainder(left: str, right: str) -> Fraction:

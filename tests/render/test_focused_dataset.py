@@ -1,4 +1,4 @@
-"""`--focus` from the report to the dataset: what decides its lines, what is refused, what its card says."""
+"""`--focus` from the report to the dataset: plan, manifest, card and errors."""
 
 import json
 import logging
@@ -39,16 +39,16 @@ def config(fonts, tmp_path) -> RenderConfig:
     )
 
 
-def test_without_a_focus_the_plan_has_no_word_of_it(config) -> None:
+def test_without_a_focus_the_plan_does_not_mention_it(config) -> None:
     focused, _ = plan_rendering(config)
     plain, inputs = plan_rendering(replace(config, sources=SourceConfig()))
     assert len(focused.config["focus_sha256"]) == 64
     assert plain.config == {name: value for name, value in focused.config.items() if name != "focus_sha256"}
     assert "focus" not in plain.flags | plain.notes
-    assert inputs.material.confusions == ()
+    assert inputs.text_inputs.misreadings == ()
 
 
-def test_the_hash_in_the_plan_is_of_what_was_misread_wherever_the_report_lies(config, tmp_path) -> None:
+def test_the_hash_in_the_plan_depends_on_the_misreadings_and_not_on_the_location(config, tmp_path) -> None:
     def plan(entries: list[dict]) -> str:
         sources = SourceConfig(focus=write_report(tmp_path / "other.json", entries))
         return plan_rendering(replace(config, sources=sources))[0].config_sha256
@@ -59,7 +59,7 @@ def test_the_hash_in_the_plan_is_of_what_was_misread_wherever_the_report_lies(co
 
 
 @pytest.mark.usefixtures("ray_session")
-def test_a_focused_dataset_is_resumed_audited_and_says_what_it_is(config, tmp_path) -> None:
+def test_a_focused_dataset_is_described_resumed_and_audited(config, tmp_path) -> None:
     summary = render_lines(config)
     assert render_lines(config)["parts_made"] == 0
     manifest = read_json(locate(config.out_uri) / "manifest.json")
@@ -81,23 +81,25 @@ def test_a_focused_dataset_is_resumed_audited_and_says_what_it_is(config, tmp_pa
         render_lines(replace(config, sources=SourceConfig()))
 
 
-def test_misread_characters_that_no_line_holds_are_told_and_alone_refused(config, tmp_path, caplog) -> None:
+def test_misread_characters_that_no_line_contains_are_logged_or_rejected(config, tmp_path, caplog) -> None:
     with caplog.at_level(logging.WARNING):
         plan_rendering(config)
-    assert "1 misread characters are not focused on, no line can hold them: '⅔' (41 times)" in caplog.text
+    assert "no focus on 1 misread characters, because no line can contain them: '⅔' (41 times)" in caplog.text
     sources = SourceConfig(focus=write_report(tmp_path / "report.json", ENTRIES[1:2]))
-    with pytest.raises(InputError, match=r"--focus must have confusions .*report.json has none but of '⅔'"):
+    with pytest.raises(
+        InputError, match=r"--focus must have confusions .*report.json has only confusions of '⅔'"
+    ):
         plan_rendering(replace(config, sources=sources))
 
 
-def test_a_report_that_is_not_there_is_found_before_any_work(config, tmp_path) -> None:
+def test_a_missing_report_is_found_before_any_work(config, tmp_path) -> None:
     sources = SourceConfig(focus=str(tmp_path / "no.json"))
     with pytest.raises(InputError, match=r"--focus must name an existing file, got .*no.json"):
         render_lines(replace(config, sources=sources))
     assert not Path(config.out_uri).exists()
 
 
-def test_the_place_of_the_report_is_kept_in_full(monkeypatch, tmp_path) -> None:
+def test_the_location_of_the_report_is_recorded_in_full(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     config = RenderConfig(out_uri="x", sources=SourceConfig(focus="report.json"))
     assert describe_flags(config)["focus"] == f"{tmp_path}/report.json"

@@ -1,4 +1,4 @@
-"""Rendered datasets over one Ray session: what they hold, grow to, refuse, leave out and hold out."""
+"""Rendered datasets in one Ray session: contents, growth, rejected flags, left-out and held-out inputs."""
 
 import io
 from collections import Counter
@@ -17,7 +17,7 @@ from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, table_to_lines
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig, SourceConfig
-from ocr_ray.render.job import count_lines, describe_flags, plan_rendering, render_lines
+from ocr_ray.render.job import compute_split_sizes, describe_flags, plan_rendering, render_lines
 from ocr_ray.render.style import StyleConfig
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
@@ -50,7 +50,7 @@ def read_lines(out_uri: str, split: str):
     return [line for path in paths for line in table_to_lines(pq.read_table((out / path).path))]
 
 
-def test_a_dataset_holds_every_number_once_and_every_font_its_share(config, summary) -> None:
+def test_a_dataset_has_every_number_once_and_equal_shares_of_fonts(config, summary) -> None:
     train, validation = (read_lines(config.out_uri, split) for split in ("train", "validation"))
     assert [line.line_id for line in train] == [f"{n:09d}" for n in range(54)]
     assert [line.line_id for line in validation] == [str(700_000_000 + n) for n in range(6)]
@@ -73,14 +73,14 @@ def test_other_programs_read_the_dataset(config, summary) -> None:
     assert (rejects.schema.names, rejects.num_rows) == (REJECT_SCHEMA.names, 0)
 
 
-def test_a_second_run_makes_nothing(config, summary) -> None:
+def test_a_second_run_renders_nothing(config, summary) -> None:
     before = read_bytes(locate(config.out_uri) / "manifest.json")
     again = render_lines(config)
     assert (again["parts_made"], again["digest_by_split"]) == (0, summary["digest_by_split"])
     assert read_bytes(locate(config.out_uri) / "manifest.json") == before
 
 
-def test_parts_of_any_size_and_growth_hold_the_same_lines(config, summary, tmp_path) -> None:
+def test_the_lines_do_not_depend_on_part_size_or_growth(config, summary, tmp_path) -> None:
     other = replace(config, out_uri=str(tmp_path / "x"), num_lines=20, lines_per_part=7, num_cpus=1)
     render_lines(other)
     grown = render_lines(replace(other, num_lines=60))
@@ -91,7 +91,7 @@ def test_parts_of_any_size_and_growth_hold_the_same_lines(config, summary, tmp_p
         render_lines(replace(other, num_lines=59))
 
 
-def test_a_lost_or_damaged_part_is_made_again(config, summary, tmp_path) -> None:
+def test_a_missing_or_damaged_part_is_rendered_again(config, summary, tmp_path) -> None:
     other = replace(config, out_uri=str(tmp_path / "x"))
     out = locate(other.out_uri)
     render_lines(other)
@@ -100,7 +100,7 @@ def test_a_lost_or_damaged_part_is_made_again(config, summary, tmp_path) -> None
     write_bytes(out / "train/part-00002.parquet", whole["train/part-00002.parquet"][:-9])
     assert render_lines(other)["parts_made"] == 2
     damaged = bytearray(whole["train/part-00000.parquet"])
-    damaged[5_000] ^= 1  # a pixel's byte; the footer still reads
+    damaged[5_000] ^= 1  # a byte of an image; the footer is still readable
     write_bytes(out / "train/part-00000.parquet", bytes(damaged))
     assert render_lines(other)["parts_made"] == 0
     (tmp_path / "x/rejects/train-part-00003.parquet").unlink()
@@ -108,7 +108,7 @@ def test_a_lost_or_damaged_part_is_made_again(config, summary, tmp_path) -> None
     assert {name: read_bytes(out / name) for name in whole} == whole
 
 
-def test_a_changed_configuration_is_refused_by_its_fields(config, summary) -> None:
+def test_a_changed_configuration_is_rejected_with_the_changed_fields(config, summary) -> None:
     with pytest.raises(InputError, match=r"seed: 7 there, 8 now.*choose another --out-uri"):
         render_lines(replace(config, seed=8))
     with pytest.raises(InputError, match=r"text.max_length: 30 there, 29 now"):
@@ -118,12 +118,12 @@ def test_a_changed_configuration_is_refused_by_its_fields(config, summary) -> No
             render_lines(replace(config, fonts=config.fonts[::-1]))
 
 
-def test_files_that_the_plan_does_not_own_are_left_and_reported(config, summary, tmp_path) -> None:
-    stranger = locate(config.out_uri) / "train/notes.txt"
-    write_bytes(stranger, b"mine")
+def test_files_that_are_not_in_the_plan_are_kept_and_reported(config, summary, tmp_path) -> None:
+    other_file = locate(config.out_uri) / "train/notes.txt"
+    write_bytes(other_file, b"mine")
     assert render_lines(config)["unlisted_files"] == 1
-    assert read_bytes(stranger) == b"mine"
-    stranger.filesystem.delete_file(stranger.path)
+    assert read_bytes(other_file) == b"mine"
+    other_file.filesystem.delete_file(other_file.path)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match=r"must be empty .* holds thesis.txt and no plan.json"):
         render_lines(replace(config, out_uri=str(tmp_path)))
@@ -133,7 +133,7 @@ def test_files_that_the_plan_does_not_own_are_left_and_reported(config, summary,
         render_lines(replace(config, out_uri="s3://no-such/lines"))
 
 
-def test_held_out_fonts_words_and_numbers_occur_in_test_alone(fonts, tmp_path) -> None:
+def test_held_out_fonts_words_and_numbers_occur_only_in_test(fonts, tmp_path) -> None:
     *shown, hidden = [font.name for font in fonts]
     if not shown:
         pytest.fail("two fonts are needed")
@@ -182,13 +182,13 @@ def test_lengths_follow_those_of_other_lines(config, summary, tmp_path) -> None:
     text = replace(config.text, arithmetic_share=0.0, mixed_share=0.0)
     _, inputs = plan_rendering(replace(config, out_uri=str(tmp_path), sources=sources, text=text))
     lengths = Counter(len(line.text) for line in read_lines(config.out_uri, "train"))
-    assert dict(inputs.material.length_weights) == lengths
-    sampler = TextSampler(inputs.material, inputs.text)
+    assert dict(inputs.text_inputs.length_weights) == lengths
+    sampler = TextSampler(inputs.text_inputs, inputs.text)
     assert {len(sampler.draw(7, number).text) for number in range(300)} <= set(lengths)
 
 
 def test_characters_that_a_font_lacks_are_left_out_and_counted(fonts, tmp_path) -> None:
-    """A font with little more than what every line needs: no circled numbers, few syllables."""
+    """The font has little more than the required characters: no circled numbers, few syllables."""
     kept = "가나다라마바사아자차카타파하" + "".join(sorted(REQUIRED_CHARACTERS))
     subset = Subsetter()
     small = TTFont(io.BytesIO(fonts[0].content), fontNumber=fonts[0].face)
@@ -210,12 +210,12 @@ def test_characters_that_a_font_lacks_are_left_out_and_counted(fonts, tmp_path) 
     assert {"학", "①"} <= set(manifest["config"]["left_out"])
     left_out = manifest["notes"]["left_out"]
     assert left_out["lacking_by_font"].keys() == {"작은"}
-    # One distinct word each, and one place in the running text.
+    # One distinct word and one occurrence in the running text each.
     assert left_out["cost"] == {"교": 2, "무": 2, "학": 2}
     assert "학" in (tmp_path / "x/README.md").read_text()
 
 
-def test_native_images_are_lossless_and_as_high_as_their_line(config, tmp_path) -> None:
+def test_native_images_are_lossless_and_have_the_size_of_the_line(config, tmp_path) -> None:
     other = replace(config, out_uri=str(tmp_path / "x"), num_lines=12, image=ImageConfig(size="native"))
     render_lines(other)
     for line in read_lines(other.out_uri, "train"):
@@ -224,21 +224,21 @@ def test_native_images_are_lossless_and_as_high_as_their_line(config, tmp_path) 
 
 
 def test_trdg_draws_the_same_texts_in_the_same_fonts(config, summary, tmp_path) -> None:
-    (tmp_path / "pictures").mkdir()
-    Image.new("L", (500, 200), 180).save(tmp_path / "pictures/a.png")
-    sources = SourceConfig(pictures_uri=str(tmp_path / "pictures"))
+    (tmp_path / "images").mkdir()
+    Image.new("L", (500, 200), 180).save(tmp_path / "images/a.png")
+    sources = SourceConfig(pictures_uri=str(tmp_path / "images"))
     other = replace(config, out_uri=str(tmp_path / "x"), num_lines=60, renderer="trdg", sources=sources)
     render_lines(other)
-    ours, theirs = read_lines(config.out_uri, "train"), read_lines(other.out_uri, "train")
-    drawn = {line.line_id: line for line in theirs}
+    lines, trdg_lines = read_lines(config.out_uri, "train"), read_lines(other.out_uri, "train")
+    by_id = {line.line_id: line for line in trdg_lines}
     assert all(
-        (drawn[line.line_id].text, drawn[line.line_id].font) == (line.text, line.font) for line in ours
+        (by_id[line.line_id].text, by_id[line.line_id].font) == (line.text, line.font) for line in lines
     )
-    corner = np.asarray(Image.open(io.BytesIO(theirs[0].image_bytes)))[:3, :3]
+    corner = np.asarray(Image.open(io.BytesIO(trdg_lines[0].image_bytes)))[:3, :3]
     assert abs(corner.mean() - 180) < 5
 
 
-def test_the_manifest_says_what_the_lines_are_made_of(config, summary, fonts) -> None:
+def test_the_manifest_describes_what_the_lines_are_made_of(config, summary, fonts) -> None:
     manifest = read_json(locate(config.out_uri) / "manifest.json")
     described = {font["name"]: font for font in manifest["notes"]["fonts"]}
     assert {name: font["sha256"] for name, font in described.items()} == {f.name: f.sha256 for f in fonts}
@@ -251,7 +251,7 @@ def test_the_manifest_says_what_the_lines_are_made_of(config, summary, fonts) ->
     assert "lines.png" in card
 
 
-def test_flags_are_those_that_differ_from_their_defaults(tmp_path) -> None:
+def test_recorded_flags_are_those_that_differ_from_their_defaults(tmp_path) -> None:
     config = RenderConfig(
         out_uri=str(tmp_path),
         num_lines=7,
@@ -276,8 +276,11 @@ def test_flags_are_those_that_differ_from_their_defaults(tmp_path) -> None:
 
 def test_every_line_belongs_to_one_split() -> None:
     config = RenderConfig(out_uri="", num_lines=3_007_612, holdout_fonts=("궁서",))
-    assert count_lines(config) == {"train": 2_947_460, "validation": 30_076, "test": 30_076}
-    assert count_lines(replace(config, holdout_fonts=())) == {"train": 2_977_536, "validation": 30_076}
+    assert compute_split_sizes(config) == {"train": 2_947_460, "validation": 30_076, "test": 30_076}
+    assert compute_split_sizes(replace(config, holdout_fonts=())) == {
+        "train": 2_977_536,
+        "validation": 30_076,
+    }
 
 
 @pytest.mark.parametrize(
@@ -297,7 +300,7 @@ def test_a_wrong_input_is_found_before_any_work(options: dict, message: str, fon
     assert not (tmp_path / "x").exists()
 
 
-def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
+def test_locations_of_fonts_are_recorded_in_full(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.ttc").touch()
     fonts = ("바탕", "a.ttc#2", "명조=fonts/b.ttf", "fonts/", "s3://bucket/c.ttf")
@@ -313,7 +316,7 @@ def test_places_of_fonts_are_written_in_full(monkeypatch, tmp_path) -> None:
     }
 
 
-def test_one_face_of_a_collection_is_held_out_and_the_other_not(fonts, tmp_path) -> None:
+def test_one_face_of_a_collection_can_be_held_out(fonts, tmp_path) -> None:
     collection = TTCollection()
     collection.fonts = [
         TTFont(io.BytesIO(font.content), fontNumber=font.face) for font in (fonts[0], fonts[-1])

@@ -21,10 +21,10 @@ def test_an_area_kernel_is_an_average_over_its_width(width_px: float) -> None:
 @given(st.floats(0, 8), st.booleans())
 def test_a_blur_kernel_has_the_variance_of_its_radius(radius_px: float, is_reduced: bool) -> None:
     kernel = blur_kernel(radius_px, is_reduced)
-    places = np.arange(len(kernel)) - len(kernel) // 2
+    offsets = np.arange(len(kernel)) - len(kernel) // 2
     assert kernel.sum() == pytest.approx(1)
     extra = 1 / 9 if is_reduced else 0
-    assert (kernel * places**2).sum() == pytest.approx(radius_px**2 + extra, rel=0.08, abs=0.08)
+    assert (kernel * offsets**2).sum() == pytest.approx(radius_px**2 + extra, rel=0.08, abs=0.08)
 
 
 @pytest.mark.parametrize("radius_px", [0.3, 0.7, 1.0, 1.6])

@@ -33,7 +33,7 @@ from ocr_ray.storage.location import locate, write_bytes
 PILOT = Pilot(lines=1000, rejects=0, lines_per_s=1000.0, bytes_per_line=20_000.0)
 
 
-def test_the_defaults_give_the_figures_of_the_model_they_are_for() -> None:
+def test_the_defaults_give_the_numbers_for_trocr_small_korean() -> None:
     assert plan_lines(PlanConfig()) == {
         "contextual_lines": 6_015_224,
         "plans": [
@@ -55,7 +55,7 @@ def test_a_half_line_is_rounded_up() -> None:
     ratio=st.integers(1, 100).map(lambda percent: percent / 100),
     fonts=st.integers(1, 50),
 )
-def test_no_font_falls_short_and_no_line_is_off_by_more_than_a_half(
+def test_every_font_has_enough_lines_and_rounding_changes_at_most_half_a_line(
     contextual: int, ratio: float, fonts: int
 ) -> None:
     config = PlanConfig(pretraining_lines=contextual, labelled_lines=0, ratios=(ratio,), fonts=fonts)
@@ -64,17 +64,17 @@ def test_no_font_falls_short_and_no_line_is_off_by_more_than_a_half(
     assert 0 <= entry["lines_per_font"] * fonts - entry["lines"] < fonts
 
 
-def test_numbers_of_lines_are_planned_after_the_ratios_with_their_own_share() -> None:
+def test_numbers_of_lines_follow_the_ratios_with_their_own_ratio() -> None:
     config = PlanConfig(pretraining_lines=1000, labelled_lines=0, ratios=(0.5,), num_lines=(250, 100))
     plans = plan_lines(config)["plans"]
     assert [(entry["ratio"], entry["lines"]) for entry in plans] == [(0.5, 500), (0.25, 250), (0.1, 100)]
 
 
-def test_what_a_dataset_takes_is_what_was_worked_out_by_hand() -> None:
-    """99 parts for training and one for validation, of 1,000 lines, 20 MB and one second of a core each.
+def test_an_estimate_agrees_with_a_calculation_by_hand() -> None:
+    """99 training parts and one validation part, each of 1,000 lines, 20 MB and one second on a core.
 
-    On 2 x 16 cores they are made in four rounds of a second, at an efficiency of 0.8 in five seconds. A part
-    is sent in two pieces of 10 MiB with two more requests, its rejects and the four other files in one.
+    On 2 x 16 cores they take four rounds of a second, or five seconds at an efficiency of 0.8. A part is
+    uploaded in two pieces of 10 MiB with two more requests; its rejects and the four other files take one.
     """
     config = PlanConfig(machines=2, cores_per_machine=16, efficiency=0.8, machine_price=3.6)
     parts = [*cut_parts("train", 0, 99_000, 1000), *cut_parts("validation", 700_000_000, 1000, 1000)]
@@ -100,23 +100,23 @@ def test_more_cores_than_parts_save_no_time() -> None:
     assert hours == pytest.approx([2 / 0.85 / 3600, 2 / 0.85 / 3600, 1 / 0.85 / 3600, 1 / 0.85 / 3600])
 
 
-def test_there_is_no_cost_without_a_price() -> None:
+def test_no_cost_is_estimated_without_a_price() -> None:
     assert estimate(PlanConfig(), PILOT, cut_parts("train", 0, 10, 10))["cost"] is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size_bytes", [0, 1, 10 * 2**20 - 1, 10 * 2**20, 10 * 2**20 + 1, 25_000_000])
-def test_a_file_takes_a_request_for_each_piece_that_s3_received(size_bytes: int, bucket: str) -> None:
+def test_the_number_of_requests_agrees_with_the_pieces_that_s3_received(size_bytes: int, bucket: str) -> None:
     write_bytes(locate(f"{bucket}/planning/file"), bytes(size_bytes))
     tag = boto3.client("s3").head_object(Bucket=bucket.removeprefix("s3://"), Key="planning/file")["ETag"]
-    _, in_pieces, number = tag.strip('"').rpartition("-")  # of a file that came in pieces: hash-number
+    _, in_pieces, number = tag.strip('"').rpartition("-")  # hash-number for a file uploaded in pieces
     assert count_puts(size_bytes) == (int(number) + 2 if in_pieces else 1)
 
 
 @pytest.mark.parametrize("size", ["384", "native"])
-def test_a_pilot_measures_the_very_part_that_would_be_written(size, tmp_path) -> None:
+def test_a_pilot_measures_the_same_part_that_a_dataset_has(size, tmp_path) -> None:
     image = ImageConfig(size=size)
-    pilot = run_pilot(PlanConfig(image=image).recipe(5000), 40)
+    pilot = run_pilot(PlanConfig(image=image).render_config(5000), 40)
     assert pilot is not None
     assert pilot.lines == 40
     assert pilot.rejects == 0
@@ -127,7 +127,7 @@ def test_a_pilot_measures_the_very_part_that_would_be_written(size, tmp_path) ->
     assert pilot.bytes_per_line * 40 == pytest.approx((tmp_path / part.path).stat().st_size)
 
 
-def test_a_plan_counts_the_parts_that_a_rendering_has_and_leaves_nothing_behind(
+def test_a_plan_counts_the_parts_of_a_dataset_and_leaves_no_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -147,7 +147,7 @@ def test_a_plan_counts_the_parts_that_a_rendering_has_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("flags", "warned"), [({"pilot_lines": 0}, False), ({"font_names": ("없는 글꼴",)}, True)]
 )
-def test_without_a_pilot_the_counts_still_come_out(
+def test_without_a_pilot_there_are_still_counts(
     flags: dict[str, object], warned: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = replace(PlanConfig(), **flags)  # type: ignore[arg-type]
@@ -157,25 +157,25 @@ def test_without_a_pilot_the_counts_still_come_out(
         (1_804_567, 442),
         (3_007_612, 735),
     ]
-    assert ("no pilot, and counts alone: font '없는 글꼴' must be installed" in caplog.text) == warned
-    assert format_plans(summary).splitlines()[0].split() == ["lines", "ratio", "a", "font", "parts"]
+    assert ("no pilot, only counts: font '없는 글꼴' must be installed" in caplog.text) == warned
+    assert format_plans(summary).splitlines()[0].split() == ["lines", "ratio", "per", "font", "parts"]
 
 
-def test_a_missing_corpus_is_no_reason_to_go_on_without_a_pilot(tmp_path: Path) -> None:
+def test_a_missing_corpus_is_an_error_and_not_a_missing_pilot(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--corpus-uri must name an existing folder"):
         plan_dataset(PlanConfig(corpus_uri=str(tmp_path / "missing")))
 
 
-def test_every_row_of_the_table_is_as_wide_as_its_head() -> None:
+def test_every_row_of_the_table_is_as_wide_as_its_heading() -> None:
     config = PlanConfig(num_lines=(7,))
     summary = plan_lines(config)
     for entry in summary["plans"]:
         entry |= estimate(config, PILOT, cut_parts("train", 0, entry["lines"], 4096))
-    head, *rows = format_plans(summary).splitlines()
+    heading, *rows = format_plans(summary).splitlines()
     assert len(rows) == 3
-    assert {len(row) for row in rows} == {len(head)}
+    assert {len(row) for row in rows} == {len(heading)}
     assert "1,804,567" in rows[0]
-    assert "cost" not in head
+    assert "cost" not in heading
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_every_row_of_the_table_is_as_wide_as_its_head() -> None:
         ({"machine_price": math.inf}, "machine_price must be 0 or more, got inf"),
     ],
 )
-def test_a_plan_that_makes_no_sense_is_refused_by_the_name_of_its_flag(
+def test_an_invalid_plan_is_rejected_with_the_name_of_its_flag(
     flags: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

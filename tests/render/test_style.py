@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import FIRST_NUMBERS
-from ocr_ray.render.style import FONT_SIZES_PX, LineStyle, StyleConfig, as_trdg_draws, choose_font, draw_style
+from ocr_ray.render.style import (
+    FONT_SIZES_PX,
+    LineStyle,
+    StyleConfig,
+    choose_font,
+    draw_style,
+    restrict_to_trdg,
+)
 
 FONTS = ("바탕", "맑은 고딕", "굴림")
 PAGES = StyleConfig()
@@ -42,7 +49,7 @@ def test_a_neighbour_leaves_a_pixel_of_paper_before_the_text(seed: int, number: 
     assert 1 <= style.neighbour_px <= min(margin - 2, max(1, 0.2 * style.text_height_px + 0.5))
 
 
-def test_shares_are_what_was_asked_for() -> None:
+def test_shares_are_as_requested() -> None:
     styles = draw_many(PAGES)
     assert sum(style.skew_deg != 0 for style in styles) / 4_000 == pytest.approx(0.2, abs=0.03)
     assert sum(style.noise > 0 for style in styles) / 4_000 == pytest.approx(0.2, abs=0.03)
@@ -52,7 +59,7 @@ def test_shares_are_what_was_asked_for() -> None:
 
 
 def test_heights_are_log_uniform() -> None:
-    """As many lines from 12 to 28 px as from 28 to 64, since 28/12 is about 64/28."""
+    """Half of the lines are below 28 px, because 28/12 is about 64/28."""
     heights = [style.text_height_px for style in draw_many(PAGES)]
     assert sum(height < 27.7 for height in heights) / 4_000 == pytest.approx(0.5, abs=0.03)
     assert min(heights) == 12
@@ -69,41 +76,41 @@ def test_without_a_config_the_style_is_trdgs_default() -> None:
     first, second = draw_style(None, 7, 0), draw_style(None, 7, 1)
     assert replace(first, seed=0) == replace(second, seed=0)
     assert (first.height_px, first.margins_px, first.ink, first.skew_deg) == (32, (5, 5, 5, 5), 0x28, 0.0)
-    assert as_trdg_draws(first) == first
+    assert restrict_to_trdg(first) == first
 
 
 def test_trdg_draws_whole_degrees_and_no_neighbour() -> None:
     style = replace(
         draw_style(PAGES, 7, 0), skew_deg=0.6, neighbour="top", neighbour_px=2, letter_spacing=-0.02
     )
-    drawn = as_trdg_draws(style)
+    drawn = restrict_to_trdg(style)
     assert (drawn.skew_deg, drawn.neighbour, drawn.neighbour_px, drawn.letter_spacing) == (1.0, "", 0, 0.0)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"text_height_px": (64, 12)}, r"style.text_height_px must be two values from 6 to 256, the lower"),
+        ({"text_height_px": (64, 12)}, r"style.text_height_px must be two values from 6 to 256, the smaller"),
         ({"margin": (0.0, 0.3)}, r"style.margin must be two values from 0.01 to 2"),
         ({"skew_share": 1.5}, r"style.skew_share must be from 0 to 1, got 1.5"),
         (
             {"ink": (0, 200)},
-            r"style.ink must stay 32 grey values or more below style.paper, got ink up to 200",
+            r"style.ink must be at least 32 grey values below style.paper, got ink up to 200",
         ),
         ({"noise": (float("nan"), 2.0)}, r"style.noise must be two values"),
     ],
 )
-def test_ranges_that_cannot_be_are_refused(options: dict, message: str) -> None:
+def test_invalid_ranges_are_rejected(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         StyleConfig(**options)
 
 
 @given(SEEDS, st.sampled_from(sorted(FIRST_NUMBERS.values())), st.integers(0, 30_000_000))
-def test_each_run_of_as_many_lines_as_fonts_has_every_font_once(seed: int, first: int, turn: int) -> None:
-    fonts = [choose_font(FONTS, seed, first + turn * 3 + place) for place in range(3)]
+def test_each_run_of_lines_has_every_font_once(seed: int, first: int, run: int) -> None:
+    fonts = [choose_font(FONTS, seed, first + 3 * run + offset) for offset in range(3)]
     assert sorted(fonts) == sorted(FONTS)
 
 
-def test_the_font_is_not_tied_to_the_place_in_the_run() -> None:
-    firsts = Counter(choose_font(FONTS, 7, 3 * turn) for turn in range(3_000))
+def test_the_font_is_independent_of_the_position_in_the_run() -> None:
+    firsts = Counter(choose_font(FONTS, 7, 3 * run) for run in range(3_000))
     assert all(850 < firsts[font] < 1_150 for font in FONTS)

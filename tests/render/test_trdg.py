@@ -51,14 +51,14 @@ def test_no_character_is_drawn_as_notdef(font: Font, tmp_path) -> None:
 
 
 def measure_ink(image: Image.Image) -> tuple[int, int]:
-    """Return width and height of what is drawn, px."""
+    """Return width and height of the ink in px."""
     left, top, right, bottom = image.point(lambda grey: 255 * (grey < 128)).getbbox()
     return right - left, bottom - top
 
 
 @pytest.mark.parametrize("font", FONTS, ids=lambda font: font.name)
 def test_every_glyph_keeps_its_ink(font: Font) -> None:
-    """A line of one glyph has the ink that Pillow alone draws on a canvas with room on all sides."""
+    """A line of one glyph has the same ink as the glyph drawn by Pillow on a large canvas."""
     pillow_font = ImageFont.truetype(io.BytesIO(font.content), 48, index=font.face)
     for character in DRAWN[::7]:
         canvas = Image.new("L", (150, 150), 255)
@@ -78,7 +78,7 @@ def test_the_ink_stays_inside_every_edge(seed: int, number: int, font: Font) -> 
     assert pixels.shape[0] == style.height_px
     assert pixels.min() < 128
     edges = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    assert edges.min() > 128  # what is lighter is the soft edge of blurred ink
+    assert edges.min() > 128  # lighter pixels are the soft edge of blurred ink
 
 
 @settings(deadline=None, max_examples=30)
@@ -106,14 +106,14 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
     assert other.strip() == hashlib.sha256(b"".join(images)).hexdigest()
 
 
-def test_a_missing_glyph_is_refused_by_name() -> None:
+def test_a_missing_glyph_is_rejected_by_name() -> None:
     assert "−" not in shared_characters(FONTS)
     with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
         draw_line("3 − 1", FONTS[0], PLAIN)
 
 
-def build_font(place: Path, boxes: dict[str, tuple[int, int, int, int]]) -> Font:
-    """Write a font of rectangles, 1,000 units to the em; return it as found by its file."""
+def build_font(folder: Path, boxes: dict[str, tuple[int, int, int, int]]) -> Font:
+    """Write a font of rectangles, 1,000 units per em, and return it."""
     glyphs = {".notdef": TTGlyphPen(None).glyph()}
     for character, (x0, y0, x1, y1) in boxes.items():
         pen = TTGlyphPen(None)
@@ -130,11 +130,11 @@ def build_font(place: Path, boxes: dict[str, tuple[int, int, int, int]]) -> Font
     builder.setupNameTable({"familyName": "Boxes", "styleName": "Regular"})
     builder.setupOS2()
     builder.setupPost()
-    builder.save(place / "boxes.ttf")
-    return find_fonts([str(place / "boxes.ttf")])[0]
+    builder.save(folder / "boxes.ttf")
+    return find_fonts([str(folder / "boxes.ttf")])[0]
 
 
-def test_a_glyph_that_would_lose_ink_is_refused_only_where_it_would(tmp_path) -> None:
+def test_a_glyph_is_rejected_only_where_it_would_be_clipped(tmp_path) -> None:
     font = build_font(tmp_path, {"i": (50, 0, 450, 700), "l": (-200, 0, 300, 700), "t": (50, 0, 450, 950)})
     draw_line("il", font, PLAIN)
     with pytest.raises(RenderError, match="clipped_glyph: boxes at 48 px: l"):
@@ -143,22 +143,22 @@ def test_a_glyph_that_would_lose_ink_is_refused_only_where_it_would(tmp_path) ->
         draw_line("iti", font, PLAIN)
 
 
-def test_an_image_that_trdg_does_not_give_is_refused(monkeypatch) -> None:
+def test_a_missing_image_of_trdg_is_rejected(monkeypatch) -> None:
     monkeypatch.setattr(FakeTextDataGenerator, "generate", lambda *_: None)
     with pytest.raises(RenderError, match="no_image"):
         draw_line("가나다", FONTS[0], PLAIN)
 
 
-def test_a_picture_lies_behind_the_line_and_the_same_part_each_time() -> None:
-    pictures = []
+def test_a_line_has_the_same_crop_of_a_background_each_time() -> None:
+    backgrounds = []
     for grey in (200, 230):
         buffer = io.BytesIO()
         Image.new("RGB", (900, 90), (grey, grey, grey)).save(buffer, "PNG")
-        pictures.append(buffer.getvalue())
-    found = set()
+        backgrounds.append(buffer.getvalue())
+    greys = set()
     for seed in range(6):
         style = replace(PLAIN, seed=seed)
-        pixels = np.asarray(draw_line("식 24÷8", FONTS[0], style, pictures))
-        assert np.array_equal(np.asarray(draw_line("식 24÷8", FONTS[0], style, pictures)), pixels)
-        found.add(int(pixels[0, 0]))
-    assert found == {200, 230}
+        pixels = np.asarray(draw_line("식 24÷8", FONTS[0], style, backgrounds))
+        assert np.array_equal(np.asarray(draw_line("식 24÷8", FONTS[0], style, backgrounds)), pixels)
+        greys.add(int(pixels[0, 0]))
+    assert greys == {200, 230}

@@ -15,7 +15,7 @@ KEPT = (
     + "".join(map(chr, range(ord(" "), ord("~") + 1)))
     + "".join(KS_X_1001)
 )
-"""Characters that stand for themselves."""
+"""Characters that are canonical."""
 
 TRICKY = st.text(
     st.sampled_from(sorted(set("".join(CANONICAL)) | set("".join(CANONICAL.values()))))
@@ -60,7 +60,7 @@ def test_look_alikes_have_one_form(written: str, form: str) -> None:
 
 @settings(deadline=None, max_examples=500)
 @given(TRICKY)
-def test_the_canonical_form_is_composed_and_its_own_canonical_form(text: str) -> None:
+def test_the_canonical_form_is_composed_and_stable(text: str) -> None:
     form = canonical(text)
     assert unicodedata.is_normalized("NFC", form)
     assert canonical(form) == form
@@ -69,26 +69,26 @@ def test_the_canonical_form_is_composed_and_its_own_canonical_form(text: str) ->
 
 @settings(deadline=None)
 @given(st.text(st.sampled_from(KEPT)).filter(lambda text: "°C" not in text))
-def test_what_is_canonical_is_never_mapped_away(text: str) -> None:
+def test_canonical_text_is_never_changed(text: str) -> None:
     assert canonical(text) == text
 
 
-def test_every_form_that_the_table_gives_is_canonical() -> None:
+def test_every_form_in_the_table_is_canonical() -> None:
     assert not {form for form in CANONICAL.values() if canonical(form) != form}
 
 
-def test_the_table_is_sorted_and_has_only_what_nfc_leaves_apart() -> None:
+def test_the_table_is_sorted_and_has_only_characters_that_nfc_keeps() -> None:
     assert list(CANONICAL) == sorted(CANONICAL)
     assert not [sign for sign in CANONICAL if not unicodedata.is_normalized("NFC", sign)]
     assert json.loads(json.dumps(CANONICAL)) == CANONICAL
 
 
-def test_no_character_that_composition_makes_is_a_look_alike() -> None:
-    """Otherwise the last normalisation could bring a look-alike back."""
+def test_no_composed_character_is_a_look_alike() -> None:
+    """Otherwise the final normalisation could create a look-alike."""
     assert not [sign for sign in CANONICAL if unicodedata.normalize("NFD", sign) != sign]
 
 
-def test_squared_wide_narrow_and_small_signs_say_what_unicode_says_of_them() -> None:
+def test_squared_wide_narrow_and_small_signs_agree_with_unicode() -> None:
     def fold(text: str) -> str:
         return unicodedata.normalize("NFKC", text).lower()
 
@@ -100,14 +100,14 @@ def test_squared_wide_narrow_and_small_signs_say_what_unicode_says_of_them() -> 
     assert differing == [dash_for_a_dash, "･"]  # NFKC keeps a dash, and the katakana dot
 
 
-def test_every_full_width_twin_of_a_printable_ascii_character_becomes_it() -> None:
+def test_every_full_width_form_of_an_ascii_character_becomes_that_character() -> None:
     twins = [char for char in EVERY_CHARACTER if unicodedata.decomposition(char).startswith("<wide>")]
     of_ascii = {char: unicodedata.normalize("NFKC", char) for char in twins}
     assert len([form for form in of_ascii.values() if "!" <= form <= "~"]) == 94
     assert all(canonical(char) == form for char, form in of_ascii.items() if form.isascii())
 
 
-def test_every_space_of_unicode_becomes_the_plain_one() -> None:
+def test_every_space_of_unicode_becomes_a_plain_space() -> None:
     spaces = [char for char in EVERY_CHARACTER if unicodedata.category(char) == "Zs"]
     assert len(spaces) >= 17
     assert {canonical(f"가{space}나") for space in spaces} == {"가 나"}
@@ -117,7 +117,7 @@ def test_every_space_of_unicode_becomes_the_plain_one() -> None:
     ("first", "last", "kind"),
     [(0x1100, 0x1112, "CHOSEONG"), (0x1161, 0x1175, "JUNGSEONG"), (0x11A8, 0x11C2, "JONGSEONG")],
 )
-def test_a_lone_jamo_becomes_the_letter_of_its_name(first: int, last: int, kind: str) -> None:
+def test_a_single_jamo_becomes_the_letter_of_its_name(first: int, last: int, kind: str) -> None:
     for jamo in map(chr, range(first, last + 1)):
         name = unicodedata.name(jamo).removeprefix(f"HANGUL {kind} ")
         assert unicodedata.name(canonical(jamo)) == f"HANGUL LETTER {name}"

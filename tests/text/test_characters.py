@@ -17,7 +17,7 @@ from ocr_ray.text.characters import CLASSES, classify
         (" \t\u3000", "space"),
     ],
 )
-def test_each_character_is_of_its_class(characters: str, name: str) -> None:
+def test_each_character_has_its_class(characters: str, name: str) -> None:
     assert {character: classify(character) for character in characters} == dict.fromkeys(characters, name)
 
 

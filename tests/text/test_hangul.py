@@ -19,7 +19,7 @@ def test_every_precomposed_syllable_is_one_and_survives_normalisation(text: str)
     assert count_hangul(text) == len(text)
 
 
-def test_lone_jamo_letters_and_hanja_are_no_syllables() -> None:
+def test_single_jamo_letters_and_hanja_are_not_syllables() -> None:
     assert not any(map(is_hangul_syllable, "ㄱㅁㅏᄀᆨA7漢×ힰ"))
     assert count_hangul("가 A힣ㅋ7") == 2
 
@@ -31,7 +31,7 @@ def test_ks_x_1001_has_2350_syllables_in_the_order_of_unicode_from_가_to_힝() 
     assert all(map(is_hangul_syllable, KS_X_1001))
 
 
-def test_ks_x_1001_has_its_syllables_where_the_standard_puts_them_and_lacks_the_rare_ones() -> None:
+def test_ks_x_1001_has_its_syllables_at_the_positions_of_the_standard_and_lacks_rare_ones() -> None:
     # 한 is at row 39, cell 49, 글 at row 17, cell 59; rows of 94 cells, the syllables from row 16 on.
     assert KS_X_1001[(39 - 16) * 94 + 49 - 1] == "한"
     assert KS_X_1001[(17 - 16) * 94 + 59 - 1] == "글"

@@ -50,12 +50,12 @@ WRITTEN_BOTH_WAYS = [
 
 
 @pytest.mark.parametrize(("text", "markup"), WRITTEN_BOTH_WAYS)
-def test_a_printed_text_is_written_as_markup(text: str, markup: str) -> None:
+def test_a_printed_text_becomes_markup(text: str, markup: str) -> None:
     assert to_markup(text) == markup
 
 
 @pytest.mark.parametrize(("text", "markup"), WRITTEN_BOTH_WAYS)
-def test_markup_prints_the_text_that_it_was_written_from(text: str, markup: str) -> None:
+def test_markup_gives_back_the_text_that_it_was_made_from(text: str, markup: str) -> None:
     assert to_text(markup) == text
 
 
@@ -123,7 +123,7 @@ def test_markup_prints_the_text_that_it_was_written_from(text: str, markup: str)
         ("", ""),
     ],
 )
-def test_labels_print_what_stands_on_the_page(markup: str, text: str) -> None:
+def test_labels_give_the_text_printed_on_the_page(markup: str, text: str) -> None:
     assert to_text(markup) == text
 
 
@@ -160,14 +160,14 @@ def test_labels_print_what_stands_on_the_page(markup: str, text: str) -> None:
         (r"$\frac{\frac{1}{2}}{3}$", r"\frac"),
     ],
 )
-def test_what_has_no_printed_form_is_a_reject_that_names_it(markup: str, detail: str) -> None:
+def test_markup_without_a_printed_form_is_rejected_by_name(markup: str, detail: str) -> None:
     with pytest.raises(LabelError, match="unsupported_markup") as caught:
         to_text(markup)
     assert (caught.value.reason, caught.value.detail) == ("unsupported_markup", detail)
 
 
 @pytest.mark.parametrize("text", ["5$", "3\\4"])
-def test_a_printed_dollar_or_backslash_is_the_mistake_of_the_caller(text: str) -> None:
+def test_a_printed_dollar_or_backslash_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=f"neither \\$ nor a backslash, got {re.escape(repr(text))}"):
         to_markup(text)
 
@@ -180,7 +180,7 @@ def test_degrees_celsius_are_one_sign_in_canonical_form(markup: str) -> None:
 
 
 @pytest.mark.parametrize("sign", "¹²³⁴ⁿ₁₂₃₄")
-def test_raised_and_lowered_signs_are_those_of_the_korean_standard(sign: str) -> None:
+def test_superscripts_and_subscripts_are_those_of_ks_x_1001(sign: str) -> None:
     assert sign.encode("euc_kr")
     assert canonical(sign) == sign
 
@@ -197,13 +197,13 @@ def test_raised_and_lowered_signs_are_those_of_the_korean_standard(sign: str) ->
         ("", 0),
     ],
 )
-def test_every_mieum_that_was_taken_for_a_box_is_counted(markup: str, count: int) -> None:
+def test_every_mieum_read_as_a_box_is_counted(markup: str, count: int) -> None:
     assert count_lone_mieum(markup) == count
 
 
 @settings(deadline=None)
 @given(st.text("ㅁㄱ□$3+ ", max_size=15))
-def test_boxes_printed_are_boxes_written_and_those_counted(markup: str) -> None:
+def test_printed_boxes_are_written_boxes_plus_those_counted(markup: str) -> None:
     try:
         text = to_text(markup)
     except LabelError:
@@ -230,7 +230,7 @@ def test_a_label_of_several_lines_is_split_at_its_breaks(markup: str, lines: lis
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(["탁자 $7$개", r"$3 \times 8=24$", "㉠ <보기>"]), max_size=4))
-def test_lines_printed_apart_are_the_words_of_the_whole(lines: list[str]) -> None:
+def test_lines_printed_separately_give_the_words_of_the_whole(lines: list[str]) -> None:
     markup = "\n".join(lines)
     assert " ".join(map(to_text, split_markup(markup))) == to_text(markup)
 
@@ -240,21 +240,21 @@ def test_lines_printed_apart_are_the_words_of_the_whole(lines: list[str]) -> Non
     st.text('<>/&;#abtrdlgnspv "=39', max_size=12)
     | st.sampled_from(["<br>", "<table>", "</td>", "&lt;", "&amp;lt;", "&#39;", '<p class="3">', "<li 3>4<"])
 )
-def test_markup_of_a_text_that_looks_like_html_prints_that_text(drawn: str) -> None:
+def test_markup_of_a_text_that_looks_like_html_gives_that_text(drawn: str) -> None:
     text = " ".join(drawn.split())
     assert to_text(to_markup(text)) == text
 
 
 @settings(deadline=None)
 @given(st.text("0123456789+-×÷=□○△☆()<>:%.,…°²³/?!~^_{}#&→℃·①〈가나다ㅁ㉠abc ", max_size=30))
-def test_markup_of_any_single_spaced_text_prints_that_text(drawn: str) -> None:
+def test_markup_of_any_single_spaced_text_gives_that_text(drawn: str) -> None:
     text = " ".join(drawn.split())
     assert to_text(to_markup(text)) == text
 
 
 @settings(deadline=None)
 @given(st.text(r"$\{}^_~ 3가ㅁtimesfrac,.", max_size=20))
-def test_any_label_is_printed_composed_with_single_spaces_or_is_a_reject(markup: str) -> None:
+def test_any_label_gives_composed_text_with_single_spaces_or_is_rejected(markup: str) -> None:
     try:
         text = to_text(markup)
     except LabelError:
@@ -263,6 +263,6 @@ def test_any_label_is_printed_composed_with_single_spaces_or_is_a_reject(markup:
 
 
 @pytest.mark.parametrize("markup", ["$" + "{" * 5_000 + "}" * 5_000 + "$", "$" + "^" * 5_000 + "2$"])
-def test_endless_nesting_is_refused_like_any_unknown_command(markup: str) -> None:
+def test_deep_nesting_is_rejected_like_any_unknown_command(markup: str) -> None:
     with pytest.raises(LabelError, match="unsupported_markup"):
         to_text(markup)

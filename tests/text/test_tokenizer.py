@@ -16,7 +16,7 @@ TEXTS = ["삼각형의 넓이는 몇 cm²인가요?", "24-(3+5)×2 = 8", "100000
 
 
 def make_byte_level(*, prefix_space: bool = False) -> str:
-    """Return a byte-level BPE like RoBERTa's, with truncation and padding left switched on."""
+    """Return a byte-level BPE like RoBERTa's, with truncation and padding enabled."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix_space)
     tokenizer.decoder = decoders.ByteLevel()
@@ -50,7 +50,7 @@ PREFIX_SPACE = make_byte_level(prefix_space=True)
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
-def test_bytes_keep_every_text(text: str) -> None:
+def test_a_byte_level_tokenizer_keeps_every_text(text: str) -> None:
     assert find_unencodable(BYTE_LEVEL, text) == frozenset()
     assert find_changed(BYTE_LEVEL, [text]) == []
 
@@ -62,13 +62,13 @@ def test_characters_outside_the_vocabulary_are_lost(alphabet: str, unknown_is_sp
     assert find_unencodable(tokenizer, alphabet + "뷁AU") == set("뷁AU")
 
 
-def test_texts_that_change_are_given_with_what_came_back() -> None:
+def test_changed_texts_are_returned_with_the_decoded_text() -> None:
     tokenizer = make_character_level("가나 12+", unknown_is_special=True)
     texts = ["가 1+2", "가÷나", "A", unicodedata.normalize("NFD", "가나")]
     assert find_changed(tokenizer, texts) == [("가÷나", "가나"), ("A", "")]
 
 
-def test_only_one_space_at_the_start_may_be_added() -> None:
+def test_one_additional_leading_space_is_no_change() -> None:
     tokenizer = Tokenizer.from_str(PREFIX_SPACE)
     assert tokenizer.decode(tokenizer.encode("1").ids) == " 1"
     assert find_changed(PREFIX_SPACE, TEXTS) == []
@@ -78,13 +78,13 @@ def test_only_one_space_at_the_start_may_be_added() -> None:
     assert find_unencodable(spaced.to_str(), "가나 ") == {" "}
 
 
-def test_tokens_are_counted_whole_with_the_special_ones() -> None:
+def test_tokens_are_counted_without_truncation_and_with_special_tokens() -> None:
     tokenizer = Tokenizer.from_str(BYTE_LEVEL)
     tokenizer.no_truncation()
     tokenizer.no_padding()
     texts = ["", *TEXTS * 500]  # several batches
     assert count_tokens(BYTE_LEVEL, texts) == [len(tokenizer.encode(text).tokens) for text in texts]
-    assert count_tokens(BYTE_LEVEL, iter(["", "漢"])) == [2, 5]  # three bytes that were never joined
+    assert count_tokens(BYTE_LEVEL, iter(["", "漢"])) == [2, 5]  # three bytes that were never merged
 
 
 def test_a_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_tokenizer_is_read_from_s3(bucket: str, tmp_path: Path) -> None:
         read_tokenizer(f"{bucket}/nothing")
 
 
-def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
+def test_a_model_without_a_tokenizer_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must be a Hugging Face folder with tokenizer\.json, .* has none"):
         read_tokenizer(str(tmp_path))
     for content in ("{", '"model"', "[]", "{}"):
@@ -112,8 +112,8 @@ def test_a_model_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
         read_tokenizer("./no/such/folder")
 
 
-def test_a_hub_id_that_the_hub_does_not_give_is_refused_without_loading_torch(tmp_path: Path) -> None:
-    """In a process of its own, because the library reads the variable that keeps it offline only once."""
+def test_an_unavailable_hub_id_is_rejected_without_loading_torch(tmp_path: Path) -> None:
+    """Runs in another process, because the hub library reads HF_HUB_OFFLINE only once."""
     program = (
         "import sys\n"
         "from ocr_ray.text.tokenizer import read_tokenizer\n"
@@ -129,8 +129,6 @@ def test_a_hub_id_that_the_hub_does_not_give_is_refused_without_loading_torch(tm
         text=True,
         check=True,
     )
-    wanted = (
-        "'no-one/no-such-model' is neither an existing folder nor a model of which the hub gives tokenizer"
-    )
-    assert run.stdout.startswith(wanted)
+    expected = "'no-one/no-such-model' is neither an existing folder nor a model whose tokenizer.json the hub"
+    assert run.stdout.startswith(expected)
     assert run.stdout.endswith("\nloaded:\n")

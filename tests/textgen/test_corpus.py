@@ -32,7 +32,7 @@ def _read(folder: Path, raw: bytes) -> Corpus:
     return read_corpus(locate(str(folder)))
 
 
-def test_the_shipped_list_holds_many_distinct_composed_words_of_every_length() -> None:
+def test_the_built_in_list_has_many_distinct_composed_words_of_every_length() -> None:
     corpus = read_corpus(None)
     assert len(corpus.words) >= 1900
     assert list(corpus.words) == sorted(set(corpus.words))
@@ -46,14 +46,16 @@ def test_the_shipped_list_holds_many_distinct_composed_words_of_every_length() -
 @pytest.mark.parametrize(
     ("name", "words"), [("words.txt", read_corpus(None).words), ("maths_words.txt", read_maths_words())]
 )
-def test_a_shipped_list_repeats_no_word_and_its_comments_hold_none(name: str, words: tuple[str, ...]) -> None:
+def test_a_built_in_list_has_no_duplicates_and_no_words_in_comments(
+    name: str, words: tuple[str, ...]
+) -> None:
     lines = (
         (Path(__file__).parents[2] / "ocr_ray" / "textgen" / name).read_text(encoding="utf-8").splitlines()
     )
     assert sorted(line for line in lines if not line.startswith("#")) == list(words)
 
 
-def test_the_maths_words_are_about_600_that_any_korean_font_can_print() -> None:
+def test_the_maths_words_are_about_600_that_every_korean_font_has() -> None:
     words = read_maths_words()
     assert 550 <= len(set(words)) == len(words) <= 700
     assert set("".join(words)) <= set(KS_X_1001)
@@ -97,10 +99,10 @@ def test_cp949_syllables_outside_of_ks_x_1001_are_read(tmp_path: Path) -> None:
         (bytes(range(256)) * 4, "tried both: byte 128 is not UTF-8"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\xb0\xa1", "tried both"),
         ("Überraschung für alle".encode("latin-1"), "tried both"),
-        ("漢字語文學".encode("cp949"), "does not read like Korean"),
+        ("漢字語文學".encode("cp949"), "does not look like Korean"),
     ],
 )
-def test_what_is_no_korean_text_is_refused_with_the_name_of_the_file(
+def test_files_that_are_not_korean_text_are_rejected_by_name(
     tmp_path: Path, raw: bytes, message: str
 ) -> None:
     with pytest.raises(InputError, match=message) as caught:
@@ -110,7 +112,7 @@ def test_what_is_no_korean_text_is_refused_with_the_name_of_the_file(
 
 @settings(deadline=None)
 @given(st.integers(1, len(TEXT.encode()) - 1))
-def test_korean_cut_off_anywhere_is_read_as_utf8_or_refused_but_never_as_cp949(stop: int) -> None:
+def test_truncated_utf8_is_never_read_as_cp949(stop: int) -> None:
     try:
         text = _decode(TEXT.encode()[:stop], "글.txt")
     except InputError:
@@ -119,24 +121,24 @@ def test_korean_cut_off_anywhere_is_read_as_utf8_or_refused_but_never_as_cp949(s
 
 
 @pytest.mark.parametrize("files", [{}, {"SOURCES.md": TEXT}])
-def test_a_folder_without_text_files_is_refused(tmp_path: Path, files: dict[str, str]) -> None:
+def test_a_folder_without_text_files_is_rejected(tmp_path: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(
-        InputError, match=rf"must hold \.txt files, got none in {re.escape(str(tmp_path))}: put"
+        InputError, match=rf"must contain \.txt files, got none in {re.escape(str(tmp_path))}: add"
     ):
         read_corpus(locate(str(tmp_path)))
 
 
 @pytest.mark.parametrize("raw", [b"", b"English only, 123", "ㅋㅋ ×× ○○에".encode(), b"\0\0\0"])
-def test_a_folder_without_a_word_is_refused(tmp_path: Path, raw: bytes) -> None:
+def test_a_folder_without_a_word_is_rejected(tmp_path: Path, raw: bytes) -> None:
     with pytest.raises(
-        InputError, match=rf"{re.escape(str(tmp_path))} must hold Korean words, got none in 1"
+        InputError, match=rf"{re.escape(str(tmp_path))} must contain Korean words, got none in 1"
     ):
         _read(tmp_path, raw)
 
 
-def test_folders_below_are_read_and_every_file_is_hashed_by_its_relative_name(tmp_path: Path) -> None:
+def test_subfolders_are_read_and_every_file_is_hashed_by_its_relative_name(tmp_path: Path) -> None:
     (tmp_path / "안").mkdir()
     (tmp_path / "안" / "둘.TXT").write_text("나무", encoding="utf-8")
     (tmp_path / "하나.txt").write_text("학교", encoding="utf-8")
@@ -160,13 +162,13 @@ def test_folders_below_are_read_and_every_file_is_hashed_by_its_relative_name(tm
         ("길-고양이 '봄', \ufeff여름", ["길", "고양이", "봄", "여름"]),
     ],
 )
-def test_words_are_what_is_left_without_debris(text: str, words: list[str]) -> None:
+def test_words_are_what_remains_without_damaged_tokens(text: str, words: list[str]) -> None:
     assert split_words(text) == words
 
 
 @settings(deadline=None)
 @given(st.text())
-def test_every_word_is_canonical_and_holds_a_syllable_and_nothing_but_word_characters(text: str) -> None:
+def test_every_word_is_canonical_and_has_a_syllable_and_only_word_characters(text: str) -> None:
     for word in split_words(text):
         assert canonical(word) == word
         assert re.fullmatch("[0-9A-Za-z가-힣]*[가-힣][0-9A-Za-z가-힣]*", word)
@@ -187,7 +189,7 @@ def test_every_word_is_canonical_and_holds_a_syllable_and_nothing_but_word_chara
         ("English only, 123\n* * * * *\n漢字語文學", []),
     ],
 )
-def test_passages_are_the_paragraphs_parted_where_a_letter_is_lost(text: str, passages: list[str]) -> None:
+def test_passages_are_paragraphs_split_where_a_letter_is_lost(text: str, passages: list[str]) -> None:
     assert split_passages(text) == passages
 
 
@@ -197,7 +199,7 @@ def test_passages_are_the_paragraphs_parted_where_a_letter_is_lost(text: str, pa
         st.sampled_from(["나무", "×표", "a", "12㎠", "\u2212", " ", "\n", "$", "봄여름가을", "\u200b", "."])
     )
 )
-def test_every_passage_is_canonical_with_single_spaces_and_stands_in_its_text(pieces: list[str]) -> None:
+def test_every_passage_is_canonical_with_single_spaces_and_occurs_in_its_text(pieces: list[str]) -> None:
     text = "".join(pieces)
     paragraphs = [" ".join(line.split()) for line in canonical(text).splitlines()]
     for passage in split_passages(text):
@@ -207,14 +209,14 @@ def test_every_passage_is_canonical_with_single_spaces_and_stands_in_its_text(pi
         assert any(passage in paragraph for paragraph in paragraphs)
 
 
-def test_a_paragraph_without_debris_is_one_passage_in_the_order_of_the_files(tmp_path: Path) -> None:
+def test_an_undamaged_paragraph_is_one_passage_in_the_order_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "나.txt").write_text("둘째 글이다.\n셋째 글이다.", encoding="utf-8")
     (tmp_path / "가.txt").write_text("첫째 글의 넓이는 3㎠.", encoding="utf-8")
     passages = read_corpus(locate(str(tmp_path))).passages
     assert passages == ("첫째 글의 넓이는 3cm².", "둘째 글이다.", "셋째 글이다.")
 
 
-def test_words_with_a_character_outside_the_set_are_left_out_and_passages_part_there() -> None:
+def test_words_with_a_character_outside_the_set_are_left_out_and_passages_split_there() -> None:
     corpus = Corpus(("가나", "나뷁뷁", "나비", "뷁"), ("나비가 나뷁 가나 가나", "뷁! 가나"), {"글.txt": "00"})
     restricted, costs = restrict_corpus(corpus, frozenset("가나비"))
     assert restricted == Corpus(("가나", "나비"), ("가나 가나",), {"글.txt": "00"})
@@ -223,7 +225,7 @@ def test_words_with_a_character_outside_the_set_are_left_out_and_passages_part_t
 
 @settings(deadline=None)
 @given(st.lists(st.text("가나다라 ", max_size=12)), st.frozensets(st.sampled_from("가나다라")))
-def test_a_restricted_corpus_needs_no_character_outside_the_set_and_every_cost_is_named(
+def test_a_restricted_corpus_has_only_characters_of_the_set_and_every_cost_is_listed(
     texts: list[str], characters: frozenset[str]
 ) -> None:
     text = "\n".join(texts)

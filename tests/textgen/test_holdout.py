@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocr_ray.textgen.corpus import read_corpus
-from ocr_ray.textgen.holdout import MAX_SHARE, MIN_SHARE, Side, find_misplaced, find_tokens, is_held_out
+from ocr_ray.textgen.holdout import (
+    MAX_SHARE,
+    MIN_SHARE,
+    HoldoutSplit,
+    find_misplaced,
+    find_tokens,
+    is_held_out,
+)
 from ocr_ray.textgen.quantities import WORDS
 
 SHARES = st.floats(MIN_SHARE, MAX_SHARE)
@@ -33,7 +40,7 @@ def test_tokens_are_the_words_and_long_numbers_of_a_line(text: str, tokens: list
 
 
 @given(TEXTS)
-def test_no_word_and_no_number_of_three_digits_is_overlooked(text: str) -> None:
+def test_every_word_and_number_of_three_digits_is_a_token(text: str) -> None:
     letters = [
         "".join(run)
         for kept, run in groupby(text, lambda char: bool(re.match("[가-힣A-Za-z]", char)))
@@ -47,7 +54,7 @@ def test_no_word_and_no_number_of_three_digits_is_overlooked(text: str) -> None:
     assert all(len(token) >= 3 for token in tokens if token.isdigit())
 
 
-def test_about_the_share_of_words_and_of_numbers_is_held_out() -> None:
+def test_about_the_requested_share_of_words_and_numbers_is_held_out() -> None:
     words = [word for word in read_corpus(None).words if word not in WORDS]
     numbers = [str(number) for number in range(100, 10_000)]
     for tokens in (words, numbers):
@@ -58,55 +65,57 @@ def test_about_the_share_of_words_and_of_numbers_is_held_out() -> None:
 
 
 @given(st.text("가나다라0123456789", min_size=1, max_size=6), SHARES, SHARES)
-def test_what_is_held_out_stays_so_at_a_larger_share(token: str, one: float, other: float) -> None:
+def test_a_held_out_token_is_also_held_out_at_a_larger_share(token: str, one: float, other: float) -> None:
     assert is_held_out(token, min(one, other)) <= is_held_out(token, max(one, other))
 
 
-def test_the_hash_of_a_token_is_the_one_that_it_always_was() -> None:
+def test_the_hash_of_a_token_has_not_changed() -> None:
     tokens = ["사과", "나비", "나눗셈식", "바다", "하늘", "구름", "100", "777"]
     assert [token for token in tokens if is_held_out(token, 0.5)] == ["나눗셈식", "하늘", "구름"]
 
 
 @pytest.mark.parametrize("token", ["개", "cm", "보기", "식", "답", "시", "분", "초", "7", "99", "00"])
-def test_the_words_of_the_grammar_and_short_numbers_may_stand_anywhere(token: str) -> None:
+def test_words_of_quantities_and_short_numbers_are_allowed_in_every_split(token: str) -> None:
     assert not is_held_out(token, 0.5)
     assert find_tokens(token) == []
 
 
 @given(TEXTS, SHARES)
-def test_a_token_is_misplaced_on_one_side_exactly(text: str, share: float) -> None:
+def test_a_token_is_misplaced_in_exactly_one_split(text: str, share: float) -> None:
     train, test = (find_misplaced(text, held_out=held_out, share=share) for held_out in (False, True))
     assert sorted(train + test) == sorted(find_tokens(text))
     assert all(is_held_out(token, share) for token in train)
     assert not any(is_held_out(token, share) for token in test)
-    assert Side(False, share).fits(text) == (not train)
-    assert Side(True, share).fits(text) == (not test)
+    assert HoldoutSplit(False, share).allows(text) == (not train)
+    assert HoldoutSplit(True, share).allows(text) == (not test)
 
 
 @given(TEXTS)
-def test_with_nothing_held_out_everything_fits_on_any_side(text: str) -> None:
-    for side in (Side(False), Side(True)):
-        assert side.fits(text)
-        assert side.move_numbers(text) == text
+def test_with_nothing_held_out_every_split_allows_everything(text: str) -> None:
+    for holdout in (HoldoutSplit(False), HoldoutSplit(True)):
+        assert holdout.allows(text)
+        assert holdout.replace_numbers(text) == text
 
 
 @given(st.lists(NUMBERS, min_size=1, max_size=4), st.booleans(), SHARES)
-def test_moved_numbers_fit_and_keep_their_form(numbers: list[str], held_out: bool, share: float) -> None:
-    side = Side(held_out, share)
+def test_replaced_numbers_are_allowed_and_keep_their_form(
+    numbers: list[str], held_out: bool, share: float
+) -> None:
+    holdout = HoldoutSplit(held_out, share)
     text = " + ".join(numbers)
-    moved = side.move_numbers(text)
-    assert side.fits(moved)
-    assert re.sub("[0-9]", "0", moved) == re.sub("[0-9]", "0", text)
-    for before, after in zip(numbers, moved.split(" + "), strict=True):
-        assert (before == after) == side.fits(before)
+    replaced = holdout.replace_numbers(text)
+    assert holdout.allows(replaced)
+    assert re.sub("[0-9]", "0", replaced) == re.sub("[0-9]", "0", text)
+    for before, after in zip(numbers, replaced.split(" + "), strict=True):
+        assert (before == after) == holdout.allows(before)
         assert before[0] == "0" or after[0] != "0"
 
 
 @pytest.mark.parametrize("share", [MIN_SHARE, 0.2])
 @pytest.mark.parametrize("held_out", [False, True])
-def test_a_number_moves_to_the_nearest_one(held_out: bool, share: float) -> None:
-    side = Side(held_out, share)
-    fitting = [number for number in range(100, 1000) if side.fits(str(number))]
+def test_a_number_is_replaced_by_the_nearest_allowed_one(held_out: bool, share: float) -> None:
+    holdout = HoldoutSplit(held_out, share)
+    allowed = [number for number in range(100, 1000) if holdout.allows(str(number))]
     for number in range(100, 1000, 7):
-        moved = int(side.move_numbers(str(number)))
-        assert abs(moved - number) == min(abs(other - number) for other in fitting)
+        replaced = int(holdout.replace_numbers(str(number)))
+        assert abs(replaced - number) == min(abs(other - number) for other in allowed)

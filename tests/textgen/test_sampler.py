@@ -36,17 +36,17 @@ def make_sampler(
     length_weights: tuple[tuple[int, float], ...] = (),
     **options: Any,
 ) -> TextSampler:
-    material = TextInputs(
+    inputs = TextInputs(
         words=words,
         passages=passages,
         characters=characters.union(*words, *passages),
         length_weights=length_weights,
     )
-    return TextSampler(material, TextConfig(**options))
+    return TextSampler(inputs, TextConfig(**options))
 
 
 make_shared_sampler = cache(make_sampler)
-"""For samplers of examples that differ in their seeds alone."""
+"""For examples that differ only in the seed."""
 
 
 def draw_all(sampler: TextSampler, seed: int, count: int, first: int = 0) -> list[LineText]:
@@ -78,10 +78,10 @@ def options(draw: st.DrawFn) -> dict[str, Any]:
     options(), st.sets(st.text("가나다", min_size=1, max_size=12), max_size=8), SEEDS, NUMBERS, st.booleans()
 )
 @settings(max_examples=150, deadline=None)
-def test_every_line_of_any_config_and_words_keeps_its_promises(
-    options: dict[str, Any], words: set[str], seed: int, first: int, is_font_poor: bool
+def test_every_line_of_any_config_and_words_is_valid(
+    options: dict[str, Any], words: set[str], seed: int, first: int, lacks_characters: bool
 ) -> None:
-    characters = REQUIRED_CHARACTERS | set("가나다라마①.(") if is_font_poor else CHARACTERS
+    characters = REQUIRED_CHARACTERS | set("가나다라마①.(") if lacks_characters else CHARACTERS
     try:
         sampler = make_sampler(tuple(words), PASSAGES, characters=characters, **options)
     except InputError:
@@ -97,10 +97,10 @@ def test_every_line_of_any_config_and_words_keeps_its_promises(
         assert line.source in ("words", "mixed") or not words & set(line.text.split())
 
 
-def reach(words: set[str], longest: int) -> set[int]:
+def reach(words: set[str], max_length: int) -> set[int]:
     lengths = set(map(len, words))
-    reached = {length for length in lengths if length <= longest}
-    while more := {a + 1 + b for a in reached for b in lengths if a + 1 + b <= longest} - reached:
+    reached = {length for length in lengths if length <= max_length}
+    while more := {a + 1 + b for a in reached for b in lengths if a + 1 + b <= max_length} - reached:
         reached |= more
     return reached
 
@@ -110,7 +110,7 @@ PLAIN: dict[str, Any] = {"arithmetic_share": 0, "mixed_share": 0, "novel_share":
 
 @given(st.sets(st.text("가나", min_size=1, max_size=9), max_size=4), st.integers(1, 25), st.integers(0, 10))
 @settings(deadline=None)
-def test_words_are_refused_only_where_no_sequence_of_them_has_a_length_asked_for(
+def test_words_are_rejected_only_if_no_sequence_of_them_has_a_requested_length(
     words: set[str], low: int, extra: int
 ) -> None:
     options = PLAIN | {"min_length": low, "max_length": low + extra, "punctuation_share": 0, "cut_share": 0}
@@ -125,15 +125,13 @@ def test_words_are_refused_only_where_no_sequence_of_them_has_a_length_asked_for
 
 @given(SEEDS, st.lists(NUMBERS, min_size=2, max_size=6, unique=True))
 @settings(deadline=None)
-def test_a_line_depends_on_its_seed_and_number_and_not_on_what_was_drawn_before(
-    seed: int, numbers: list[int]
-) -> None:
+def test_a_line_depends_only_on_its_seed_and_number(seed: int, numbers: list[int]) -> None:
     one, other = make_shared_sampler(), make_shared_sampler(tuple(reversed(WORDS)))
     forwards = {number: one.draw(seed, number) for number in numbers}
     assert {number: other.draw(seed, number) for number in reversed(numbers)} == forwards
 
 
-def test_a_line_of_a_seed_and_number_is_the_one_that_was_always_drawn() -> None:
+def test_the_line_of_a_seed_and_number_has_not_changed() -> None:
     sampler = make_sampler(("가", "나비", "사과를"), **PLAIN)
     assert [sampler.draw(7, number).text for number in (0, 1, 2, 700_000_000)] == [
         "사과를 '나비' 가 나비 가 사과를 사과를",
@@ -143,20 +141,20 @@ def test_a_line_of_a_seed_and_number_is_the_one_that_was_always_drawn() -> None:
     ]
 
 
-def test_lengths_follow_their_weights_whatever_the_config_says() -> None:
+def test_length_weights_override_the_lengths_of_the_config() -> None:
     weights = ((3, 1.0), (12, 2.5), (70, 0.5), (200, 1.0))
     lines = draw_all(make_sampler(length_weights=weights, min_length=8, max_length=9), 1, 5000)
     lengths = Counter(len(line.text) for line in lines)
     assert lengths == {length: pytest.approx(1000 * weight, rel=0.15) for length, weight in weights}
 
 
-def test_words_are_drawn_over_types_whatever_their_length() -> None:
+def test_distinct_words_are_equally_likely_for_any_length() -> None:
     sampler = make_sampler(min_length=20, cut_share=0, punctuation_share=0, **PLAIN)
     drawn = [word for line in draw_all(sampler, 6, 4000) for word in line.text.split()]
-    wanted = Counter(map(len, WORDS))
+    expected = Counter(map(len, WORDS))
     for length, num in Counter(map(len, drawn)).items():
         if length <= 4:
-            assert num / len(drawn) == pytest.approx(wanted[length] / len(WORDS), rel=0.25)
+            assert num / len(drawn) == pytest.approx(expected[length] / len(WORDS), rel=0.25)
     assert max(Counter(drawn).values()) < 40
 
 
@@ -172,14 +170,14 @@ def test_a_share_of_lines_of_words_starts_or_ends_inside_a_word() -> None:
         assert any(word.startswith(last) for word in words)
 
 
-def test_lines_of_running_text_have_their_share_and_words_what_is_left() -> None:
+def test_lines_of_running_text_have_their_share_and_words_the_rest() -> None:
     sampler = make_sampler(passages=PASSAGES, sentence_share=0.5, arithmetic_share=0.1, max_length=20)
     num_by_source = Counter(line.source for line in draw_all(sampler, 3, 4000))
     assert num_by_source["sentence"] == pytest.approx(2000, abs=150)
     assert num_by_source["words"] == pytest.approx(800, abs=120)
 
 
-def test_running_text_is_read_from_the_passages() -> None:
+def test_running_text_comes_from_the_passages() -> None:
     sampler = make_sampler(passages=PASSAGES, sentence_share=1, arithmetic_share=0, mixed_share=0)
     for line in draw_all(sampler, 1, 500):
         assert line.source == "sentence"
@@ -189,7 +187,7 @@ def test_running_text_is_read_from_the_passages() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.5])
 @given(seed=SEEDS, number=NUMBERS)
 @settings(deadline=None)
-def test_no_line_holds_a_word_or_number_of_the_other_side(share: float, seed: int, number: int) -> None:
+def test_no_line_contains_a_word_or_number_of_another_split(share: float, seed: int, number: int) -> None:
     sampler = make_shared_sampler(holdout_word_share=share)
     for offset in range(10):
         text = sampler.draw(seed, number + offset).text
@@ -197,7 +195,7 @@ def test_no_line_holds_a_word_or_number_of_the_other_side(share: float, seed: in
         assert not find_misplaced(text, held_out=is_test, share=share)
 
 
-def test_the_splits_share_no_word_and_no_long_number() -> None:
+def test_the_splits_have_no_word_or_long_number_in_common() -> None:
     sampler = make_sampler(holdout_word_share=0.2)
     train, validation, test = (
         {token for line in draw_all(sampler, 1, 3000, first) for token in find_tokens(line.text)}
@@ -207,7 +205,7 @@ def test_the_splits_share_no_word_and_no_long_number() -> None:
     assert len(train & validation) > 1000 < len(test)
 
 
-def test_lines_of_the_test_split_are_as_long_and_as_mixed_as_the_others() -> None:
+def test_the_test_split_has_the_same_lengths_and_kinds_of_lines() -> None:
     lines = draw_all(make_sampler(holdout_word_share=0.1), 1, 10_000, FIRST_NUMBERS["test"])
     lengths = Counter(len(line.text) for line in lines)
     assert set(lengths) == set(range(5, 31))
@@ -246,7 +244,7 @@ def test_without_held_out_words_the_test_split_is_like_the_others() -> None:
         ),
     ],
 )
-def test_a_config_that_cannot_be_is_refused_with_what_was_got(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_config_is_rejected_with_its_values(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TextConfig(**options)
 
@@ -263,8 +261,8 @@ def test_a_config_that_cannot_be_is_refused_with_what_was_got(options: dict[str,
         ),
         (["가나다"], {"min_length": 1, "max_length": 2, "mixed_share": 0.7}, "make a mixed line of 1 to 2"),
         (["개나리"], {"holdout_word_share": 0.01}, "must have held-out words that make"),
-        (["가 나"], {}, "a word must not be empty or hold white space"),
-        ([""], {}, "a word must not be empty or hold white space"),
+        (["가 나"], {}, "a word must not be empty or contain white space"),
+        ([""], {}, "a word must not be empty or contain white space"),
         (
             ["가"],
             {"sentence_share": 0.5},
@@ -273,7 +271,7 @@ def test_a_config_that_cannot_be_is_refused_with_what_was_got(options: dict[str,
         (
             ["가"],
             {"sentence_share": 0.5},
-            "got none in 0 passages: give files by --corpus-uri or --texts-uri",
+            "got none in 0 passages: give files with --corpus-uri or --texts-uri",
         ),
         (["가"], {"length_weights": ((0, 1.0),)}, "must be of distinct lengths from 1 to 200, got .0."),
         (["가"], {"length_weights": ((5, 1.0), (5, 2.0))}, "must be of distinct lengths"),
@@ -281,20 +279,22 @@ def test_a_config_that_cannot_be_is_refused_with_what_was_got(options: dict[str,
         (["가"], {"length_weights": ((5, -1.0),)}, "length_weights must be above 0"),
     ],
 )
-def test_what_makes_no_line_is_refused(words: list[str], options: dict[str, Any], message: str) -> None:
+def test_inputs_that_make_no_line_are_rejected(
+    words: list[str], options: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         make_sampler(tuple(words), **options)
 
 
-def test_fonts_without_the_signs_of_arithmetic_are_refused_with_what_they_lack() -> None:
+def test_fonts_without_the_signs_of_arithmetic_are_rejected_with_the_missing_signs() -> None:
     with pytest.raises(InputError, match="every font must have the signs of arithmetic, got none for '7÷'"):
         make_sampler(("가",), characters=CHARACTERS - set("÷7"))
 
 
-def test_words_and_passages_that_cannot_be_printed_are_refused() -> None:
-    with pytest.raises(InputError, match=r"words must hold printable characters, .* got '나'"):
+def test_words_and_passages_that_cannot_be_printed_are_rejected() -> None:
+    with pytest.raises(InputError, match=r"words must contain only printable characters, .* got '나'"):
         TextInputs(words=("가나",), characters=frozenset("가"))
-    with pytest.raises(InputError, match=r"passages must hold printable characters, .* got '다라'"):
+    with pytest.raises(InputError, match=r"passages must contain only printable characters, .* got '다라'"):
         TextInputs(words=("가",), passages=("가 라 다",), characters=frozenset("가"))
     with pytest.raises(InputError, match=r"neither \$ nor a backslash, got '\$'"):
         TextInputs(words=("가",), passages=("5$ 가",), characters=frozenset("가5$"))

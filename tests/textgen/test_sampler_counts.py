@@ -1,4 +1,4 @@
-"""What 100,000 lines of the default config hold, counted."""
+"""Statistics of 100,000 lines with the default config."""
 
 import re
 from collections import Counter
@@ -45,7 +45,7 @@ def test_each_source_has_its_share_of_the_lines(many: list[LineText]) -> None:
 
 
 @pytest.mark.parametrize("source", ["words", "arithmetic", "mixed"])
-def test_lengths_are_even_from_the_shortest_to_the_longest(many: list[LineText], source: str) -> None:
+def test_lengths_are_uniform(many: list[LineText], source: str) -> None:
     lengths = Counter(len(line.text) for line in many if line.source == source)
     mean = lengths.total() / 26
     assert set(lengths) == set(range(5, 31))
@@ -53,22 +53,22 @@ def test_lengths_are_even_from_the_shortest_to_the_longest(many: list[LineText],
 
 
 @pytest.mark.parametrize("symbol", SYMBOLS)
-def test_each_required_symbol_stands_200_times_in_100_000_lines(many: list[LineText], symbol: str) -> None:
+def test_each_required_symbol_occurs_200_times_in_100_000_lines(many: list[LineText], symbol: str) -> None:
     assert sum(line.text.count(symbol) for line in many) >= 200
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_each_unit_stands_200_times_behind_a_number(many: list[LineText], unit: str) -> None:
+def test_each_unit_follows_a_number_200_times(many: list[LineText], unit: str) -> None:
     pattern = re.compile(rf"[0-9] ?{unit}(?![A-Za-z²³가-힣])")
     assert sum(len(pattern.findall(line.text)) for line in many) >= 200
 
 
 @pytest.mark.parametrize("phrase", PHRASES)
-def test_each_required_phrase_stands_200_times(many: list[LineText], phrase: str) -> None:
+def test_each_required_phrase_occurs_200_times(many: list[LineText], phrase: str) -> None:
     assert sum(line.text.count(phrase) for line in many) >= 200
 
 
-def test_words_come_from_the_corpus_from_maths_and_from_nowhere_by_their_shares(many: list[LineText]) -> None:
+def test_corpus_words_maths_words_and_novel_words_have_their_shares(many: list[LineText]) -> None:
     corpus, maths = set(WORDS), set(read_maths_words())
     known_words = corpus | maths
     lines = [line.text for line in many if line.source == "words"]
@@ -80,7 +80,7 @@ def test_words_come_from_the_corpus_from_maths_and_from_nowhere_by_their_shares(
     assert only_maths / len(words) == pytest.approx(0.15 * len(maths) / len(read_maths_words()), abs=0.03)
 
 
-def test_a_sixth_of_the_words_has_punctuation_and_each_sign_comes_often(many: list[LineText]) -> None:
+def test_a_sixth_of_the_words_has_punctuation_and_each_sign_is_frequent(many: list[LineText]) -> None:
     tokens = [token for line in many if line.source == "words" for token in line.text.split(" ")]
     marked = sum(not token.isalnum() for token in tokens)
     assert marked / len(tokens) == pytest.approx(0.16, abs=0.02)
@@ -96,7 +96,7 @@ def test_grades_are_those_of_the_expressions_of_a_line(many: list[LineText]) -> 
     assert grades.keys() == {1, 2, 3, 4, 5, 6}
 
 
-def test_every_character_is_declared_and_the_grammar_draws_each(many: list[LineText]) -> None:
+def test_every_character_is_declared_and_every_declared_one_is_drawn(many: list[LineText]) -> None:
     drawn = set("".join(line.text for line in many))
     assert drawn <= CHARACTERS.union(*WORDS)
     assert drawn >= CHARACTERS - set(KS_X_1001)
@@ -106,6 +106,6 @@ def test_every_character_is_declared_and_the_grammar_draws_each(many: list[LineT
 
 
 @pytest.mark.soak
-def test_every_syllable_stands_100_times_in_300_000_lines() -> None:
+def test_every_syllable_occurs_100_times_in_300_000_lines() -> None:
     syllables = Counter("".join(SAMPLER.draw(1, number).text for number in range(300_000)))
     assert min(syllables[syllable] for syllable in KS_X_1001) >= 100

@@ -7,31 +7,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
-from ocr_ray.textgen.holdout import Side
-from ocr_ray.textgen.quantities import CHARACTERS, make_figures
+from ocr_ray.textgen.holdout import HoldoutSplit
+from ocr_ray.textgen.quantities import CHARACTERS, make_quantities
 from ocr_ray.textgen.sources import ArithmeticLines, MixedLines, SentenceLines, WordLines
 from ocr_ray.textgen.words import Vocabulary
 
 WORDS = ("가마", "나비", "다람쥐", "라디오", "마차", "바구니", "사과", "아버지를")
 VOCABULARY = Vocabulary(
-    lists=((WORDS, 1.0),), novel_share=0, punctuation_share=0, characters=frozenset(), side=Side()
+    lists=((WORDS, 1.0),), novel_share=0, punctuation_share=0, characters=frozenset(), holdout=HoldoutSplit()
 )
-ARITHMETIC = ArithmeticLines(ArithmeticConfig(), Side(), 60)
+ARITHMETIC = ArithmeticLines(ArithmeticConfig(), HoldoutSplit(), 60)
 SEEDS = st.integers(0, 2**32)
 
 
 def make_word_lines(cut_share: float) -> WordLines:
     return WordLines(
         VOCABULARY.make_words(),
-        VOCABULARY.make_starts(),
-        VOCABULARY.make_ends(),
+        VOCABULARY.make_endings(),
+        VOCABULARY.make_beginnings(),
         cut_share=cut_share,
-        joint_share=0,
-        longest=40,
+        middle_dot_share=0,
+        max_length=40,
     )
 
 
-def test_a_third_of_cut_lines_start_a_third_end_and_a_third_do_both_inside_a_word() -> None:
+def test_a_third_of_cut_lines_each_start_end_or_do_both_inside_a_word() -> None:
     lines, random = make_word_lines(0.6), Random(1).random
     cuts: Counter[tuple[bool, bool]] = Counter()
     for _ in range(5000):
@@ -45,7 +45,7 @@ def test_a_third_of_cut_lines_start_a_third_end_and_a_third_do_both_inside_a_wor
 
 
 @pytest.mark.parametrize(("cut_share", "num_whole"), [(0.0, 500), (1.0, 0)])
-def test_no_line_is_cut_or_every_line(cut_share: float, num_whole: int) -> None:
+def test_no_line_is_cut_at_share_0_and_every_line_at_share_1(cut_share: float, num_whole: int) -> None:
     lines, random = make_word_lines(cut_share), Random(1).random
     whole = [set(lines.draw(20, random).text.split()) <= set(WORDS) for _ in range(500)]
     assert sum(whole) == num_whole
@@ -53,7 +53,7 @@ def test_no_line_is_cut_or_every_line(cut_share: float, num_whole: int) -> None:
 
 @given(st.integers(1, 60), SEEDS)
 @settings(deadline=None)
-def test_arithmetic_has_any_length_exactly_and_the_grades_of_its_expressions(length: int, seed: int) -> None:
+def test_arithmetic_has_any_exact_length_and_the_grades_of_its_expressions(length: int, seed: int) -> None:
     text, grades = ARITHMETIC.draw(length, Random(seed).random)
     assert len(text) == length
     parts = text.split(", ")
@@ -63,7 +63,7 @@ def test_arithmetic_has_any_length_exactly_and_the_grades_of_its_expressions(len
     assert set(grades) <= set(range(1, 7))
 
 
-def test_arithmetic_lines_hold_expressions_wherever_one_is_short_enough() -> None:
+def test_arithmetic_lines_consist_of_expressions_where_one_is_short_enough() -> None:
     random = Random(1).random
     for length in range(5, 31):
         lines = [ARITHMETIC.draw(length, random) for _ in range(200)]
@@ -73,15 +73,21 @@ def test_arithmetic_lines_hold_expressions_wherever_one_is_short_enough() -> Non
 
 
 @pytest.mark.parametrize("grades", [(1,), (6,), (2, 4)])
-def test_only_the_grades_asked_for_are_drawn(grades: tuple[int, ...]) -> None:
-    lines, random = ArithmeticLines(ArithmeticConfig(grades=grades), Side(), 30), Random(1).random
+def test_only_the_requested_grades_are_drawn(grades: tuple[int, ...]) -> None:
+    lines, random = ArithmeticLines(ArithmeticConfig(grades=grades), HoldoutSplit(), 30), Random(1).random
     assert {grade for length in range(5, 31) for grade in lines.draw(length, random).grades} == set(grades)
 
 
 @given(st.integers(3, 60), SEEDS)
 @settings(deadline=None)
-def test_a_mixed_line_has_a_word_and_something_else(length: int, seed: int) -> None:
-    lines = MixedLines(VOCABULARY.make_words(), make_figures(CHARACTERS), ARITHMETIC, side=Side(), longest=60)
+def test_a_mixed_line_has_a_word_and_another_token(length: int, seed: int) -> None:
+    lines = MixedLines(
+        VOCABULARY.make_words(),
+        make_quantities(CHARACTERS),
+        ARITHMETIC,
+        holdout=HoldoutSplit(),
+        max_length=60,
+    )
     assert lines.lengths == set(range(4, 61))
     if length in lines.lengths:
         line = lines.draw(length, Random(seed).random)
@@ -91,13 +97,13 @@ def test_a_mixed_line_has_a_word_and_something_else(length: int, seed: int) -> N
         assert not set(WORDS).issuperset(tokens)
 
 
-def test_figures_of_a_mixed_line_stand_apart_while_there_are_words_to_part_them() -> None:
+def test_quantities_of_a_mixed_line_are_separated_while_there_are_words_to_separate_them() -> None:
     lines = MixedLines(
         VOCABULARY.make_words(),
-        make_figures(frozenset("0123456789")),
-        ArithmeticLines(ArithmeticConfig(grades=(1,)), Side(), 40),
-        side=Side(),
-        longest=40,
+        make_quantities(frozenset("0123456789")),
+        ArithmeticLines(ArithmeticConfig(grades=(1,)), HoldoutSplit(), 40),
+        holdout=HoldoutSplit(),
+        max_length=40,
     )
     random = Random(1).random
     for _ in range(500):
@@ -115,7 +121,7 @@ PASSAGES = st.lists(
 
 @given(PASSAGES, st.integers(1, 25), SEEDS)
 @settings(deadline=None)
-def test_running_text_stands_somewhere_in_a_passage_or_has_no_such_length(
+def test_running_text_occurs_in_a_passage_or_the_length_is_impossible(
     passages: list[str], length: int, seed: int
 ) -> None:
     parts = {
@@ -131,9 +137,10 @@ def test_running_text_stands_somewhere_in_a_passage_or_has_no_such_length(
         assert drawn <= parts
 
 
-def test_every_place_of_the_passages_is_about_equally_likely() -> None:
+def test_every_position_in_the_passages_is_about_equally_likely() -> None:
     passages = [
-        "".join(chr(ord("가") + 40 * rank + place) for place in range(20 + 10 * rank)) for rank in range(3)
+        "".join(chr(ord("가") + 40 * index + offset) for offset in range(20 + 10 * index))
+        for index in range(3)
     ]
     lines, random = SentenceLines([*passages, "너무 짧다"], [11]), Random(1).random
     firsts = Counter(lines.draw(11, random).text[0] for _ in range(30_000))
@@ -141,7 +148,7 @@ def test_every_place_of_the_passages_is_about_equally_likely() -> None:
     assert list(firsts.values()) == pytest.approx([500] * 60, rel=0.25)
 
 
-def test_running_text_may_be_broken_inside_a_word() -> None:
+def test_running_text_can_be_cut_inside_a_word() -> None:
     lines = SentenceLines(["사과나무를 심었습니다. 그리고"], [6])
     texts = {lines.draw(6, Random(seed).random).text for seed in range(300)}
     assert {"사과나무를", "나무를 심었", "었습니다."} & texts == {"나무를 심었"}

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_ray.text.hangul import KS_X_1001
-from ocr_ray.textgen.exact_length import Bag
-from ocr_ray.textgen.holdout import Side
-from ocr_ray.textgen.words import JOINT_SHARE, PUNCTUATION, Vocabulary, join_words
+from ocr_ray.textgen.exact_length import WeightedChoice
+from ocr_ray.textgen.holdout import HoldoutSplit
+from ocr_ray.textgen.words import MIDDLE_DOT_SHARE, PUNCTUATION, Vocabulary, join_words
 
 PRINTABLE = frozenset(KS_X_1001) | frozenset(PUNCTUATION)
 WORDS = ("가", "나비", "다람쥐", "라디오", "마", "바구니", "사과", "아버지를")
@@ -22,25 +22,25 @@ def make_vocabulary(
     novel: float = 0.0,
     punctuation: float = 0.0,
     characters: frozenset[str] = PRINTABLE,
-    side: Side | None = None,
+    holdout: HoldoutSplit | None = None,
 ) -> Vocabulary:
     return Vocabulary(
         lists=lists,
         novel_share=novel,
         punctuation_share=punctuation,
         characters=characters,
-        side=side or Side(),
+        holdout=holdout or HoldoutSplit(),
     )
 
 
-def draw_freely(bag: Bag, count: int, seed: int = 1) -> list[str]:
-    """Return tokens whose widths are drawn by their shares alone."""
+def draw_freely(choice: WeightedChoice, count: int, seed: int = 1) -> list[str]:
+    """Return tokens with random widths."""
     random = Random(seed)
-    widths = random.choices(list(bag.share_by_width), list(bag.share_by_width.values()), k=count)
-    return [bag.draw(width, random.random) for width in widths]
+    widths = random.choices(list(choice.share_by_width), list(choice.share_by_width.values()), k=count)
+    return [choice.draw(width, random.random) for width in widths]
 
 
-def test_words_of_a_list_are_as_likely_as_each_other_whatever_their_length() -> None:
+def test_words_of_a_list_are_equally_likely_for_any_length() -> None:
     drawn = Counter(draw_freely(make_vocabulary().make_words(), 16_000))
     assert drawn.keys() == set(WORDS)
     assert list(drawn.values()) == pytest.approx([2000] * 8, abs=250)
@@ -53,51 +53,53 @@ def test_each_list_and_the_novel_words_have_their_shares() -> None:
     assert shares == pytest.approx([0.5, 0.3], abs=0.03)
 
 
-def test_punctuation_comes_with_its_share_whatever_the_word() -> None:
+def test_punctuation_has_its_share_for_every_word() -> None:
     drawn = draw_freely(make_vocabulary(punctuation=0.5).make_words(), 20_000)
     marked = Counter(re.sub(r"[가-힣]+", "", word) for word in drawn)
-    assert 1 - marked[""] / 20_000 == pytest.approx(0.5 * (1 - JOINT_SHARE), abs=0.02)
+    assert 1 - marked[""] / 20_000 == pytest.approx(0.5 * (1 - MIDDLE_DOT_SHARE), abs=0.02)
     assert marked.keys() == {"", ".", ",", "?", "!", "~", "()", "''", '""'}
     by_word = Counter(re.sub(r"[^가-힣]+", "", word) for word in drawn if not word.isalpha())
     assert list(by_word.values()) == pytest.approx([20_000 * 0.46 / 8] * 8, rel=0.2)
     assert all(re.fullmatch(r"[가-힣]+[.,?!~]?|\([가-힣]+\)|'[가-힣]+'|\"[가-힣]+\"", word) for word in drawn)
 
 
-def test_what_cannot_be_printed_marks_no_word() -> None:
+def test_punctuation_that_cannot_be_printed_is_not_used() -> None:
     bare = make_vocabulary(punctuation=1, characters=frozenset(KS_X_1001))
     assert set(draw_freely(bare.make_words(), 500)) == set(WORDS)
-    assert bare.joint_share == 0
-    some = make_vocabulary(punctuation=1, characters=frozenset(KS_X_1001) | set(".("))
-    assert set("".join(draw_freely(some.make_words(), 500))) - set(KS_X_1001) == {"."}
+    assert bare.middle_dot_share == 0
+    partial = make_vocabulary(punctuation=1, characters=frozenset(KS_X_1001) | set(".("))
+    assert set("".join(draw_freely(partial.make_words(), 500))) - set(KS_X_1001) == {"."}
 
 
 @given(st.sets(st.text("가나다라", min_size=1, max_size=6), max_size=6))
 @settings(deadline=None)
-def test_a_cut_word_is_a_real_part_of_a_word_and_every_part_is_drawn(words: set[str]) -> None:
+def test_every_proper_part_of_a_word_is_drawn_as_a_piece_and_nothing_else(words: set[str]) -> None:
     vocabulary = make_vocabulary(((tuple(sorted(words)), 1.0),))
-    cuts = [(word[:place], word[place:]) for word in words for place in range(1, len(word))]
-    for bag, parts in (
-        (vocabulary.make_starts(), [end for _, end in cuts]),
-        (vocabulary.make_ends(), [beginning for beginning, _ in cuts]),
+    cuts = [(word[:cut], word[cut:]) for word in words for cut in range(1, len(word))]
+    for choice, parts in (
+        (vocabulary.make_endings(), [end for _, end in cuts]),
+        (vocabulary.make_beginnings(), [beginning for beginning, _ in cuts]),
     ):
         num_by_length = Counter(map(len, parts))
-        assert bag.share_by_width == pytest.approx(
+        assert choice.share_by_width == pytest.approx(
             {length: num / len(parts) for length, num in num_by_length.items()}
         )
-        drawn = {bag.draw(width, Random(seed).random) for width in num_by_length for seed in range(100)}
+        drawn = {choice.draw(width, Random(seed).random) for width in num_by_length for seed in range(100)}
         assert drawn == set(parts)
 
 
-def test_only_what_the_next_line_would_close_is_open_at_a_cut() -> None:
+def test_brackets_and_quotes_open_only_at_a_cut_that_the_next_line_can_close() -> None:
     vocabulary = make_vocabulary(punctuation=0.5)
-    starts, ends = (draw_freely(bag, 3000) for bag in (vocabulary.make_starts(), vocabulary.make_ends()))
+    starts, ends = (
+        draw_freely(choice, 3000) for choice in (vocabulary.make_endings(), vocabulary.make_beginnings())
+    )
     assert {re.sub("[가-힣]+", "", piece) for piece in ends} == {"", "(", "'", '"'}
     assert {re.sub("[가-힣]+", "", piece) for piece in starts} == {"", *".,?!~)'\""}
     assert all(piece[0].isalpha() for piece in starts)
     assert all(piece[-1].isalpha() for piece in ends)
 
 
-def test_novel_words_are_one_to_five_of_all_syllables_alike() -> None:
+def test_novel_words_have_one_to_five_equally_likely_syllables() -> None:
     drawn = draw_freely(make_vocabulary(((WORDS, 0.0),), novel=1).make_words(), 80_000)
     lengths = Counter(map(len, drawn))
     assert set(lengths) == {1, 2, 3, 4, 5}
@@ -111,27 +113,29 @@ def test_novel_words_are_one_to_five_of_all_syllables_alike() -> None:
 @pytest.mark.parametrize("held_out", [False, True])
 @pytest.mark.parametrize("share", [0.01, 0.3])
 @pytest.mark.parametrize("num_syllables", [2350, 12])
-def test_novel_words_stay_on_their_side(held_out: bool, share: float, num_syllables: int) -> None:
-    side = Side(held_out, share)
+def test_novel_words_are_allowed_in_their_split(held_out: bool, share: float, num_syllables: int) -> None:
+    holdout = HoldoutSplit(held_out, share)
     characters = frozenset(KS_X_1001[:num_syllables])
-    words = make_vocabulary(((WORDS, 0.0),), novel=1, characters=characters, side=side).make_words()
+    words = make_vocabulary(((WORDS, 0.0),), novel=1, characters=characters, holdout=holdout).make_words()
     drawn = draw_freely(words, 300)
-    assert all(map(side.fits, drawn))
+    assert all(map(holdout.allows, drawn))
     assert set("".join(drawn)) <= characters
     if num_syllables == 2350:
         assert set(words.share_by_width) == {1, 2, 3, 4, 5}
         assert len(set(drawn)) > 100
 
 
-def test_pieces_of_cut_words_stay_on_their_side() -> None:
-    for side in (Side(False, 0.5), Side(True, 0.5)):
-        vocabulary = make_vocabulary(side=side)
-        pieces = draw_freely(vocabulary.make_starts(), 200) + draw_freely(vocabulary.make_ends(), 200)
-        assert all(map(side.fits, pieces))
+def test_pieces_of_cut_words_are_allowed_in_their_split() -> None:
+    for holdout in (HoldoutSplit(False, 0.5), HoldoutSplit(True, 0.5)):
+        vocabulary = make_vocabulary(holdout=holdout)
+        pieces = draw_freely(vocabulary.make_endings(), 200) + draw_freely(vocabulary.make_beginnings(), 200)
+        assert all(map(holdout.allows, pieces))
 
 
 @given(st.lists(st.sampled_from(["가", "나비", "'다'", "라.", "(마)"]), max_size=8), st.integers())
-def test_joined_words_keep_their_order_and_only_bare_ones_are_tied(words: list[str], seed: int) -> None:
+def test_joined_words_keep_their_order_and_only_unpunctuated_ones_get_a_middle_dot(
+    words: list[str], seed: int
+) -> None:
     text = join_words(words, 0.5, Random(seed).random)
     assert re.split("[ ·]", text) == (words or [""])
     assert not re.search(r"[^가-힣]·|·[^가-힣]", text)

@@ -1,4 +1,4 @@
-"""Which characters a font can really draw: a glyph in the cmap may still be the box of the missing ones."""
+"""Characters that a font can draw; a glyph in the cmap can still be the box for missing characters."""
 
 import io
 from collections.abc import Iterable, Sequence
@@ -9,19 +9,19 @@ from ocr_ray.render.fonts.find import Font
 
 SIZE_PX = 48
 BOXES = frozenset("□▢▭▯◻◽⬜☐■▮◼◾⬛ㅁᄆᆷ口囗ロ")
-"""What is a box by nature and may be drawn just like the glyph for missing characters."""
+"""Box characters, which can look like the glyph for missing characters."""
 
 _PRIVATE_PLANE = range(0xF0000, 0xFFFFE)
-"""Where a character that a font lacks is looked for, to see what it draws instead."""
+"""Code points to find one that a font lacks, to see what it draws instead."""
 
 
-def drawable_characters(font: Font, wanted: Iterable[str]) -> frozenset[str]:
-    """Return those of the wanted characters that the font draws as themselves.
+def find_drawable(font: Font, wanted: Iterable[str]) -> frozenset[str]:
+    """Return the wanted characters that the font draws.
 
-    They have a glyph other than .notdef, white space may be blank, and all others leave ink that is not
-    .notdef's; the BOXES need only their glyph.
+    They have a glyph other than .notdef, and ink that differs from .notdef's. White space needs no ink, and
+    BOXES can have the same ink as .notdef.
     """
-    mapped = font.characters()  # fontTools leaves out what the cmap sends to .notdef
+    mapped = font.characters()  # fontTools leaves out characters that the cmap maps to .notdef
     missing = next(char for char in map(chr, _PRIVATE_PLANE) if char not in mapped)
     pen = _Pen(font)
     notdef = pen.draw(missing)
@@ -33,18 +33,18 @@ def drawable_characters(font: Font, wanted: Iterable[str]) -> frozenset[str]:
     return frozenset(drawable)
 
 
-def shared_drawable(
+def find_shared_drawable(
     fonts: Sequence[Font], wanted: Iterable[str]
 ) -> tuple[frozenset[str], dict[str, list[str]]]:
-    """Return the wanted characters that every font draws, and what each font that lacks any lacks, sorted."""
+    """Return the wanted characters that every font draws, and those that a font lacks, sorted, by font."""
     wanted = frozenset(wanted)
-    drawable = {font.name: drawable_characters(font, wanted) for font in fonts}
-    lacking = {name: sorted(wanted - has) for name, has in drawable.items() if wanted - has}
+    drawable = {font.name: find_drawable(font, wanted) for font in fonts}
+    lacking = {name: sorted(wanted - drawn) for name, drawn in drawable.items() if wanted - drawn}
     return wanted.intersection(*drawable.values()), lacking
 
 
 class _Pen:
-    """Draws single characters of a font on one canvas, four times as wide and high as the font."""
+    """Draws single characters on a canvas four times as wide and high as the font size."""
 
     def __init__(self, font: Font) -> None:
         self._font = ImageFont.truetype(
@@ -54,7 +54,7 @@ class _Pen:
         self._draw = ImageDraw.Draw(self._canvas)
 
     def draw(self, char: str) -> tuple[tuple[int, int], bytes] | None:
-        """Return the size and the pixels of a character's ink, wherever it lies; None if it has none."""
+        """Return size and pixels of a character's ink, regardless of its position; None if it has no ink."""
         self._draw.rectangle((0, 0, *self._canvas.size), fill=0)
         self._draw.text((SIZE_PX, SIZE_PX), char, fill=255, font=self._font)
         box = self._canvas.getbbox()

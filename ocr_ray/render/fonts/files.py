@@ -1,7 +1,6 @@
-"""Which font files there are, here and in a folder, and what their name tables say.
+"""Font files of this machine and of a folder, with the contents of their name tables.
 
-Only the name tables are believed: a file may be called anything, and fontconfig's aliases give one font out
-as another.
+Only name tables count: a file can have any name, and fontconfig's aliases report one font as another.
 """
 
 import io
@@ -22,16 +21,16 @@ from typing import IO, Any
 from fontTools.ttLib import TTCollection, TTFont, TTLibError
 from pyarrow.fs import LocalFileSystem
 
-from ocr_ray.render.fonts.names import UNSAID_LICENCES, fold_name
+from ocr_ray.render.fonts.names import KNOWN_LICENCES, fold_name
 from ocr_ray.storage.location import Location, list_files, open_file
 
 log = logging.getLogger(__name__)
 
 FONT_ENDINGS = (".ttf", ".ttc", ".otf", ".otc")
 NOT_A_FONT = (TTLibError, OSError, ValueError, LookupError, AssertionError, EOFError, struct.error)
-"""What fontTools raises on a file that it cannot read."""
+"""Exceptions of fontTools for a file that it cannot read."""
 
-LONGEST_LICENCE = 200
+MAX_LICENCE_LENGTH = 200
 _COPYRIGHT, _FAMILY, _FULL_NAME, _VERSION, _LICENCE, _LICENCE_URL, _TYPOGRAPHIC_FAMILY = (
     0,
     1,
@@ -45,25 +44,25 @@ _COPYRIGHT, _FAMILY, _FULL_NAME, _VERSION, _LICENCE, _LICENCE_URL, _TYPOGRAPHIC_
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Face:
-    """One font of a font file, after its name table."""
+    """One font of a font file, from its name table."""
 
     index: int
-    """Its place in a collection (.ttc); 0 in other files."""
+    """Index in a collection (.ttc); 0 in other files."""
     names: frozenset[str]
-    """Its families and full names in all languages, as `fold_name` writes them."""
+    """Families and full names in all languages, as `fold_name` returns them."""
     family: str
     full_name: str
     version: str
     licence: str
-    """One line of at most 200 characters: the licence, else its address, else the copyright; before them
-    what UNSAID_LICENCES has."""
-    oddness: tuple[int, int, int]
-    """How far it is from the regular font of its family: italic, weight, width; (0, 0, 0) is the regular."""
+    """One line of at most 200 characters: the entry of KNOWN_LICENCES, then the licence in the file, else its
+    URL, else the copyright."""
+    style_distance: tuple[int, int, int]
+    """Difference from a regular font in slant, weight and width; (0, 0, 0) is the regular one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FontFile:
-    """A font file that was listed; it is the same file as long as place and size are."""
+    """A listed font file, identified by URI and size."""
 
     uri: str
     size_bytes: int
@@ -71,7 +70,7 @@ class FontFile:
 
 
 def is_font_file(path: str) -> bool:
-    """Return whether a path ends as a font's does, in capitals or not."""
+    """Return whether a path has the ending of a font file, in upper or lower case."""
     return path.casefold().endswith(FONT_ENDINGS)
 
 
@@ -85,10 +84,10 @@ def list_fonts(folder: Location) -> list[FontFile]:
 
 
 def list_installed_fonts() -> list[FontFile]:
-    """Return the font files of this machine: a user's own first, those that only fontconfig knows last."""
+    """Return the font files of this machine: the user's own first, those that only fontconfig lists last."""
     filesystem = LocalFileSystem()
     files: dict[str, FontFile] = {}
-    for path in (*_search_folders(), *_ask_fontconfig()):
+    for path in (*_search_folders(), *_query_fontconfig()):
         if is_font_file(path.name) and str(path) not in files and path.is_file():
             location = Location(filesystem, str(path))
             files[str(path)] = FontFile(uri=str(path), size_bytes=path.stat().st_size, location=location)
@@ -115,7 +114,7 @@ def _search_folders() -> Iterator[Path]:
             yield from sorted(folder.rglob("*.*"))
 
 
-def _ask_fontconfig() -> list[Path]:
+def _query_fontconfig() -> list[Path]:
     program = shutil.which("fc-list")
     if not program:
         return []
@@ -124,11 +123,11 @@ def _ask_fontconfig() -> list[Path]:
 
 
 def read_faces(files: Iterable[FontFile]) -> list[tuple[FontFile, Face]]:
-    """Return the faces of all files, in order; a file that is no font is left out with a warning."""
+    """Return the faces of all files, in order; files that cannot be read are left out with a warning."""
     files = list(files)
-    with ThreadPoolExecutor(16) as pool:  # on S3 each file is a few round trips
-        faces = list(pool.map(_read_file, files))
-    return [(file, face) for file, its_faces in zip(files, faces, strict=True) for face in its_faces]
+    with ThreadPoolExecutor(16) as pool:  # on S3, each file takes a few round trips
+        faces_of_files = list(pool.map(_read_file, files))
+    return [(file, face) for file, faces in zip(files, faces_of_files, strict=True) for face in faces]
 
 
 @cache
@@ -137,15 +136,15 @@ def _read_file(file: FontFile) -> tuple[Face, ...]:
         with open_file(file.location) as stream:
             return parse_faces(io.BufferedReader(stream, 1 << 16))
     except NOT_A_FONT as error:
-        log.warning("%s is left out, it cannot be read as a font: %s", file.uri, error)
+        log.warning("%s is left out because it cannot be read as a font: %s", file.uri, error)
         return ()
 
 
 def parse_faces(stream: IO[bytes]) -> tuple[Face, ...]:
-    """Return the faces of one font file or collection.
+    """Return the faces of a font file or collection.
 
     Raises:
-        one of NOT_A_FONT: it is neither.
+        one of NOT_A_FONT: it cannot be read.
     """
     is_collection = stream.read(4) == b"ttcf"
     stream.seek(0)
@@ -155,27 +154,27 @@ def parse_faces(stream: IO[bytes]) -> tuple[Face, ...]:
 
 def _describe_face(index: int, font: Any) -> Face:
     table = font["name"]
-    used = (_FAMILY, _FULL_NAME, _TYPOGRAPHIC_FAMILY)
-    family = _say(table, _TYPOGRAPHIC_FAMILY, _FAMILY)
-    licences = (UNSAID_LICENCES.get(family), _say(table, _LICENCE, _LICENCE_URL, _COPYRIGHT))
+    name_ids = (_FAMILY, _FULL_NAME, _TYPOGRAPHIC_FAMILY)
+    family = _read_name(table, _TYPOGRAPHIC_FAMILY, _FAMILY)
+    licences = (KNOWN_LICENCES.get(family), _read_name(table, _LICENCE, _LICENCE_URL, _COPYRIGHT))
     return Face(
         index=index,
-        names=frozenset(fold_name(str(record)) for record in table.names if record.nameID in used),
+        names=frozenset(fold_name(str(record)) for record in table.names if record.nameID in name_ids),
         family=family,
-        full_name=_say(table, _FULL_NAME) or family,
-        version=_say(table, _VERSION),
-        licence="; ".join(filter(None, licences))[:LONGEST_LICENCE],
-        oddness=_measure_oddness(font),
+        full_name=_read_name(table, _FULL_NAME) or family,
+        version=_read_name(table, _VERSION),
+        licence="; ".join(filter(None, licences))[:MAX_LICENCE_LENGTH],
+        style_distance=_measure_style_distance(font),
     )
 
 
-def _say(table: Any, *name_ids: int) -> str:
-    """Return the first of the names that is there, in English if it can be, in one line."""
+def _read_name(table: Any, *name_ids: int) -> str:
+    """Return the first existing name, in English if possible, on one line."""
     names = (" ".join((table.getDebugName(name_id) or "").split()) for name_id in name_ids)
     return next(filter(None, names), "")
 
 
-def _measure_oddness(font: Any) -> tuple[int, int, int]:
+def _measure_style_distance(font: Any) -> tuple[int, int, int]:
     if "OS/2" not in font:
         return (0, 0, 0)
     table = font["OS/2"]
@@ -183,8 +182,8 @@ def _measure_oddness(font: Any) -> tuple[int, int, int]:
 
 
 def split_face(uri: str) -> tuple[str, int | None]:
-    """Return `fonts/batang.ttc#2` as the file and the index of the face, None where none is named."""
-    found = re.fullmatch(r"(.+)#(\d+)", uri)
-    if found and is_font_file(found[1]):
-        return found[1], int(found[2])
+    """Return a URI such as `fonts/batang.ttc#2` as file and index of the face; None if it has no index."""
+    match = re.fullmatch(r"(.+)#(\d+)", uri)
+    if match and is_font_file(match[1]):
+        return match[1], int(match[2])
     return uri, None

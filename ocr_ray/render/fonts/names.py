@@ -1,4 +1,4 @@
-"""What is known of fonts by their names alone: translations, stand-ins, licences."""
+"""Facts about fonts by family name: translations, substitutes, licences."""
 
 from dataclasses import dataclass
 
@@ -16,21 +16,21 @@ FAMILIES = (
     ("New Gulim", "새굴림"),
     ("Malgun Gothic", "맑은 고딕"),
 )
-"""The names of the families of Windows, so that one finds a file that holds only the other. `…Che` is the
-family's fixed-width face, another font."""
+"""English and Korean names of the Windows font families, so that either finds a file with only the other.
+`…Che` is a fixed-width family of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Substitute:
-    """What may stand in for a family that is not there."""
+    """Substitutes for a family that is not installed."""
 
     families: tuple[str, ...]
     """Best first."""
     package: str
-    """The Debian package of the first."""
+    """Debian package of the first."""
 
 
-# The Microsoft fonts are proprietary; the free stand-ins have all 11,172 Hangul syllables.
+# The Microsoft fonts are proprietary; the free substitutes have all 11,172 Hangul syllables.
 SUBSTITUTES = {
     "Batang": Substitute(families=("Baekmuk Batang", "UnBatang"), package="fonts-baekmuk"),
     "Dotum": Substitute(families=("Baekmuk Dotum", "UnDotum"), package="fonts-baekmuk"),
@@ -38,21 +38,21 @@ SUBSTITUTES = {
     "Gungsuh": Substitute(families=("UnGungseo",), package="fonts-unfonts-core"),
     "Malgun Gothic": Substitute(families=("NanumGothic", "NanumBarunGothic"), package="fonts-nanum"),
 }
-UNSAID_LICENCES = {
+KNOWN_LICENCES = {
     "Baekmuk Batang": "free use, copies and changes under its notice (Baekmuk, like MIT)",
     "Baekmuk Dotum": "free use, copies and changes under its notice (Baekmuk, like MIT)",
     "Baekmuk Gulim": "free use, copies and changes under its notice (Baekmuk, like MIT)",
     "NanumGothic": "SIL Open Font License 1.1",
     "NanumBarunGothic": "SIL Open Font License 1.1",
 }
-"""Of stand-ins that name only their owner in the file; after the copyright files of their Debian packages."""
+"""Licences of fonts whose files name only the owner; from the copyright files of their Debian packages."""
 
 
 def fold_name(name: str) -> str:
-    """Return a font's name without what does not tell names apart: case, spaces, decomposition."""
+    """Return a font name in NFC without case and spaces, for comparison."""
     return "".join(nfc(name).casefold().split())
 
 
 def all_names(family: str) -> tuple[str, ...]:
-    """Return the names of a family, the English one first; the name itself where no more are known."""
+    """Return the known names of a family, the English one first; otherwise the name itself."""
     return next((names for names in FAMILIES if fold_name(family) in map(fold_name, names)), (family,))

@@ -26,7 +26,7 @@ def test_every_equation_of_the_grammar_is_found_whole_and_evaluated_as_it_was_ma
         equations = [equation.text for equation in find_equations(expression.text)]
         if re.search("[=<>]", expression.text):
             assert equations == [expression.text]
-            assert is_true(expression.text) is expected[expression.truth], expression
+            assert is_true(expression.text) is expected[expression.status], expression
         else:
             assert equations == []
 
@@ -38,7 +38,7 @@ def test_with_any_digit_changed_the_value_is_that_of_an_independent_calculation(
 ) -> None:
     expression = draw_expressions()[index]
     changed = expression.text[:position] + digit + expression.text[position + 1 :]
-    if expression.truth == "open" or not expression.text[position : position + 1].isdigit():
+    if expression.status == "open" or not expression.text[position : position + 1].isdigit():
         return
     try:
         expected = oracle(changed.replace(" ", ""))

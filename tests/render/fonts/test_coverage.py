@@ -4,7 +4,7 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 
-from ocr_ray.render.fonts.coverage import drawable_characters, shared_drawable
+from ocr_ray.render.fonts.coverage import find_drawable, find_shared_drawable
 from ocr_ray.render.fonts.find import Font
 
 BOX = ((100, 0), (100, 700), (400, 700), (400, 0))
@@ -15,7 +15,7 @@ KS_X_1001 = [bytes([row, cell]).decode("euc_kr") for row in range(0xB0, 0xC9) fo
 
 
 def build_font(outlines: dict[str, tuple], *, notdef: tuple = BOX, mapped_to_notdef: str = "") -> Font:
-    """Return a font of one polygon a character."""
+    """Return a font with one polygon per character."""
     glyphs = {".notdef": notdef, **{f"g{ord(char)}": outline for char, outline in outlines.items()}}
     builder = FontBuilder(1000)
     builder.setupGlyphOrder(list(glyphs))
@@ -43,33 +43,33 @@ def draw_polygon(corners: tuple):
 
 
 @pytest.mark.parametrize("notdef", [BOX, BLANK], ids=["box", "blank"])
-def test_a_character_is_drawable_if_it_leaves_its_own_ink(notdef: tuple) -> None:
+def test_a_character_with_ink_of_its_own_is_drawable(notdef: tuple) -> None:
     font = build_font({"a": TRIANGLE, "d": BLANK}, notdef=notdef, mapped_to_notdef="b")
-    assert drawable_characters(font, "abcd") == {"a"}
+    assert find_drawable(font, "abcd") == {"a"}
 
 
 @pytest.mark.parametrize("copy", [BOX, SHIFTED_BOX], ids=["in place", "shifted"])
-def test_the_box_of_missing_characters_is_refused_unless_the_character_is_a_box(copy: tuple) -> None:
+def test_the_box_for_missing_characters_is_drawable_only_for_box_characters(copy: tuple) -> None:
     font = build_font({"a": TRIANGLE, "가": copy, "□": copy, "ㅁ": copy, "口": BLANK}, mapped_to_notdef="▯")
-    assert drawable_characters(font, "a가□ㅁ口▯") == set("a□ㅁ")
+    assert find_drawable(font, "a가□ㅁ口▯") == set("a□ㅁ")
 
 
-def test_white_space_may_be_blank_but_no_box_and_not_missing() -> None:
+def test_white_space_can_be_blank_but_not_a_box_or_missing() -> None:
     font = build_font({"a": TRIANGLE, " ": BLANK, "\u3000": BOX, "\u200b": BLANK})
-    assert drawable_characters(font, "a \u3000\u200b\u00a0") == set("a ")
+    assert find_drawable(font, "a \u3000\u200b\u00a0") == set("a ")
 
 
-def test_what_every_font_draws_is_shared_and_the_rest_is_listed_by_font() -> None:
+def test_characters_of_every_font_are_shared_and_the_others_listed_by_font() -> None:
     full = build_font({"a": TRIANGLE, "b": TRIANGLE, "c": TRIANGLE})
-    some = Font(name="some", file_name="x", content=build_font({"c": TRIANGLE, "b": BLANK}).content)
-    assert shared_drawable([full, some], "cab") == (frozenset("c"), {"some": ["a", "b"]})
-    assert shared_drawable([full], "ab") == (frozenset("ab"), {})
+    partial = Font(name="some", file_name="x", content=build_font({"c": TRIANGLE, "b": BLANK}).content)
+    assert find_shared_drawable([full, partial], "cab") == (frozenset("c"), {"some": ["a", "b"]})
+    assert find_shared_drawable([full], "ab") == (frozenset("ab"), {})
 
 
-def test_the_fonts_here_draw_the_syllables_of_ks_x_1001_and_the_signs_of_arithmetic(fonts) -> None:
+def test_the_installed_fonts_draw_ks_x_1001_and_the_signs_of_arithmetic(fonts) -> None:
     wanted = {
         *KS_X_1001,
         *"0123456789+-×÷=□()<>{}:%.,?!~·…°℃→○△☆①②③④⑤㉠㉡㉢㉣㉤㉥㉮㉯㉰㉱ㄱㄴㄷㄹㅁㅂ〈〉²³ ",
     }
     assert len(wanted) > len(KS_X_1001) == 2350
-    assert shared_drawable(fonts, wanted) == (wanted, {})
+    assert find_shared_drawable(fonts, wanted) == (wanted, {})

@@ -12,7 +12,7 @@ from ocr_ray.errors import InputError
 from ocr_ray.render.fonts.find import (
     DEFAULT_FONTS,
     Font,
-    describe,
+    describe_font,
     find_available_fonts,
     find_fonts,
     shared_characters,
@@ -24,7 +24,7 @@ from ocr_ray.storage.location import copy_files, locate
 def build_font(
     path: Path, family: str, characters: str, *, style: str = "Regular", weight: int = 400, **names: str
 ) -> Path:
-    """Write a font of empty glyphs for the characters; `korean` is its family's other name."""
+    """Write a font of empty glyphs for the characters; `korean` is the Korean name of its family."""
     builder = FontBuilder(1000)
     glyphs = [".notdef", *(f"g{ord(c)}" for c in characters)]
     builder.setupGlyphOrder(glyphs)
@@ -43,7 +43,7 @@ def build_font(
 
 
 def build_collection(path: Path, *families: str) -> Path:
-    """Write a collection of fonts, each with one more letter than the one before: a, ab, abc."""
+    """Write a collection of fonts with the letters a, ab, abc and so on."""
     collection = TTCollection()
     for number, family in enumerate(families, 1):
         part = build_font(path.with_name(f"part{number}.bin"), family, "abcdef"[:number])
@@ -54,14 +54,14 @@ def build_collection(path: Path, *families: str) -> Path:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the fonts of a user that no one else has anything in."""
+    """An empty folder for the user's fonts."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     folder = tmp_path / "home/.local/share/fonts"
     folder.mkdir(parents=True)
     return folder
 
 
-def test_a_font_is_read_from_its_file_under_the_name_given(tmp_path) -> None:
+def test_a_font_is_read_from_its_file_under_the_given_name(tmp_path) -> None:
     path = build_font(tmp_path / "a=b" / "mine.TTF", "Mine", "가나다")
     (font,) = find_fonts([f"바탕={path}"])
     assert (font.name, font.characters()) == ("바탕", frozenset("가나다"))
@@ -71,13 +71,13 @@ def test_a_font_is_read_from_its_file_under_the_name_given(tmp_path) -> None:
 
 @pytest.mark.parametrize("name", ["Deep Sea", "deepsea", "깊은 바다", "깊은바다", "DEEP SEA regular"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
-def test_a_family_is_found_in_any_language_whatever_its_file_is_called(home, name: str, form: str) -> None:
+def test_a_family_is_found_in_any_language_and_under_any_file_name(home, name: str, form: str) -> None:
     build_font(home / "x1.OTF", "Deep Sea", "a", korean="깊은 바다", fullName="Deep Sea Regular")
     (font,) = find_fonts([unicodedata.normalize(form, name)])
-    assert (font.file_name, font.family, font.stands_in) == ("x1.OTF", "Deep Sea", False)
+    assert (font.file_name, font.family, font.is_substitute) == ("x1.OTF", "Deep Sea", False)
 
 
-def test_the_regular_of_a_family_is_taken_unless_another_is_named(home) -> None:
+def test_the_regular_font_of_a_family_is_used_unless_another_is_named(home) -> None:
     for style, weight in (("Bold", 700), ("Regular", 400), ("Light", 300)):
         build_font(home / f"{style}.ttf", "Deep Sea", "a", style=style, weight=weight)
     assert [font.file_name for font in find_fonts(["Deep Sea", "Deep Sea Light"])] == [
@@ -87,18 +87,20 @@ def test_the_regular_of_a_family_is_taken_unless_another_is_named(home) -> None:
 
 
 @pytest.mark.parametrize("name", ["바탕", "batang"])
-def test_a_stand_in_is_announced_and_gives_way_to_the_original(home, tmp_path, name: str, caplog) -> None:
-    """The stand-in is nearer, in a file called as the original's: neither makes it the original."""
+def test_a_substitute_is_logged_and_not_used_if_the_original_exists(
+    home, tmp_path, name: str, caplog
+) -> None:
+    """Neither the location nor the file name of a substitute makes it the original."""
     near = build_font(tmp_path / "near/batang.ttf", "Baekmuk Batang", "가", korean="백묵 바탕").parent
     (font,) = find_fonts([name], folder=locate(str(near)))
-    assert (font.family, font.characters(), font.stands_in) == ("Baekmuk Batang", {"가"}, True)
-    assert f"{name}: Baekmuk Batang stands in ({near}/batang.ttf" in caplog.text
+    assert (font.family, font.characters(), font.is_substitute) == ("Baekmuk Batang", {"가"}, True)
+    assert f"{name}: replaced by Baekmuk Batang ({near}/batang.ttf" in caplog.text
     build_font(home / "other.ttf", "Batang", "나")
     (font,) = find_fonts([name], folder=locate(str(near)))
-    assert (font.family, font.characters(), font.stands_in) == ("Batang", {"나"}, False)
+    assert (font.family, font.characters(), font.is_substitute) == ("Batang", {"나"}, False)
 
 
-def test_the_folder_given_is_searched_before_the_machine(home, tmp_path) -> None:
+def test_the_given_folder_is_searched_before_the_machine(home, tmp_path) -> None:
     build_font(home / "a.ttf", "Deep Sea", "a")
     folder = locate(str(build_font(tmp_path / "fonts/sub/b.ttf", "Deep Sea", "b").parent.parent))
     assert [font.characters() for font in find_fonts(["Deep Sea"], folder=folder)] == [{"b"}]
@@ -114,7 +116,7 @@ def test_a_fixed_width_family_is_not_its_proportional_one(tmp_path, monkeypatch)
         find_fonts(["굴림체"], folder=locate(str(folder)))
 
 
-def test_what_stands_in_for_a_family_bears_another_name() -> None:
+def test_a_substitute_has_another_name_than_the_family() -> None:
     for family, substitute in SUBSTITUTES.items():
         names = next(names for names in FAMILIES if names[0] == family)
         assert set(map(fold_name, names)).isdisjoint(map(fold_name, substitute.families))
@@ -137,12 +139,12 @@ def test_the_face_of_a_collection_is_chosen_by_family_or_number(tmp_path, caplog
         assert (font.face, font.characters()) == (face, frozenset(characters)), spec
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert find_fonts([f"글씨={path}"])[0].face == 0
-    assert "no face has the name, #0 is taken of #0 BatangChe, #1 Gungsuh, #2 Batang" in caplog.text
+    assert "no face has that name, using #0 of #0 BatangChe, #1 Gungsuh, #2 Batang" in caplog.text
     with pytest.raises(InputError, match=r"'batang#3' must be a face of .*#2 Batang; got #3"):
         find_fonts([f"{path}#3"])
 
 
-def test_a_folder_gives_all_its_fonts_under_their_families(tmp_path, caplog) -> None:
+def test_a_folder_gives_all_fonts_under_their_family_names(tmp_path, caplog) -> None:
     build_font(tmp_path / "fonts/1.ttf", "Deep Sea", "a", style="Bold", weight=700)
     build_font(tmp_path / "fonts/sub/2.Ttf", "Deep Sea", "b")
     build_collection(tmp_path / "fonts/3.TTC", "One", "Two")
@@ -157,8 +159,8 @@ def test_a_folder_gives_all_its_fonts_under_their_families(tmp_path, caplog) -> 
 
 
 @pytest.mark.skipif(not shutil.which("fc-list"), reason="fontconfig is not installed")
-def test_the_folders_that_fontconfig_knows_are_searched_too(tmp_path, monkeypatch) -> None:
-    """Its aliases are not believed: it would give this font out as GulimChe."""
+def test_the_folders_of_fontconfig_are_searched_too(tmp_path, monkeypatch) -> None:
+    """Aliases do not count: fontconfig would report this font as GulimChe."""
     build_font(tmp_path / "far/x.ttf", "Deep Sea", "a")
     alias = (
         "<alias binding='same'><family>GulimChe</family><prefer><family>Deep Sea</family></prefer></alias>"
@@ -172,7 +174,7 @@ def test_the_folders_that_fontconfig_knows_are_searched_too(tmp_path, monkeypatc
         find_fonts(["GulimChe"])
 
 
-def test_a_font_is_described_by_its_own_names_wherever_it_travels(tmp_path) -> None:
+def test_a_pickled_font_keeps_its_names(tmp_path) -> None:
     names = {
         "version": "Version 1.5",
         "licenseDescription": "Free\nfor " + "all " * 99,
@@ -180,7 +182,7 @@ def test_a_font_is_described_by_its_own_names_wherever_it_travels(tmp_path) -> N
     }
     path = build_font(tmp_path / "mine.ttf", "Mine", "a", korean="내 것", **names)
     (font,) = find_fonts([f"글씨={path}"])
-    assert describe(pickle.loads(pickle.dumps(font))) == {
+    assert describe_font(pickle.loads(pickle.dumps(font))) == {
         "name": "글씨",
         "family": "Mine",
         "version": "Version 1.5",
@@ -201,21 +203,23 @@ def test_a_font_is_described_by_its_own_names_wherever_it_travels(tmp_path) -> N
     ],
     ids=["address", "copyright", "nothing"],
 )
-def test_a_licence_that_is_not_named_is_read_elsewhere(tmp_path, names: dict[str, str], licence: str) -> None:
+def test_a_missing_licence_is_replaced_by_its_url_or_the_copyright(
+    tmp_path, names: dict[str, str], licence: str
+) -> None:
     path = build_font(tmp_path / "mine.ttf", "Mine", "a", **names)
     assert Font(name="x", file_name="y", content=path.read_bytes()).licence == licence
 
 
-def test_only_what_all_fonts_have_is_shared(tmp_path) -> None:
+def test_only_characters_of_all_fonts_are_shared(tmp_path) -> None:
     build_font(tmp_path / "a.ttf", "A", "가나")
     build_font(tmp_path / "b.ttf", "B", "나다")
     assert shared_characters(find_fonts([str(tmp_path / "a.ttf"), str(tmp_path / "b.ttf")])) == {"나"}
 
 
-def test_a_font_that_is_missing_is_named_with_its_remedy(tmp_path) -> None:
+def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
     with pytest.raises(InputError, match=r"'없는 글꼴' must be installed.*--fonts '없는 글꼴=/path"):
         find_fonts(["없는 글꼴"])
-    with pytest.raises(InputError, match=r"'바탕' must be a file, there is none at .*none.ttf"):
+    with pytest.raises(InputError, match=r"'바탕' must be a file, there is no file at .*none.ttf"):
         find_fonts([f"바탕={tmp_path / 'none.ttf'}"])
     (tmp_path / "fake.ttf").write_bytes(b"not a font")
     with pytest.raises(InputError, match=r"'fake' must be a .ttf, .ttc or .otf"):
@@ -226,7 +230,7 @@ def test_a_font_that_is_missing_is_named_with_its_remedy(tmp_path) -> None:
         find_fonts([])
 
 
-def test_a_font_or_a_name_that_comes_twice_is_refused(tmp_path) -> None:
+def test_a_duplicate_font_or_name_is_rejected(tmp_path) -> None:
     one, two = build_font(tmp_path / "1.ttf", "One", "a"), build_font(tmp_path / "2.ttf", "Two", "a")
     with pytest.raises(InputError, match="none twice"):
         find_fonts([f"x={one}", f"x={two}"])
@@ -234,17 +238,17 @@ def test_a_font_or_a_name_that_comes_twice_is_refused(tmp_path) -> None:
         find_fonts([f"x={one}", f"y={one}"])
 
 
-def test_the_demo_goes_on_with_the_fonts_that_are_there(caplog) -> None:
+def test_the_quickstart_continues_with_the_available_fonts(caplog) -> None:
     fonts = find_available_fonts(["없는 글꼴", *DEFAULT_FONTS])
     assert "없는 글꼴" not in [font.name for font in fonts]
-    assert "going on without a font: font '없는 글꼴'" in caplog.text
+    assert "continuing without a font: font '없는 글꼴'" in caplog.text
     with pytest.raises(InputError, match="none of the fonts"):
         find_available_fonts(["없는 글꼴"])
 
 
 def test_every_font_has_all_hangul_and_the_signs_of_arithmetic(fonts) -> None:
-    wanted = {*map(chr, range(0xAC00, 0xD7A4)), *"0123456789+-×÷=□()<>:%.…°"}
-    assert wanted <= shared_characters(fonts)
+    expected = {*map(chr, range(0xAC00, 0xD7A4)), *"0123456789+-×÷=□()<>:%.…°"}
+    assert expected <= shared_characters(fonts)
 
 
 @pytest.mark.slow

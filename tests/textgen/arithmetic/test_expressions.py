@@ -1,4 +1,4 @@
-"""Equations are checked by an evaluator of their own, in fractions, that does not know how they were made."""
+"""Expressions, checked by an independent evaluator with fractions."""
 
 import re
 from collections import Counter
@@ -16,7 +16,7 @@ from ocr_ray.text.canonical import canonical
 from ocr_ray.text.markup import to_markup, to_text
 from ocr_ray.textgen.arithmetic.expressions import (
     CHARACTERS,
-    PRODUCTIONS,
+    OPERATIONS,
     ArithmeticConfig,
     Expression,
     draw_expression,
@@ -33,12 +33,12 @@ def is_complete(tight: str) -> bool:
 
 
 def near_misses(equation: str) -> Iterator[str]:
-    """Yield what differs in one digit of the right side, or in the order of two neighbours there."""
+    """Yield equations with one digit of the right side changed or two adjacent digits swapped."""
     left, right = equation.split("=")
-    for place, old in enumerate(right):
+    for index, old in enumerate(right):
         if old not in DIGITS:
             continue
-        before, after = right[:place], right[place + 1 :]
+        before, after = right[:index], right[index + 1 :]
         others = [f"{before}{digit}{after}" for digit in DIGITS if digit != old]
         if after and after[0] in DIGITS:
             others.append(f"{before}{after[0]}{old}{after[1:]}")
@@ -56,12 +56,14 @@ def draw_grade(grade: int) -> list[Expression]:
     return draw(grade, ArithmeticConfig(grades=(grade,)), 2500)
 
 
-def tight_texts(grade: int, *truths: str) -> list[str]:
-    return [line.text.replace(" ", "") for line in draw_grade(grade) if not truths or line.truth in truths]
+def tight_texts(grade: int, *statuses: str) -> list[str]:
+    return [
+        line.text.replace(" ", "") for line in draw_grade(grade) if not statuses or line.status in statuses
+    ]
 
 
 @pytest.mark.parametrize(
-    ("relation", "truth"),
+    ("relation", "is_valid"),
     [
         ("24-(3+5)×2÷4=20", True),
         ("24-(3+5)×2÷4=21", False),
@@ -83,42 +85,42 @@ def tight_texts(grade: int, *truths: str) -> list[str]:
         ("2L=2000cm³", True),
     ],
 )
-def test_the_evaluator_tells_true_relations_from_false_ones(relation: str, truth: bool) -> None:
-    assert is_true(relation) == truth
+def test_the_evaluator_distinguishes_true_and_false_relations(relation: str, is_valid: bool) -> None:
+    assert is_true(relation) == is_valid
 
 
 @pytest.mark.parametrize("relation", ["3-5+4=2", "{3+(2}+1)=6", "3km=3kg", "3km200g=4m", "5m+3=8m"])
-def test_the_evaluator_refuses_what_is_negative_on_the_way_and_what_makes_no_sense(relation: str) -> None:
+def test_the_evaluator_rejects_negative_intermediate_results_and_nonsense(relation: str) -> None:
     with pytest.raises(AssertionError):
         is_true(relation)
 
 
 @settings(deadline=None)
 @given(STREAMS, GRADES)
-def test_truth_says_whether_an_expression_is_complete_and_true(stream: list[float], grade: int) -> None:
+def test_the_status_says_whether_an_expression_is_complete_and_true(stream: list[float], grade: int) -> None:
     line = draw_expression(cycle(stream).__next__, ArithmeticConfig(grades=(grade,)))
     tight = line.text.replace(" ", "")
     assert line.grade == grade
-    assert (line.truth != "open") == is_complete(tight)
-    if line.truth != "open":
-        assert is_true(tight) == (line.truth == "true"), line
+    assert (line.status != "open") == is_complete(tight)
+    if line.status != "open":
+        assert is_true(tight) == (line.status == "true"), line
 
 
-@pytest.mark.parametrize("grade", PRODUCTIONS)
-def test_thousands_of_relations_are_what_their_truth_says(grade: int) -> None:
+@pytest.mark.parametrize("grade", OPERATIONS)
+def test_thousands_of_relations_have_the_right_status(grade: int) -> None:
     assert [line for line in tight_texts(grade, "true") if not is_true(line)] == []
     assert [line for line in tight_texts(grade, "false") if is_true(line)] == []
     assert 0.6 < len(tight_texts(grade, "true", "false")) / len(draw_grade(grade)) < 0.7
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_the_share_of_false_relations_is_as_asked_for(share: float) -> None:
-    truths = Counter(line.truth for line in draw(1, ArithmeticConfig(false_share=share), 20_000))
-    assert truths["false"] / (truths["true"] + truths["false"]) == pytest.approx(share, abs=0.015)
-    assert 0.33 < truths["open"] / 20_000 < 0.37
+def test_false_relations_have_the_requested_share(share: float) -> None:
+    statuses = Counter(line.status for line in draw(1, ArithmeticConfig(false_share=share), 20_000))
+    assert statuses["false"] / (statuses["true"] + statuses["false"]) == pytest.approx(share, abs=0.015)
+    assert 0.33 < statuses["open"] / 20_000 < 0.37
 
 
-@pytest.mark.parametrize("grade", PRODUCTIONS)
+@pytest.mark.parametrize("grade", OPERATIONS)
 def test_half_of_the_false_equations_are_near_misses(grade: int) -> None:
     equations = [line for line in tight_texts(grade, "false") if re.search("[-+×÷:].*=|[^0-9.]$", line)]
     near = [line for line in equations if any(is_true(other) for other in near_misses(line))]
@@ -131,13 +133,13 @@ def test_half_of_the_false_equations_are_near_misses(grade: int) -> None:
     assert len(swapped) / len(near) > 0.15
 
 
-def test_a_false_comparison_may_have_any_sign() -> None:
+def test_a_false_comparison_can_have_any_sign() -> None:
     comparison = re.compile("[0-9.,]+([=<>])[0-9.,]+")
     signs = Counter(match[1] for line in tight_texts(4, "false") if (match := comparison.fullmatch(line)))
     assert min(signs[sign] for sign in "=<>") > 5
 
 
-def test_quotients_of_mixed_calculations_are_whole_on_the_way() -> None:
+def test_intermediate_quotients_of_mixed_calculations_are_whole() -> None:
     for line in tight_texts(5, "true"):
         evaluator = Evaluator(line.split("=")[0])
         evaluator.value()
@@ -163,8 +165,8 @@ def test_the_solver_finds_the_number_in_the_box(equation: str, box: int) -> None
     assert fill_box(equation) == box
 
 
-@pytest.mark.parametrize("grade", PRODUCTIONS)
-def test_a_box_stands_for_a_decimal_that_makes_the_equation_true(grade: int) -> None:
+@pytest.mark.parametrize("grade", OPERATIONS)
+def test_every_box_has_a_decimal_solution(grade: int) -> None:
     equations = [line for line in tight_texts(grade, "open") if "□" in line and not line.endswith("=□")]
     boxes = {equation: fill_box(equation) for equation in equations}
     assert len(boxes) > 100
@@ -174,7 +176,7 @@ def test_a_box_stands_for_a_decimal_that_makes_the_equation_true(grade: int) -> 
 
 @settings(deadline=None)
 @given(STREAMS, GRADES, st.sampled_from([0.0, 0.3, 1.0]))
-def test_an_expression_is_well_formed_whatever_the_draws(
+def test_an_expression_is_well_formed_for_any_random_numbers(
     stream: list[float], grade: int, share: float
 ) -> None:
     config = ArithmeticConfig(grades=(grade,), false_share=share)
@@ -190,7 +192,7 @@ def test_an_expression_is_well_formed_whatever_the_draws(
 
 
 def test_every_declared_character_is_drawn() -> None:
-    assert set("".join(line.text for grade in PRODUCTIONS for line in draw_grade(grade))) == CHARACTERS
+    assert set("".join(line.text for grade in OPERATIONS for line in draw_grade(grade))) == CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -204,23 +206,23 @@ def test_every_declared_character_is_drawn() -> None:
         (6, "+-×÷=□().,{}:% cm³ m³ cm² m² L"),
     ],
 )
-def test_a_grade_writes_the_signs_that_it_teaches_and_no_others(grade: int, taught: str) -> None:
+def test_a_grade_uses_exactly_the_signs_that_it_teaches(grade: int, taught: str) -> None:
     assert set("".join(line.text for line in draw_grade(grade))) == {*taught, *"0123456789 "}
 
 
-def test_every_unit_is_written() -> None:
-    texts = " ".join(line for grade in PRODUCTIONS for line in tight_texts(grade))
+def test_every_unit_is_used() -> None:
+    texts = " ".join(line for grade in OPERATIONS for line in tight_texts(grade))
     tokens = Counter(TOKEN.findall(texts))
     assert [unit for unit in UNITS if tokens[unit] < 5] == []
 
 
 @pytest.mark.parametrize(("grade", "digits"), [(1, 2), (2, 4), (3, 4), (4, 8)])
-def test_numbers_are_no_longer_than_the_grade_knows_them(grade: int, digits: int) -> None:
+def test_numbers_are_no_longer_than_the_grade_allows(grade: int, digits: int) -> None:
     numbers = re.findall(r"[0-9]+", " ".join(line.text.replace(",", "") for line in draw_grade(grade)))
     assert max(map(len, numbers)) == digits
 
 
-def test_most_expressions_are_short_and_long_numbers_have_commas_at_times() -> None:
+def test_most_expressions_are_short_and_some_long_numbers_have_commas() -> None:
     texts = [line.text for line in draw(2, ArithmeticConfig(), 10_000)]
     assert sum(len(text) <= 16 for text in texts) > 8_000
     numbers = re.findall(r"(?<![.0-9])[0-9,]{4,}", " ".join(texts))
@@ -229,7 +231,7 @@ def test_most_expressions_are_short_and_long_numbers_have_commas_at_times() -> N
 
 
 def test_spacing_varies_around_operators_the_equals_sign_and_units() -> None:
-    lines = [line.text for line in draw_grade(3) if line.truth != "open"]
+    lines = [line.text for line in draw_grade(3) if line.status != "open"]
     shapes = Counter((" × " in line, " = " in line) for line in lines if "×" in line)
     assert min(shapes[shape] for shape in [(False, False), (True, True), (True, False), (False, True)]) > 50
     gaps = Counter(" kg" in line for line in lines if "kg" in line)
@@ -242,19 +244,19 @@ def test_the_same_random_numbers_give_the_same_expressions() -> None:
     assert len(set(draw(5, config, 50))) > 45
 
 
-def test_grades_are_drawn_evenly() -> None:
+def test_grades_are_equally_frequent() -> None:
     grades = Counter(line.grade for line in draw(6, ArithmeticConfig(grades=(2, 3, 5)), 6000))
     assert set(grades) == {2, 3, 5}
     assert min(grades.values()) > 1850
 
 
 @pytest.mark.parametrize("grades", [(), (1, 7), (0,)])
-def test_grades_beyond_elementary_school_are_refused(grades: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"grades must be some of 1 to 6, got \("):
+def test_grades_beyond_elementary_school_are_rejected(grades: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"grades must be one or more of 1 to 6, got \("):
         ArithmeticConfig(grades=grades)
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
-def test_a_share_of_false_relations_outside_0_to_1_is_refused(share: float) -> None:
+def test_a_share_of_false_relations_outside_0_to_1_is_rejected(share: float) -> None:
     with pytest.raises(ValueError, match="false_share must be from 0 to 1, got"):
         ArithmeticConfig(false_share=share)

@@ -1,4 +1,4 @@
-"""What is read of a report: its confusions, whatever their order; anything else is refused by name."""
+"""Misreadings of an evaluation report, in any order; other files are rejected by name."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ocr_ray.errors import InputError
-from ocr_ray.textgen.focus.confusions import Confusion, read_misreadings
+from ocr_ray.textgen.misreadings import Misreading, read_misreadings
 
 COUNTS = {
     "character_hits": 90,
@@ -28,13 +28,17 @@ def write_report(folder: Path, entries: Any = ENTRIES, **values: Any) -> str:
     return str(folder / "report.json")
 
 
-def test_confusions_are_read_with_all_errors_beside_them(tmp_path) -> None:
-    misreadings = read_misreadings(write_report(tmp_path), "--focus")
-    assert misreadings.confusions == (Confusion("갊", "갈", 5), Confusion(" ", "", 3), Confusion("", "1", 2))
-    assert misreadings.num_errors == 5 + 3 + 2
+def test_misreadings_are_read_with_the_number_of_all_errors(tmp_path) -> None:
+    report = read_misreadings(write_report(tmp_path), "--focus")
+    assert report.misreadings == (
+        Misreading("갊", "갈", 5),
+        Misreading(" ", "", 3),
+        Misreading("", "1", 2),
+    )
+    assert report.num_errors == 5 + 3 + 2
 
 
-def test_the_hash_is_that_of_the_confusions_in_any_order_and_of_nothing_else(tmp_path) -> None:
+def test_the_hash_depends_only_on_the_confusions_and_not_on_their_order(tmp_path) -> None:
     def hash_report(*arguments: Any, **values: Any) -> str:
         return read_misreadings(write_report(tmp_path, *arguments, **values), "--focus").sha256
 
@@ -48,15 +52,18 @@ def test_the_hash_is_that_of_the_confusions_in_any_order_and_of_nothing_else(tmp
     ("report", "message"),
     [
         ("no JSON", "must hold JSON"),
-        ("[]", r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
-        ('{"confusions": []}', r"--focus must be report.json of evaluate_trocr, .*report.json is none"),
-        ('{"overall": {"counts": {"character_hits": 3}}, "confusions": []}', "report.json is none"),
-        (json.dumps({"overall": {"counts": COUNTS}}), "with its confusions, .* has none: evaluate the model"),
+        ("[]", r"--focus must be report.json of evaluate_trocr, .*report.json is not one"),
+        ('{"confusions": []}', r"--focus must be report.json of evaluate_trocr, .*report.json is not one"),
+        ('{"overall": {"counts": {"character_hits": 3}}, "confusions": []}', "report.json is not one"),
+        (
+            json.dumps({"overall": {"counts": COUNTS}}),
+            "with confusions, .* has none: evaluate the model",
+        ),
         (json.dumps({"overall": {"counts": COUNTS}, "confusions": []}), "empty list: leave --focus out"),
-        (json.dumps({"overall": {"counts": COUNTS}, "confusions": {}}), "must be objects of truth, read"),
+        (json.dumps({"overall": {"counts": COUNTS}, "confusions": {}}), "must be objects with truth, read"),
     ],
 )
-def test_what_is_no_report_with_confusions_is_refused(report: str, message: str, tmp_path) -> None:
+def test_a_file_that_is_no_report_with_confusions_is_rejected(report: str, message: str, tmp_path) -> None:
     (tmp_path / "report.json").write_text(report)
     with pytest.raises(InputError, match=message):
         read_misreadings(str(tmp_path / "report.json"), "--focus")
@@ -78,5 +85,5 @@ def test_what_is_no_report_with_confusions_is_refused(report: str, message: str,
     ],
 )
 def test_a_confusion_is_two_characters_and_a_count(entry: Any, tmp_path) -> None:
-    with pytest.raises(InputError, match=r"confusions of .*report.json must be objects of truth, read and"):
+    with pytest.raises(InputError, match=r"confusions of .*report.json must be objects with truth, read and"):
         read_misreadings(write_report(tmp_path, [*ENTRIES, entry]), "--focus")
