@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from ocr_ray.dataset.ink import Ink, Pixels, find_ink
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.pages.crop_config import CropStyle
 from ocr_ray.pages.labels.read import EMPTY_TEXTS, Box, PageLabel
-from ocr_ray.pages.layout.text_rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.pages.layout.text_rows import find_bands, pad_bands, trim_columns
 from ocr_ray.pages.page_image import Corners, clip_box, crop_line, encode_line, widen
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc

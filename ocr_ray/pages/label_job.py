@@ -9,19 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.capacity import count_workers
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
-from ocr_ray.model.reader import ReaderChoice, choose_model
+from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.pages.html.least_confident import find_doubtful, read_doubtful
 from ocr_ray.pages.html.review import review_html
 from ocr_ray.pages.label_config import LabelConfig
 from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, read_part
 from ocr_ray.pages.survey import FoundPages, find_pages, survey, survey_pages
-from ocr_ray.storage.location import check_writable, locate, locate_model, write_bytes
+from ocr_ray.storage.location import check_writable, locate, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     """
     check_writable(locate(config.out_uri), "--out-uri")
     found = find_pages(config.pages_uri)
-    reader = choose_model(
+    reader = make_model_reader(
         config.model_uri,
         batch_size=config.batch_size,
         max_aspect=config.max_aspect,
@@ -45,7 +45,7 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     return read_pages(config, found, reader)
 
 
-def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> dict[str, Any]:
+def read_pages(config: LabelConfig, found: FoundPages, reader: LineReader) -> dict[str, Any]:
     """Read the boxes of pages: label files, parts, the review page, the manifest; return the summary.
 
     Raises:
@@ -83,14 +83,6 @@ def read_pages(config: LabelConfig, found: FoundPages, reader: ReaderChoice) -> 
     return {**summary, "labels": (out / LABELS).uri, "review": (out / REVIEW).uri}
 
 
-def describe_flags(config: LabelConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, places in full, by their names."""
-    flags = changed_flags(config, LabelConfig(model_uri="", pages_uri="", out_uri=""), {})
-    in_full = {name: locate(str(flags[name])).uri for name in ("pages-uri", "out-uri")}
-    model = locate_model(config.model_uri)
-    return {**flags, **in_full, "model-uri": model if isinstance(model, str) else model.uri}
-
-
 def _survey(found: FoundPages, config: LabelConfig) -> tuple[pa.Table, Counter[str], str]:
     """Return the pages that are problems, the number of the others by kind, and the hash of all content."""
     look = partial(survey_pages, box_format=config.box_format, seed=0, validation_share=0.0)
@@ -121,6 +113,6 @@ def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, A
             "versions": drawing_versions(),
         },
         parts=tuple(cut_parts("train", 0, len(page_ids), config.pages_per_part)),
-        flags=describe_flags(config),
+        flags=describe_flags(config, resolve=resolve_uri),
         extras=(REVIEW, *(f"{LABELS}/{page_id}.json" for page_id in page_ids)),
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +13,7 @@ from PIL import Image
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import Count, LabelColumn, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
+from ocr_ray.model.long_lines import ReadImages
 from ocr_ray.pages.crop import Strip, cut_strips, print_line
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
 from ocr_ray.pages.labels.page_label import is_empty
@@ -23,9 +24,6 @@ from ocr_ray.storage.location import Location, write_bytes
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import UNSUPPORTED, to_markup
-
-Reader = Callable[[Sequence[bytes]], tuple[list[str], list[float]]]
-"""Encoded images of lines -> what each says, and the confidence in it, from 0 to 1."""
 
 PAGES_AT_ONCE, THREADS = 16, 8
 """Pages whose rows are read in one call, while the next ones are fetched."""
@@ -62,7 +60,7 @@ class ReadingInputs:
     style: ReadingStyle
     labels: Location
     """The folder that the label files go to."""
-    read: Reader
+    read: ReadImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

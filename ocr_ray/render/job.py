@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS
@@ -100,7 +100,7 @@ def _make_plan(
             for split, number in numbers.items()
             for part in cut_parts(split, FIRST_NUMBERS[split], number, config.lines_per_part)
         ),
-        flags=describe_flags(config),
+        flags=describe_flags(config, resolve=resolve_flag),
         notes=notes,
     )
 
@@ -121,21 +121,13 @@ def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
     }
 
 
-_ROOMS = {"sources": "", "text": "", "look": "style."}
-"""What the flags of nested configurations begin with, where that is not their name."""
-_PLACES = ("-uri", "lengths-like", "focus")
-_FONTS = ("fonts", "holdout-fonts")
-
-
-def describe_flags(config: RenderConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, places in full, by their names."""
-    flags = changed_flags(config, RenderConfig(out_uri=""), _ROOMS)
-    for flag, value in flags.items():
-        if flag.endswith(_PLACES) or (flag == "model" and Path(value).is_dir()):
-            flags[flag] = locate(value).uri
-        elif flag in _FONTS:
-            flags[flag] = tuple(map(_place_font, value))
-    return flags
+def resolve_flag(flag: str, value: Any) -> Any:
+    """Return the value of a flag with locations and fonts in full."""
+    if flag in ("lengths-like", "focus") or (flag == "model" and Path(value).is_dir()):
+        return locate(value).uri
+    if flag in ("fonts", "holdout-fonts"):
+        return tuple(map(_place_font, value))
+    return resolve_uri(flag, value)
 
 
 def _place_font(spec: str) -> str:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ocr_ray.pages.layout.words import Pixels, Word, cut_words
+from ocr_ray.dataset.ink import Pixels
+from ocr_ray.pages.layout.words import Word, cut_words
 from ocr_ray.pages.page_image import open_page
 from ocr_ray.pages.synthetic.pages import Schema, make_page
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import Count, PartSpec, Reject, Row, TextLine
 from ocr_ray.errors import LabelError
+from ocr_ray.model.long_lines import ReadImages
 from ocr_ray.pages.crop import crop_page
 from ocr_ray.pages.files.store import PageStore, pair_pages
 from ocr_ray.pages.label_part import (
-    Reader,
     ReadingInputs,
     ReadingStyle,
     confidence_of,
@@ -36,7 +36,7 @@ def pages(fonts) -> list[MadePage]:
     return make_pages(fonts[0].content, 10)
 
 
-def prepare(folder: Path, read: Reader, label_column: str = "text") -> tuple[ReadingInputs, PartSpec]:
+def prepare(folder: Path, read: ReadImages, label_column: str = "text") -> tuple[ReadingInputs, PartSpec]:
     """Return what reads the pages in a folder as one part; labels go to `labels` beside it."""
     store = PageStore(locate(str(folder)))
     files, rejects, _ = pair_pages(store.list().files)

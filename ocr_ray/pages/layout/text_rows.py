@@ -8,19 +8,11 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from ocr_ray.dataset.ink import Ink
 
 cv2.setNumThreads(0)
 
-Pixels = npt.NDArray[np.uint8]
-"""8-bit greyscale, shape (height, width)."""
-Ink = npt.NDArray[np.bool_]
-"""Where there is print; shape (height, width), or one of them."""
-
-MIN_CONTRAST = 48
-"""Grey levels between paper and the strongest ink; what has less is paper."""
-INK_SHARE = 0.25
-"""Share of that contrast from which a pixel is ink."""
 FRAME_SHARE = 0.9
 """Share of the height from which a column of ink is the side of a frame."""
 MIN_BAND_PX = 4
@@ -32,22 +24,6 @@ BAR_SHARE = 0.5
 """A piece in the middle between two others is a fraction's bar, if one gap has this share of the other."""
 PADDING_PX = 2
 """Paper that stays around a row that is cut out, as the boxes of labels have it."""
-
-
-def find_ink(pixels: Pixels) -> Ink:
-    """Return the ink among pixels, dark on light or light on dark.
-
-    The most common grey is paper; where there is little contrast there is no ink.
-    """
-    counts = cv2.calcHist([pixels], [0], None, [256], [0, 256]).ravel()
-    present = np.flatnonzero(counts)
-    paper, darkest, lightest = int(counts.argmax()), int(present[0]), int(present[-1])
-    contrast = max(paper - darkest, lightest - paper)
-    if contrast < MIN_CONTRAST:
-        return np.zeros(pixels.shape, bool)
-    step = INK_SHARE * contrast
-    ink: Ink = pixels < paper - step
-    return ink | (pixels > paper + step) if lightest > paper + step else ink
 
 
 def find_bands(ink: Ink, num_lines: int) -> list[tuple[int, int]]:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-from ocr_ray.pages.layout.text_rows import find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.dataset.ink import find_ink
+from ocr_ray.pages.layout.text_rows import find_bands, pad_bands, trim_columns
 from ocr_ray.pages.page_image import open_page
 from ocr_ray.pages.synthetic.pages import MadePage, make_page
 from ocr_ray.render.fonts.find import Font
