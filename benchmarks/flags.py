@@ -2,7 +2,7 @@
 
 A line of JSON for each flag on standard output; `ratio` is lines per CPU second of the training thread with
 the flag over without it, by median turns, everything else the same: threads of torch, the model of
-`benchmarks.train`, lines of 5 to 30 characters. `--augment` works in the feed's thread: its ratio is of all
+`benchmarks.train`, lines of 5 to 30 characters. `--augment` works in the loader's thread: its ratio is of all
 lines per second. All take turns.
 """
 
@@ -70,7 +70,7 @@ def main() -> None:
             num_threads=config.threads,
         )
         sides: dict[str, Callable[[], Turn]] = {
-            flag: partial(train_ours, setup, feed_threads=1)
+            flag: partial(train_ours, setup, loader_threads=1)
             for flag, setup in list_setups(usual, batch_size).items()
         }
         turns = take_turns(sides, config.turns)

@@ -6,14 +6,14 @@ rendered squares of 384 px in JPEG, labels of 5 to 30 Korean characters, 20 kB a
 - `trainer_tiny`, `trainer_small`: lines per second from encoded images on, ours over transformers'
   `Seq2SeqTrainer` with the model's own image processor in its collator. Both have the same model, global
   batch, fused Adam without decay or clipping, constant learning rate, precision, steps and threads of
-  torch. The Trainer has the best of three numbers of loader processes, ours one feed thread (GPU: 8, as the
+  torch. The Trainer has the best of three numbers of loader processes, ours one loader thread (GPU: 8, as the
   least of the three); its images are in memory, ours in Parquet. Ours puts labels of like length together, as
   it does by default. All take turns; the best of each counts. `ratio_of_cpu` is the same per second of CPU
   time of the training threads alone, by median turns: other work on the machine changes it little.
-- `feed`: steps fed from Parquet over the same steps held in memory, tiny model.
+- `loader`: steps loaded from Parquet over the same steps held in memory, tiny model.
 - `two_workers`: two processes over one at the same global batch, gloo, tiny model.
-- `memory`: how much a process grows that takes 40,000 lines from the feed of a dataset of 1.6 GB, over the
-  growth that `ocr_ray/training/feed.py` states.
+- `memory`: how much a process grows that takes 40,000 lines from the loader of a dataset of 1.6 GB, over the
+  growth that `ocr_ray/training/data/loader.py` states.
 - `small_64`, `small_128` (GPU): as `trainer_small`, in bf16 at that batch, with `model_flops_utilisation`:
   operations of products, convolutions and attention that PyTorch's `FlopCounterMode` counts in a forward and
   a backward pass, padding included, per second over `--peak-tflops`; and `feed_wait_share`.
@@ -58,20 +58,20 @@ from benchmarks.train_sides import (
 )
 from ocr_ray.model.load import load_model
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.setup import make_feed, open_splits, prepare
+from ocr_ray.training.setup import make_train_loader, open_splits, prepare
 from ocr_ray.training.steps import apply_gradients, compute_gradients, make_blank_batch
 
-Case = Literal["trainer_tiny", "trainer_small", "feed", "two_workers", "memory", "small_64", "small_128"]
-CPU_CASES: tuple[Case, ...] = ("trainer_tiny", "trainer_small", "feed", "two_workers", "memory")
+Case = Literal["trainer_tiny", "trainer_small", "loader", "two_workers", "memory", "small_64", "small_128"]
+CPU_CASES: tuple[Case, ...] = ("trainer_tiny", "trainer_small", "loader", "two_workers", "memory")
 GPU_CASES: tuple[Case, ...] = ("small_64", "small_128")
 STATED_GROWTH_MB = 370
-"""Of a rank's process at world size 1; see `ocr_ray/training/feed.py`."""
+"""Of a rank's process at world size 1; see `ocr_ray/training/data/loader.py`."""
 MB = 1e6
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Measure training: against transformers' Trainer, its feed, two workers, its memory."""
+    """Measure training: against transformers' Trainer, its loader, two workers, its memory."""
 
     cases: tuple[Case, ...] = ()
     """None: all of the device."""
@@ -132,10 +132,10 @@ def _find_best(turns: list[Turn]) -> Turn:
 def compare_trainers(scene: Scene, setup: Setup, case: Case) -> None:
     """Print a case of ours against the Trainer."""
     workers = (0, 1, 2) if setup.device == "cpu" else (8, 12, 16)
-    feed_threads = 1 if setup.device == "cpu" else 8
+    loader_threads = 1 if setup.device == "cpu" else 8
     lines = read_encoded(setup.material, (setup.warmup_steps + setup.num_steps + 2) * setup.global_batch_size)
     trainer = partial(train_theirs, setup, lines, folder=scene.folder / "trainer")
-    sides: dict[str, Callable[[], Turn]] = {"ours": partial(train_ours, setup, feed_threads=feed_threads)}
+    sides: dict[str, Callable[[], Turn]] = {"ours": partial(train_ours, setup, loader_threads=loader_threads)}
     sides |= {f"trainer, {number} loaders": partial(trainer, num_workers=number) for number in workers}
     turns = take_turns(sides, scene.config.turns)
     ours = turns.pop("ours")
@@ -160,16 +160,16 @@ def compare_trainers(scene: Scene, setup: Setup, case: Case) -> None:
     print_case(case, ours.lines_per_second / turns[best].lines_per_second, best=best, **figures)
 
 
-def compare_feeds(scene: Scene, setup: Setup) -> None:
+def compare_loading(scene: Scene, setup: Setup) -> None:
     """Print how much slower steps are that come from Parquet than those that are there already."""
-    config = TrainConfig(batch_size=setup.global_batch_size, lr=LR, seed=SEED, feed_threads=1)
+    config = TrainConfig(batch_size=setup.global_batch_size, lr=LR, seed=SEED, loader_threads=1)
     ocr = load_model(setup.material.model)
     training = prepare(ocr, config)
     data = setup.material.data
-    feed = make_feed(training, data, config, open_splits(data.datasets)[0])
+    loader = make_train_loader(training, data, config, open_splits(data.datasets)[0])
     blank = make_blank_batch(ocr)
     num_steps = setup.warmup_steps + setup.num_steps
-    with closing(feed.steps(0)) as steps:
+    with closing(loader.steps(0)) as steps:
         held = list(islice(steps, num_steps + 1))
 
     def run(steps: Any) -> Turn:
@@ -185,13 +185,13 @@ def compare_feeds(scene: Scene, setup: Setup) -> None:
         return clock.to_turn()
 
     def run_fed() -> Turn:
-        with closing(feed.steps(0)) as steps:
+        with closing(loader.steps(0)) as steps:
             return run(steps)
 
     turns = take_turns({"fed": run_fed, "held": lambda: run(iter(held))}, scene.config.turns)
     fed, from_memory = turns["fed"], turns["held"]
     print_case(
-        "feed",
+        "loader",
         fed.lines_per_second / from_memory.lines_per_second,
         fed_lines_per_second=round(fed.lines_per_second, 2),
         held_lines_per_second=round(from_memory.lines_per_second, 2),
@@ -216,8 +216,8 @@ def compare_workers(scene: Scene, setup: Setup) -> None:
 
 
 def measure_memory(scene: Scene, setup: Setup) -> None:
-    """Print how much a process grows that takes batches from the feed."""
-    (grown_bytes,) = run_apart(partial(_drain_feed, setup), 1)
+    """Print how much a process grows that takes batches from the loader."""
+    (grown_bytes,) = run_apart(partial(_drain_loader, setup), 1)
     dataset_bytes = sum(path.stat().st_size for path in scene.folder.glob("lines/train/*.parquet"))
     print_case(
         "memory",
@@ -228,16 +228,16 @@ def measure_memory(scene: Scene, setup: Setup) -> None:
     )
 
 
-def _drain_feed(setup: Setup, _: int) -> int:
+def _drain_loader(setup: Setup, _: int) -> int:
     """Return by how many bytes this process grows while it takes steps and drops them."""
     torch.set_num_threads(setup.num_threads)
     ocr = load_model(setup.material.model)
     config = TrainConfig(batch_size=setup.global_batch_size, seed=SEED)
     data = setup.material.data
-    feed = make_feed(prepare(ocr, config), data, config, open_splits(data.datasets)[0])
+    loader = make_train_loader(prepare(ocr, config), data, config, open_splits(data.datasets)[0])
     process = psutil.Process()
     base = peak = process.memory_info().rss
-    with closing(feed.steps(0)) as steps:
+    with closing(loader.steps(0)) as steps:
         for _step in islice(steps, setup.num_steps):
             peak = max(peak, process.memory_info().rss)
     growth: int = peak - base
@@ -252,8 +252,8 @@ def run_case(case: Case, scene: Scene) -> None:
             compare_trainers(scene, scene.setup("tiny", 16, num_steps=30, warmup_steps=6), case)
         case "trainer_small":
             compare_trainers(scene, scene.setup("small", 4, num_steps=3, warmup_steps=1), case)
-        case "feed":
-            compare_feeds(scene, scene.setup("tiny", 16, num_steps=50, warmup_steps=10))
+        case "loader":
+            compare_loading(scene, scene.setup("tiny", 16, num_steps=50, warmup_steps=10))
         case "two_workers":
             compare_workers(scene, scene.setup("tiny", 16, num_steps=40, warmup_steps=10))
         case "memory":

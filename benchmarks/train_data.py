@@ -25,8 +25,8 @@ from ocr_ray.render.style import StyleConfig, choose_font, draw_style
 from ocr_ray.storage.location import locate
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.textgen.corpus import read_corpus
-from ocr_ray.training.feed.row_groups import LineDataset
-from ocr_ray.training.label_check import LabelLengths, check_labels
+from ocr_ray.training.data.label_check import LabelLengths, check_labels
+from ocr_ray.training.data.row_groups import LineDataset
 from ocr_ray.training.setup import TrainData, open_splits
 
 SEED = 7
@@ -95,7 +95,7 @@ def write_dataset(folder: Path, lines: Sequence[TextLine], num_lines: int) -> Li
 
     for spec in (*cut_parts("train", 0, num_lines, LINES_PER_PART), *cut_parts("validation", 0, 2, 2)):
         write_part(place, spec, "", repeat(spec))
-    return LineDataset(name="lines", place=place)
+    return LineDataset(name="lines", folder=place)
 
 
 def write_model(folder: Path, size: Size) -> None:

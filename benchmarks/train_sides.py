@@ -40,8 +40,8 @@ from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.model.precision import autocast
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.batches import Feed, Step
-from ocr_ray.training.feed.row_groups import read_lines
+from ocr_ray.training.data.loader import LineLoader, StepBatches
+from ocr_ray.training.data.row_groups import read_lines
 from ocr_ray.training.loop import Hooks, Metrics, train
 from ocr_ray.training.setup import open_splits
 from ocr_ray.training.steps import line_losses
@@ -113,11 +113,11 @@ class Turn:
     feed_wait_share: float | None = None
 
 
-def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
+def train_ours(setup: Setup, *, loader_threads: int, world_size: int = 1) -> Turn:
     """Train with this package, the loop that every rank of a run is in; each rank calls this."""
     clock, states = Clock(setup=setup), [TrainState()]
 
-    def step(_: Step) -> None:
+    def step(_: StepBatches) -> None:
         clock.tick()
 
     def report(_: Metrics, __: Path) -> None:
@@ -131,7 +131,7 @@ def train_ours(setup: Setup, *, feed_threads: int, world_size: int = 1) -> Turn:
         "precision": setup.precision,
         "seed": SEED,
         "checkpoint_every_minutes": 0,
-        "feed_threads": feed_threads,
+        "loader_threads": loader_threads,
     }
     config = TrainConfig(**usual | dict(setup.flags))
     ocr = load_model(setup.material.model)
@@ -157,7 +157,7 @@ def _train_rank(setup: Setup, meeting: Path, world_size: int, rank: int) -> Turn
     torch.set_num_threads(setup.num_threads)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=world_size)
     try:
-        return train_ours(setup, feed_threads=1, world_size=world_size)
+        return train_ours(setup, loader_threads=1, world_size=world_size)
     finally:
         dist.destroy_process_group()
 
@@ -173,8 +173,10 @@ def count_flops_per_line(setup: Setup) -> float:
     """Return the floating-point operations of a forward and a backward pass, per line of a first batch."""
     ocr = load_model(setup.material.model)
     ocr.network.to(setup.device).train()
-    feed = Feed(splits=tuple(open_splits(setup.material.data.datasets)[0]), ocr=ocr, batch_size=64, seed=SEED)
-    with closing(feed.steps(0)) as steps:
+    loader = LineLoader(
+        splits=tuple(open_splits(setup.material.data.datasets)[0]), ocr=ocr, batch_size=64, seed=SEED
+    )
+    with closing(loader.steps(0)) as steps:
         batch = next(steps).batches[0]
     pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
     with FlopCounterMode(display=False) as counter:

@@ -12,7 +12,7 @@ from moto.server import ThreadedMotoServer
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts
 
 if TYPE_CHECKING:
-    from ocr_ray.training.feed.row_groups import LineDataset
+    from ocr_ray.training.data.row_groups import LineDataset
 
 os.environ["RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"] = "0.2"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"

@@ -200,7 +200,7 @@ def test_a_room_loads_no_library_of_another(modules: list[str], unwanted: list[s
         ("model/reader", "pages/crop", False),
         ("cluster/produce", "render/job", False),
         ("cluster/produce", "dataset/parts", True),
-        ("training/loop", "training/feed/batches", True),
+        ("training/loop", "training/data/loader", True),
         ("training/loop", "evaluation/report", False),
         ("textgen/corpus", "render/style", False),
         ("storage/location", "errors", True),

@@ -1,9 +1,11 @@
 """How a job is called: its flags by their names without dashes, as words of a command line."""
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from ocr_ray.storage.location import locate, locate_model
 
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
@@ -24,22 +26,44 @@ def write_command(job: str, flags: Mapping[str, Any]) -> str:
     return shlex.join(["python", "-m", f"jobs.{job}", *list_arguments(flags)])
 
 
-def changed_flags(config: Any, standard: Any, rooms: Mapping[str, str]) -> dict[str, Any]:
-    """Return the flags of a configuration, a dataclass, whose values differ from those of `standard`.
+def describe_flags(
+    config: Any, *, resolve: Callable[[str, Any], Any] = lambda flag, value: value
+) -> dict[str, Any]:
+    """Return the flags of a job, by name without dashes, whose values differ from their defaults.
 
-    `rooms` says what the flags of nested configurations begin with, where that is not their field's name.
+    `config` is the dataclass that tyro parses; flags without a default are always included. `resolve` takes a
+    flag and its value and returns the value to keep, such as a location in full.
     """
-    usual = _flatten(asdict(standard))
-    flags = {}
-    for name, value in _flatten(asdict(config)).items():
-        room, _, rest = name.partition(".")
-        if value != usual[name]:
-            flags[(rooms.get(room, f"{room}.") + rest if rest else name).replace("_", "-")] = value
+    flags = _list_changed(config, None)
+    return {flag: resolve(flag, value) for flag, value in flags.items()}
+
+
+def resolve_uri(flag: str, value: Any) -> Any:
+    """Return the value of a `-uri` flag in full, valid in any folder; other values unchanged."""
+    if not flag.endswith("-uri"):
+        return value
+    location = locate_model(value) if flag == "model-uri" else locate(value)
+    return location if isinstance(location, str) else location.uri
+
+
+def _list_changed(config: Any, standard: Any) -> dict[str, Any]:
+    """Return the flags of a dataclass that differ from `standard`, or from their defaults if it is None."""
+    types = get_type_hints(type(config), include_extras=True)
+    flags: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        default = _find_default(field) if standard is None else getattr(standard, field.name)
+        # tyro.conf.arg(name=...) renames the flags of a nested configuration; an empty name leaves no prefix.
+        names = [extra.name for extra in get_args(types[field.name])[1:] if hasattr(extra, "name")]
+        name = (names[0] if names else field.name).replace("_", "-")
+        if is_dataclass(value):
+            prefix = f"{name}." if name else ""
+            nested = _list_changed(value, None if default is MISSING else default)
+            flags |= {f"{prefix}{flag}": each for flag, each in nested.items()}
+        elif default is MISSING or value != default:
+            flags[name] = value
     return flags
 
 
-def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
+def _find_default(field: Field[Any]) -> Any:
+    return field.default_factory() if field.default_factory is not MISSING else field.default

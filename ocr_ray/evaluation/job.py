@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.dataset.plan import PLAN, Plan, check_reserved
@@ -199,8 +199,3 @@ def describe_config(config: EvaluationConfig, inputs: EvaluationInputs) -> Repor
         label_column=inputs.label_column,
         decoding=decoding,
     )
-
-
-def describe_flags(config: EvaluationConfig) -> dict[str, Any]:
-    """Return the flags that differ from their defaults."""
-    return changed_flags(config, EvaluationConfig(model_uri="", lines_uri=("",), out_uri=""), {})

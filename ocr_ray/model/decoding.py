@@ -1,7 +1,8 @@
-"""Greedy generation that leaves lines behind as they end, and knows how sure the model was.
+"""Greedy decoding that drops finished lines from the batch and measures the model's confidence.
 
-transformers prepares it: the encoder is run once, the checkpoint's own settings become logits processors. Its
-own loop goes on with all lines of a batch until the last has ended, and keeps the logits of every step.
+transformers prepares it: the encoder runs once, the settings of the checkpoint become logits processors. The
+loop of transformers would continue with all lines until the last has ended, and keep the logits of every
+step.
 """
 
 from typing import Any, NamedTuple
@@ -13,55 +14,53 @@ from transformers.modeling_outputs import BaseModelOutput
 from ocr_ray.model.load import OcrModel
 
 MIN_LEFT = 0.75
-"""Lines that have ended are dropped when no greater share is left; until then they are carried along."""
-
-
+"""Finished lines are dropped once this share of the lines, or less, is unfinished."""
 ENCODED_ON_CPU = 4
-"""Lines that a CPU encodes at once: their states fit its cache, which makes them 10 % faster than sixteen."""
+"""Lines that a CPU encodes together: their states fit its cache, which is 10 % faster than with sixteen."""
 
 
-class Written(NamedTuple):
-    """What a model wrote on N lines, T tokens each, the start token included."""
+class Decoded(NamedTuple):
+    """The tokens of N lines, T each, start token included."""
 
     tokens: torch.Tensor
-    """Of shape (N, T), filled up with the pad token."""
+    """Shape (N, T), padded with the pad token."""
     confidences: torch.Tensor
-    """Of shape (N,): the mean probability of a line's tokens, the one that ends it included."""
+    """Shape (N,): the mean probability of a line's tokens, end token included."""
 
 
-def write_greedily(ocr: OcrModel, pixel_values: torch.Tensor) -> Written:
-    """Return what the model writes on pixels of shape (N, 3, H, W), always its likeliest next token.
+def decode_greedily(ocr: OcrModel, pixel_values: torch.Tensor) -> Decoded:
+    """Return the greedy decoding of pixels of shape (N, 3, H, W).
 
-    The tokens are those of `generate(do_sample=False, num_beams=1)`.
+    The tokens are the same as from `generate(do_sample=False, num_beams=1)`.
     """
     with torch.inference_mode():
-        written: Written = ocr.network.generate(
-            encoder_outputs=encode(ocr, pixel_values), do_sample=False, num_beams=1, custom_generate=_write
+        decoded: Decoded = ocr.network.generate(
+            encoder_outputs=encode(ocr, pixel_values), do_sample=False, num_beams=1, custom_generate=_decode
         )
-    return written
+    return decoded
 
 
 def encode(ocr: OcrModel, pixel_values: torch.Tensor) -> BaseModelOutput:
-    """Return what the encoder makes of pixels of shape (N, 3, H, W)."""
+    """Return the encoder's output for pixels of shape (N, 3, H, W)."""
     size = ENCODED_ON_CPU if pixel_values.device.type == "cpu" else max(1, len(pixel_values))
     starts = range(0, len(pixel_values), size)
     states = [ocr.network.encoder(pixel_values[start : start + size])[0] for start in starts]
     return BaseModelOutput(last_hidden_state=torch.cat(states))
 
 
-def _write(
+def _decode(
     network: Any,
     input_ids: torch.Tensor,
     *,
     logits_processor: Any,
     generation_config: Any,
     **inputs: Any,
-) -> Written:
+) -> Decoded:
+    """Decode in the place of transformers' own loop, with its arguments."""
     states = inputs["encoder_outputs"][0]
     if hasattr(network, "enc_to_dec_proj"):
-        states = network.enc_to_dec_proj(
-            states
-        )  # once, where the forward pass of the whole does so each step
+        # Once; the forward pass of the whole network would project them at each step.
+        states = network.enc_to_dec_proj(states)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
     ends = torch.as_tensor(generation_config.eos_token_id, device=input_ids.device).reshape(-1)
     num_lines, length = len(input_ids), int(generation_config.max_length)
@@ -73,11 +72,15 @@ def _write(
     counts = torch.zeros_like(sums)
     rows = torch.arange(num_lines, device=input_ids.device)
     is_open = torch.ones(num_lines, dtype=torch.bool, device=input_ids.device)
-    place = input_ids.shape[1]
-    while place < length:
+    position = input_ids.shape[1]
+    while position < length:
         logits = (
             network.decoder(
-                input_ids=tokens[rows, place - 1 : place] if place > input_ids.shape[1] else input_ids[rows],
+                input_ids=(
+                    tokens[rows, position - 1 : position]
+                    if position > input_ids.shape[1]
+                    else input_ids[rows]
+                ),
                 encoder_hidden_states=states,
                 past_key_values=cache,
                 use_cache=True,
@@ -85,13 +88,13 @@ def _write(
             .logits[:, -1]
             .float()
         )
-        chosen = logits_processor(tokens[rows, :place], logits).argmax(-1)
+        chosen = logits_processor(tokens[rows, :position], logits).argmax(-1)
         probabilities = (logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).exp()
-        written = rows[is_open]
-        tokens[written, place] = chosen[is_open]
-        sums[written] += probabilities[is_open]
-        counts[written] += 1
-        place += 1
+        open_rows = rows[is_open]
+        tokens[open_rows, position] = chosen[is_open]
+        sums[open_rows] += probabilities[is_open]
+        counts[open_rows] += 1
+        position += 1
         is_open &= ~torch.isin(chosen, ends)
         num_open = int(is_open.sum())
         if not num_open:
@@ -101,4 +104,4 @@ def _write(
             cache.batch_select_indices(kept)
             states, rows = states[kept], rows[kept]
             is_open = torch.ones_like(kept, dtype=torch.bool)
-    return Written(tokens[:, :place], sums / counts.clamp(min=1))
+    return Decoded(tokens[:, :position], sums / counts.clamp(min=1))

@@ -1,4 +1,4 @@
-"""Grey images through an encoder for colour: three equal channels are embedded as one."""
+"""Patch embeddings for grey images in colour encoders: three equal channels are embedded as one."""
 
 from typing import Any
 
@@ -8,11 +8,11 @@ from torch import nn
 
 
 class GreyPatches(nn.Conv2d):
-    """A patch embedding that takes equal channels for one; weights and names are the convolution's.
+    """A patch embedding that treats equal channels as one; weights and names are those of the convolution.
 
-    A kernel over equal channels is the sum of its channels over one of them: the same result but for
-    rounding, with a third of the work and of the memory. Channels count as equal where the tensor says so
-    itself, by stride 0 (`grey.expand(-1, 3, -1, -1)`); any other image goes through the convolution.
+    A kernel applied to equal channels is the sum of its channels applied to one of them: the same result up
+    to rounding, with a third of the work and memory. Channels count as equal if they share memory, that is,
+    have stride 0 (`grey.expand(-1, 3, -1, -1)`). Any other image goes through the convolution.
     """
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -31,9 +31,9 @@ class GreyPatches(nn.Conv2d):
 
 
 def use_grey_patches(network: Any) -> int:
-    """Let every patch embedding of a network take equal channels for one; return how many it has.
+    """Replace every patch embedding of a network by one for equal channels; return their number.
 
-    The parameters stay the same objects under the same names, so that checkpoints and optimizers see nothing.
+    The parameters stay the same objects under the same names, so checkpoints and optimizers are not affected.
     """
     count = 0
     for module in list(network.modules()):

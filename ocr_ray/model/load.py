@@ -1,4 +1,4 @@
-"""The model that reads a line: any Hugging Face `VisionEncoderDecoder`, such as TrOCR."""
+"""Loading a model that reads lines: any Hugging Face `VisionEncoderDecoder`, such as TrOCR."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -48,16 +48,16 @@ PROCESSOR_FILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OcrModel:
-    """A network with what prepares its input and reads its output."""
+    """A network with its image processor and tokenizer."""
 
     network: Any
-    """`VisionEncoderDecoderModel` in float32, its start, pad and end tokens set; a tensor with equal channels
-    (stride 0) is embedded as one: see `training/patches.py`."""
+    """`VisionEncoderDecoderModel` in float32 with start, pad and end tokens set; equal channels (stride 0)
+    are embedded as one, see `grey_patches.py`."""
     tokenizer: Any
     image_processor: Any
-    """The model's own, on Pillow: the same pixels whether torchvision is installed or not."""
+    """The model's own, with the Pillow backend: the same pixels with and without torchvision."""
     folder: Path
-    """Where the files of tokenizer and processor lie; they are copied from here into every checkpoint."""
+    """The folder with the files of tokenizer and processor, which are copied into every checkpoint."""
 
     @property
     def max_target_tokens(self) -> int:
@@ -66,7 +66,7 @@ class OcrModel:
 
     @property
     def max_generated_tokens(self) -> int:
-        """The longest that `generate` writes by the checkpoint's own settings, the start token included."""
+        """The most tokens that `generate` returns with the checkpoint's settings, start token included."""
         generation = self.network.generation_config
         if generation.max_new_tokens is not None:
             return int(generation.max_new_tokens) + 1
@@ -74,7 +74,7 @@ class OcrModel:
 
     @property
     def end_token_id(self) -> int:
-        """The token that ends a label; the first where the checkpoint's config names several."""
+        """The token that ends a label; the first if the checkpoint's config names several."""
         return int(first(self.network.config.eos_token_id))
 
     @property
@@ -83,15 +83,16 @@ class OcrModel:
         return device
 
     def encode_labels(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the tokens of each text with the tokenizer's own special tokens; the end token is last."""
+        """Return the tokens of each text with the tokenizer's special tokens; the end token is last."""
         end = self.end_token_id
         encoded: list[list[int]] = self.tokenizer(list(texts)).input_ids if texts else []
         return [ids if ids and ids[-1] == end else [*ids, end] for ids in encoded]
 
     def decode(self, token_ids: Sequence[Sequence[int]] | torch.Tensor) -> list[str]:
-        """Return the texts of generated tokens, nothing tidied but the spaces at both ends.
+        """Return the texts of generated tokens, without special tokens and spaces at both ends.
 
-        transformers' clean-up would take a space out of `3 , 4`; byte-level tokenizers may add one in front.
+        The clean-up of transformers is off, because it would remove a space from `3 , 4`. Byte-level
+        tokenizers can add a space at the start.
         """
         texts = self.tokenizer.batch_decode(
             token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -101,10 +102,10 @@ class OcrModel:
 
 @contextmanager
 def model_files(source: Location | str) -> Iterator[Path]:
-    """Give the files of a model as a local folder; `source` is as `locate_model` returns it.
+    """Provide the files of a model in a local folder; `source` comes from `locate_model`.
 
     Raises:
-        InputError: there is no model in the folder, or the hub does not give it.
+        InputError: there is no model in the folder, or it cannot be downloaded from the hub.
     """
     if isinstance(source, str):
         yield _download(source)
@@ -117,26 +118,27 @@ def model_files(source: Location | str) -> Iterator[Path]:
 
 
 def _download(hub_id: str) -> Path:
-    """Return the folder of a hub model: no pickled weights and no code, only what may be read."""
+    """Download a model from the hub without pickled weights and code; return its local folder."""
     try:
         return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
     except (OSError, HfHubHTTPError) as error:
         raise InputError(
-            f"{hub_id!r} is neither an existing folder nor a model that the hub gives here: {error}"
+            f"{hub_id!r} is neither an existing folder nor a model that the hub provides: {error}"
         ) from error
 
 
 def load_model(folder: Path) -> OcrModel:
-    """Return the model of a local Hugging Face folder, ready to be trained or to generate.
+    """Load a model from a local Hugging Face folder, for training and generation.
 
-    Its start, pad and end tokens, lengths and vocabulary are the checkpoint's. Tokens that its config does
-    not set are those of its generation config, its decoder's config, its tokenizer (start = cls, pad = pad,
-    end = eos). Only `no_repeat_ngram_size` becomes 0, because it forbids `000`. No code of the folder is run,
-    and the global generators stay as they are.
+    Start, pad and end tokens, lengths and vocabulary are those of the checkpoint. Tokens missing in its
+    config are taken from its generation config, its decoder's config, or its tokenizer (start = cls, pad =
+    pad, end = eos). Only `no_repeat_ngram_size` is set to 0, because it would forbid `000`. No code of the
+    folder is run. The state of the global random generators does not change.
 
     Raises:
-        InputError: a file or a weight is missing or unreadable, the weights are pickled, or a needed token is
-            set nowhere.
+        InputError: a file or a weight is missing or unreadable, the weights are pickled, or a required token
+        is
+            not set.
     """
     disable_progress_bar()
     _require_safetensors(folder)
@@ -167,8 +169,8 @@ def _require_safetensors(folder: Path) -> None:
     pickled = sorted(path.name for path in folder.glob("pytorch_model*.bin"))
     if pickled and not any(folder.glob("*.safetensors")):
         raise InputError(
-            f"{folder} must hold model.safetensors, it has {', '.join(pickled)}: a pickle may run any code. "
-            "Where you trust it, convert it once with transformers, "
+            f"{folder} must hold model.safetensors, it has {', '.join(pickled)}: a pickle can run any code. "
+            "If you trust it, convert it once with transformers, "
             "VisionEncoderDecoderModel.from_pretrained(FOLDER).save_pretrained(NEW_FOLDER), "
             "and copy its tokenizer and preprocessor files to NEW_FOLDER"
         )
@@ -178,7 +180,9 @@ def _load_network(folder: Path) -> Any:
     config = VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True)
     attention = choose_attention(config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # for weights that no loss reaches and the file may lack, such as a pooler's
+        torch.manual_seed(
+            0
+        )  # for weights that the file may lack because no loss reaches them, such as a pooler's
         network, loaded = VisionEncoderDecoderModel.from_pretrained(
             folder,
             config=config,
@@ -199,9 +203,10 @@ def _load_network(folder: Path) -> Any:
 
 
 def choose_attention(config: Any) -> dict[str, str]:
-    """Return transformers' attention for encoder and decoder: PyTorch's fused one (sdpa) where it has it.
+    """Return the attention implementation of encoder and decoder: PyTorch's (sdpa) where transformers has it.
 
-    DeiT, ViT and RoBERTa have it; TrOCR's decoder is written out (eager). The key "" is for both together.
+    DeiT, ViT and RoBERTa have it; TrOCR's decoder has only the explicit one (eager). The key "" is for the
+    whole model.
 
     Raises:
         InputError: transformers has no such encoder or decoder.
@@ -211,15 +216,15 @@ def choose_attention(config: Any) -> dict[str, str]:
         part_config = getattr(config, part)
         if type(part_config) not in classes:
             raise InputError(f"transformers has no {part} of type {part_config.model_type!r}")
-        found = classes[type(part_config)]
-        model_classes = found if isinstance(found, tuple) else (found,)
+        mapped = classes[type(part_config)]
+        model_classes = mapped if isinstance(mapped, tuple) else (mapped,)
         has_sdpa = all(model_class._supports_sdpa for model_class in model_classes)
         attention[part] = "sdpa" if has_sdpa else "eager"
     return attention
 
 
 def _restore_sinusoids(network: Any) -> None:
-    """Compute TrOCR's sinusoidal positions: neither weight nor buffer, transformers 5 loads them empty."""
+    """Compute TrOCR's sinusoidal positions: as neither weights nor buffers they are not loaded."""
     for module in network.modules():
         if isinstance(module, TrOCRSinusoidalPositionalEmbedding) and module.weights.is_meta:
             num_positions = module.weights.shape[0]

@@ -1,9 +1,9 @@
-"""From images to the model's input: resized on the host to 8-bit grey levels, made floats on the device.
+"""Model input from images: resized on the host to 8-bit grey levels, converted to floats on the device.
 
-It is bit for bit what the model's own image processor makes of the images in RGB. Where that only resizes,
-rescales and normalises, grey is resized once instead of three times, a level takes one byte on its way to the
-device instead of twelve, and there (level / 255 - mean) / std is computed if it gives the processor's own
-floats for all 256 levels; else they are looked up.
+The result is bit for bit that of the model's image processor for the images in RGB. If the processor only
+resizes, rescales and normalises, one grey channel is resized instead of three, and a pixel takes one byte on
+its way to the device instead of twelve. There (level / 255 - mean) / std is computed if that gives the
+processor's floats for all 256 levels; otherwise they are looked up.
 """
 
 import io
@@ -26,11 +26,11 @@ def make_pixel_values(ocr: OcrModel, images: Sequence[bytes]) -> torch.Tensor:
 
 
 def make_pixels(ocr: OcrModel, images: Sequence[Image.Image]) -> torch.Tensor:
-    """Return images as `to_pixel_values` takes them.
+    """Return images in the form that `to_pixel_values` takes.
 
-    Grey levels of the model's size, shape (N, H, W), uint8; what the processor makes of them, shape
-    (N, 3, H, W), float32, if it does more than resize, rescale and normalise or an image is not in mode L (it
-    would take the height of a bare (H, W) array for its channels, so that it is given RGB).
+    Grey levels in the model's size, shape (N, H, W), uint8. If the processor does more than resize, rescale
+    and normalise, or an image is not in mode L: the processor's output for the images in RGB, shape (N, 3, H,
+    W), float32. (It would take the height of an (H, W) array for channels.)
     """
     processor = ocr.image_processor
     if not images:
@@ -45,9 +45,9 @@ def make_pixels(ocr: OcrModel, images: Sequence[Image.Image]) -> torch.Tensor:
 
 
 def to_pixel_values(ocr: OcrModel, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Return what `make_pixels` gave as the model's input on a device, shape (N, 3, H, W), float32.
+    """Return the output of `make_pixels` as the model's input on a device, shape (N, 3, H, W), float32.
 
-    Channels that are the same share their memory: the result must not be changed in place.
+    Equal channels share their memory, so the result must not be changed in place.
     """
     on_device = pixels.to(device, non_blocking=True)
     if on_device.dtype != torch.uint8:
@@ -63,7 +63,7 @@ def to_pixel_values(ocr: OcrModel, pixels: torch.Tensor, device: torch.device) -
 
 @dataclass(frozen=True, slots=True)
 class _Levels:
-    """What the processor makes of the 256 grey levels; of one channel where all three are the same."""
+    """The processor's floats for the 256 grey levels; a single channel if all three are the same."""
 
     table: torch.Tensor
     """Shape (channels, 256), float32."""
@@ -71,7 +71,7 @@ class _Levels:
     """Shape (channels, 1, 1), float32; so is `std`."""
     std: torch.Tensor
     is_linear: bool
-    """Whether `_scale` gives the table."""
+    """Whether `_scale` computes exactly the table."""
 
 
 @lru_cache(maxsize=16)
@@ -96,7 +96,7 @@ def _scale(pixels: torch.Tensor, levels: _Levels) -> torch.Tensor:
 
 
 def _maps_levels(processor: Any) -> bool:
-    """Return whether pixels are mapped one by one after a resize to a fixed size."""
+    """Return whether the processor only resizes to a fixed size and maps each pixel on its own."""
     known = type(processor).__name__ in ("DeiTImageProcessorPil", "ViTImageProcessorPil")
     crops_or_pads = getattr(processor, "do_center_crop", None) or getattr(processor, "do_pad", None)
     size = processor.size

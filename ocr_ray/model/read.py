@@ -1,4 +1,4 @@
-"""Images read by a model: texts and confidences."""
+"""Reading images with a model: texts and confidences."""
 
 import hashlib
 import io
@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.model.decoding import encode, write_greedily
+from ocr_ray.model.decoding import decode_greedily, encode
 from ocr_ray.model.load import OcrModel, load_model, model_files
 from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
@@ -23,28 +23,28 @@ from ocr_ray.model.trained import read_label_column, read_metrics
 from ocr_ray.storage.location import Location
 
 DECODING_THREADS = 2
-"""Threads that decode images, each a batch, while another batch is read."""
+"""Threads that decode the images of the next batches while a batch is read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What is known of a model without running it."""
+    """Facts about a model that are known without running it."""
 
     label_column: LabelColumn
     sha256: str
-    """Of its weights."""
+    """The hash of its weights."""
     metrics: dict[str, Any]
-    """What its metrics.json says of its training."""
+    """The content of its metrics.json, empty if it has none."""
 
 
 def inspect_model(source: Location | str) -> ModelFacts:
-    """Return what is known of a model, a folder or a hub id, which is loaded once to see that it can be.
+    """Return facts about a model, a folder or a hub id; it is loaded once to check that this works.
 
     Raises:
-        InputError: it cannot, or its metrics.json is wrong.
+        InputError: it cannot be loaded, or its metrics.json is invalid.
     """
     with model_files(source) as folder:
-        load_model(folder)  # names what is missing, before a worker would
+        load_model(folder)  # reports what is missing before a worker would
         weights = hashlib.sha256()
         for path in sorted(folder.glob("*.safetensors")):
             weights.update(path.read_bytes())
@@ -56,26 +56,25 @@ def inspect_model(source: Location | str) -> ModelFacts:
 def read_images(
     model: OcrModel, images: Sequence[bytes], decoding: Decoding = GREEDY
 ) -> tuple[list[str], list[float]]:
-    """Return what the model reads on encoded images, in NFC, and its confidence in each.
+    """Return the texts of encoded images, in NFC, and the confidence of each.
 
-    The confidence is the mean probability of the tokens; the one that ends a line counts, those that fill up
-    the batch do not.
+    The confidence is the mean probability of the tokens, including the end token but not padding.
     """
     texts, confidences = [], []
     for pixels in _decode_ahead(model, images, decoding.batch_size):
         pixel_values = to_pixel_values(model, pixels, model.device)
         with torch.inference_mode(), autocast(decoding.precision, model.device):
             if decoding.num_beams == 1:
-                tokens, means = write_greedily(model, pixel_values)
+                tokens, means = decode_greedily(model, pixel_values)
             else:
-                tokens, means = _write_with_beams(model, pixel_values, decoding.num_beams)
+                tokens, means = _decode_with_beams(model, pixel_values, decoding.num_beams)
         texts += [unicodedata.normalize("NFC", text) for text in model.decode(tokens)]
         confidences += means.tolist()
     return texts, confidences
 
 
 def _decode_ahead(model: OcrModel, images: Sequence[bytes], batch_size: int) -> Iterator[torch.Tensor]:
-    """Yield the images batch by batch, as `make_pixels` gives them, while the next ones are decoded."""
+    """Yield the output of `make_pixels` for each batch while the next batches are decoded."""
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
         waiting: deque[Future[torch.Tensor]] = deque()
@@ -91,13 +90,13 @@ def _decode(model: OcrModel, images: Sequence[bytes]) -> torch.Tensor:
     return make_pixels(model, [Image.open(io.BytesIO(image)) for image in images])
 
 
-def _write_with_beams(
+def _decode_with_beams(
     model: OcrModel, pixel_values: torch.Tensor, num_beams: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the tokens of the best beams, of shape (N, T), and their mean probabilities, of shape (N,)."""
+    """Return the tokens of the best beams, shape (N, T), and their mean probabilities, shape (N,)."""
     network = model.network
     encoded = encode(model, pixel_values)
-    # A copy, since `generate` repeats the states in what it is given, once for every beam.
+    # A copy, because `generate` repeats the states of its argument once for every beam.
     tokens = network.generate(encoder_outputs=copy(encoded), do_sample=False, num_beams=num_beams)
     logits = network(encoder_outputs=encoded, decoder_input_ids=tokens[:, :-1]).logits.float()
     probabilities = logits.softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
@@ -105,9 +104,9 @@ def _write_with_beams(
 
 
 def mean_before_end(values: torch.Tensor, tokens: torch.Tensor, end: int | list[int]) -> torch.Tensor:
-    """Return the mean of each row's values up to its first end token, that one included.
+    """Return the mean of each row's values up to its first end token, inclusive.
 
-    Values and tokens: N, T. Means: N.
+    Shapes: values and tokens (N, T), means (N,).
     """
     is_end = torch.isin(tokens, torch.tensor(end, device=tokens.device)).int()
     counted = (is_end.cumsum(1) - is_end) == 0

@@ -1,11 +1,11 @@
-"""A model as a reader of lines, loaded once in each worker process."""
+"""A model as a reader of lines, loaded once per worker process."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.model.long_lines import Reader, read_in_pieces
+from ocr_ray.model.long_lines import ReadImages, read_in_pieces
 from ocr_ray.storage.location import Location, locate_model
 
 if TYPE_CHECKING:
@@ -13,29 +13,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReaderChoice:
-    """Who reads."""
+class LineReader:
+    """A reader of lines with what the plan of a job needs to know about it."""
 
-    read: Reader
-    """Is sent to the workers."""
+    read: ReadImages
+    """Sent to the workers."""
     label_column: LabelColumn
-    """What it gives: `text` as printed, or `markup`."""
+    """The kind of text it returns: `text` as printed, or `markup`."""
     identity: dict[str, Any]
-    """What decides its readings; part of the plan."""
+    """Everything that determines its output; part of the plan."""
     files: tuple[Location, ...] = ()
-    """The folders that every node must see for it."""
+    """The folders that every node must be able to read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelReader:
-    """A model that reads lines; each worker process loads it once, on first use."""
+    """Reads lines with a model, which each worker process loads once, on first use."""
 
     model: Location | str
     """A folder, or a hub id."""
     batch_size: int
     max_aspect: float | None
     use_gpu: bool = False
-    """The model is moved to the GPU that Ray gave the worker."""
+    """Move the model to the GPU that Ray assigned to the worker."""
 
     def __call__(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
         if self.max_aspect is None:
@@ -50,13 +50,13 @@ class ModelReader:
         return read_images(model, images, Decoding(batch_size=self.batch_size))
 
 
-def choose_model(
+def make_model_reader(
     model_uri: str, *, batch_size: int, max_aspect: float | None, use_gpu: bool = False
-) -> ReaderChoice:
-    """Return a model, a folder or a hub id, as a reader of `batch_size` lines at once.
+) -> LineReader:
+    """Return a reader that uses a model, a folder or a hub id, in batches of `batch_size` lines.
 
-    Lines wider than `max_aspect` times their height are read in pieces; None: none is. With `use_gpu` it
-    reads on a GPU; here it is only looked at, on the CPU.
+    Lines wider than `max_aspect` times their height are read in pieces; None: no line is. With `use_gpu` it
+    reads on a GPU; this function itself inspects the model on the CPU.
 
     Raises:
         InputError: it cannot be loaded.
@@ -65,7 +65,7 @@ def choose_model(
 
     model = locate_model(model_uri)
     facts = inspect_model(model)
-    return ReaderChoice(
+    return LineReader(
         read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect, use_gpu=use_gpu),
         label_column=facts.label_column,
         identity={"model_sha256": facts.sha256, "max_aspect": max_aspect},
@@ -77,7 +77,7 @@ _loaded: "dict[tuple[str, str], OcrModel]" = {}
 
 
 def _load(source: Location | str, device: str) -> "OcrModel":
-    """Return a model on a device; a process loads it once."""
+    """Return a model on a device; the process keeps the model that it loaded last."""
     from ocr_ray.model.load import load_model, model_files
 
     key = (source if isinstance(source, str) else source.uri, device)

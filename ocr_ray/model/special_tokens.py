@@ -1,4 +1,4 @@
-"""A checkpoint's own conventions: its special tokens and lengths, kept as they are and completed."""
+"""Special tokens and lengths of a checkpoint: those set are kept, missing ones are filled in."""
 
 import logging
 from pathlib import Path
@@ -8,7 +8,7 @@ from ocr_ray.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# Their position embeddings begin behind the padding token's: `max_position_embeddings` 514 holds 512 tokens.
+# Their positions start after the padding token's: `max_position_embeddings` 514 holds 512 tokens.
 _OFFSET_DECODERS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert"}
 
 _ONLY_SAMPLING = (
@@ -25,40 +25,41 @@ _ONLY_BEAMS = ("early_stopping", "length_penalty")
 
 
 def settle_tokens(network: Any, tokenizer: Any, folder: Path) -> None:
-    """Set the start, pad and end tokens that a network's configs leave open; those that are set stay.
+    """Set the start, pad and end tokens that are missing in a network's configs.
 
     Raises:
-        InputError: one is set nowhere.
+        InputError: neither the configs nor the tokenizer has one of them.
     """
-    own = {
+    of_tokenizer = {
         "decoder_start_token_id": tokenizer.cls_token_id,
         "pad_token_id": tokenizer.pad_token_id,
         "eos_token_id": tokenizer.eos_token_id,
     }
-    for name, from_tokenizer in own.items():
-        places = (network.config, network.generation_config, network.config.decoder)
-        found = [value for place in places if (value := getattr(place, name, None)) is not None]
-        value = found[0] if found else from_tokenizer
+    configs = (network.config, network.generation_config, network.config.decoder)
+    for name, from_tokenizer in of_tokenizer.items():
+        values = [value for config in configs if (value := getattr(config, name, None)) is not None]
+        value = values[0] if values else from_tokenizer
         if value is None:
             raise InputError(
                 f"{folder}: neither config.json, generation_config.json nor the tokenizer sets {name}"
             )
         if getattr(network.config, name, None) is None:
-            setattr(network.config, name, first(value))  # a generation config may end at several tokens
+            setattr(network.config, name, first(value))  # a generation config can have several end tokens
         if getattr(network.generation_config, name, None) is None:
             setattr(network.generation_config, name, value)
 
 
 def first(value: Any) -> Any:
-    """Return a token, or the first of several."""
+    """Return a token, or the first of a list of tokens."""
     return value[0] if isinstance(value, list | tuple) else value
 
 
 def settle_generation(network: Any, folder: Path) -> None:
-    """Allow repeated tokens, keep lengths within the decoder's positions, make sure that it can be saved.
+    """Allow repeated tokens, limit lengths to the decoder's positions, and check that the config can be
+    saved.
 
     Raises:
-        InputError: transformers would refuse to save it, which would show at the first checkpoint only.
+        InputError: transformers would refuse to save it, which would fail only at the first checkpoint.
     """
     generation = network.generation_config
     if generation.no_repeat_ngram_size:
@@ -69,30 +70,30 @@ def settle_generation(network: Any, folder: Path) -> None:
     generation.no_repeat_ngram_size = 0
     limit = count_positions(network.config.decoder)
     if generation.max_new_tokens is None:
-        # Without a length transformers would stop after 20 tokens.
+        # Without a length transformers stops after 20 tokens.
         generation.max_length = _clip_length("max_length", generation.max_length, limit)
     else:
         generation.max_new_tokens = _clip_length("max_new_tokens", generation.max_new_tokens, limit - 1)
     samples, has_beams = bool(generation.do_sample), (generation.num_beams or 1) > 1
     for name in (*([] if samples else _ONLY_SAMPLING), *([] if has_beams else _ONLY_BEAMS)):
-        # Without effect here, but transformers refuses to save a changed config that sets one.
+        # They have no effect here, but transformers refuses to save a changed config that sets one.
         setattr(generation, name, None)
     try:
         generation.validate(strict=True)
     except ValueError as error:
         raise InputError(
-            f"the generation config of {folder} could not be saved again, change it: {error}"
+            f"the generation config of {folder} cannot be saved again, change it: {error}"
         ) from error
 
 
 def _clip_length(name: str, length: int | None, limit: int) -> int:
     if length is not None and length > limit:
-        log.warning("the model's %s of %d is set to the %d that its decoder holds", name, length, limit)
+        log.warning("the model's %s of %d is set to %d, the positions of its decoder", name, length, limit)
     return min(length or limit, limit)
 
 
 def count_positions(decoder_config: Any) -> int:
-    """Return how many tokens a decoder has positions for."""
+    """Return the number of tokens that a decoder has positions for."""
     positions = int(decoder_config.max_position_embeddings)
     if decoder_config.model_type in _OFFSET_DECODERS:
         return positions - int(decoder_config.pad_token_id) - 1

@@ -1,4 +1,4 @@
-"""A small model of random weights with the files of `team-lucid/trocr-small-korean`, for demo and tests."""
+"""A small model of random weights with the files of `team-lucid/trocr-small-korean`, for demos and tests."""
 
 import json
 from collections.abc import Iterable
@@ -58,7 +58,7 @@ def _tiny_config(vocab_size: int, tokens: dict[str, int]) -> Any:
         "hidden_size": 128,
         "num_attention_heads": 4,
         "intermediate_size": 512,
-        # The usual 0.02 is meant for layers 768 wide; these would take twice as many steps to learn a line.
+        # The usual 0.02 is meant for layers 768 wide; with it these need twice as many steps to learn a line.
         "initializer_range": TINY_INIT_STD,
     }
     encoder = DeiTConfig(**size, num_hidden_layers=3, image_size=384, patch_size=32)

@@ -1,4 +1,4 @@
-"""What a trained model's metrics.json says of its training."""
+"""The metrics.json of a trained model."""
 
 from pathlib import Path
 from typing import Any, get_args
@@ -8,13 +8,11 @@ from ocr_ray.errors import InputError
 from ocr_ray.storage.location import exists, locate, read_json
 
 METRICS = "metrics.json"
-
-
 LABEL_COLUMNS: tuple[LabelColumn, ...] = get_args(LabelColumn)
 
 
 def read_label_column(model_folder: Path) -> LabelColumn:
-    """Return the column that a model was trained on, after its metrics.json; `text` where it has none.
+    """Return the label column that a model was trained on, from its metrics.json; `text` if it has none.
 
     Raises:
         InputError: metrics.json names another column.
@@ -30,10 +28,10 @@ def read_label_column(model_folder: Path) -> LabelColumn:
 
 
 def read_metrics(model_folder: Path) -> dict[str, Any]:
-    """Return what a model's metrics.json says of its training; nothing where it has none.
+    """Return the content of a model's metrics.json, empty if it has none.
 
     Raises:
-        InputError: it is no JSON object.
+        InputError: it is not a JSON object.
     """
     location = locate(str(model_folder / METRICS))
     metrics = read_json(location) if exists(location) else {}

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from ocr_ray.dataset.ink import Ink, Pixels, find_ink
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.files.page_image import encode_line
 from ocr_ray.pages.labels.page_label import EMPTY_TEXTS, Box, PageLabel
-from ocr_ray.pages.layout.text_rows import Ink, Pixels, find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.pages.layout.text_rows import find_bands, pad_bands, trim_columns
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import count_lone_mieum, split_markup, to_text

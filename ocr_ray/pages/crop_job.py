@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
@@ -103,15 +103,9 @@ def _make_plan(config: CropConfig, inputs: CropInputs, pages_sha256: str) -> Pla
             "versions": drawing_versions(),
         },
         parts=tuple(cut_crop_parts(num_pages, num_spliced, config.pages_per_part)),
-        flags=describe_flags(config),
+        flags=describe_flags(config, resolve=resolve_uri),
         extras=(PROBLEMS, PREVIEW),
     )
-
-
-def describe_flags(config: CropConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, by name; URIs are made absolute."""
-    flags = changed_flags(config, CropConfig(pages_uri="", out_uri=""), {"crop": ""})
-    return {name: locate(value).uri if name.endswith("-uri") else value for name, value in flags.items()}
 
 
 def divide_lines(num_lines: int, num_pages: Mapping[str, int]) -> dict[str, int]:

@@ -5,19 +5,19 @@ import logging
 from dataclasses import asdict, replace
 from typing import Any
 
-from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.capacity import count_workers
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
-from ocr_ray.model.reader import ReaderChoice, choose_model
+from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.pages.config import LabelConfig, produce_options
 from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
 from ocr_ray.pages.html.review import review_html
 from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part
 from ocr_ray.pages.survey import PageSet, Survey, find_pages, survey_pages
-from ocr_ray.storage.location import check_writable, locate, locate_model, write_bytes
+from ocr_ray.storage.location import check_writable, locate, write_bytes
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     """
     check_writable(locate(config.out_uri), "--out-uri")
     pages = find_pages(config.pages_uri)
-    reader = choose_model(
+    reader = make_model_reader(
         config.model_uri,
         batch_size=config.batch_size,
         max_aspect=config.max_aspect,
@@ -42,7 +42,7 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     return label_with(reader, config, pages)
 
 
-def label_with(reader: ReaderChoice, config: LabelConfig, pages: PageSet) -> dict[str, Any]:
+def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[str, Any]:
     """Write label files, parts, review page and manifest of pages; return the summary.
 
     Raises:
@@ -99,14 +99,6 @@ def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, A
             "versions": drawing_versions(),
         },
         parts=tuple(cut_parts("train", 0, len(page_ids), config.pages_per_part)),
-        flags=describe_flags(config),
+        flags=describe_flags(config, resolve=resolve_uri),
         extras=(REVIEW, *(f"{LABELS}/{page_id}.json" for page_id in page_ids)),
     )
-
-
-def describe_flags(config: LabelConfig) -> dict[str, Any]:
-    """Return the flags of the job that differ from their defaults, by name; URIs are made absolute."""
-    flags = changed_flags(config, LabelConfig(model_uri="", pages_uri="", out_uri=""), {})
-    absolute = {name: locate(str(flags[name])).uri for name in ("pages-uri", "out-uri")}
-    model = locate_model(config.model_uri)
-    return {**flags, **absolute, "model-uri": model if isinstance(model, str) else model.uri}

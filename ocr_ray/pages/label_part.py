@@ -12,7 +12,7 @@ from PIL import Image
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError, RowError
-from ocr_ray.model.long_lines import Reader
+from ocr_ray.model.long_lines import ReadImages
 from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
 from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes
 from ocr_ray.pages.files.page_image import encode_line
@@ -54,7 +54,7 @@ class ReadingInputs:
     style: ReadingStyle
     labels: Location
     """The folder of the label files."""
-    read: Reader
+    read: ReadImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ocr_ray.cli.flags import changed_flags
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
@@ -104,7 +104,7 @@ def _make_plan(
             "versions": drawing_versions(with_trdg=config.renderer == "trdg"),
         },
         parts=tuple(cut_dataset_parts(config)),
-        flags=describe_flags(config),
+        flags=describe_flags(config, resolve=resolve_flag),
         notes=notes,
     )
 
@@ -134,22 +134,13 @@ def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
     }
 
 
-_PREFIXES = {"sources": "", "text": "", "look": "style."}
-"""Prefixes of the flags of nested configurations that differ from the name of their field."""
-_LOCATION_FLAGS = ("-uri", "lengths-like", "focus")
-"""Endings of flags whose value is a location."""
-_FONT_FLAGS = ("fonts", "holdout-fonts")
-
-
-def describe_flags(config: RenderConfig) -> dict[str, Any]:
-    """Return the flags that differ from their defaults, by name, with absolute locations."""
-    flags = changed_flags(config, RenderConfig(out_uri=""), _PREFIXES)
-    for flag, value in flags.items():
-        if flag.endswith(_LOCATION_FLAGS) or (flag == "model" and Path(value).is_dir()):
-            flags[flag] = locate(value).uri
-        elif flag in _FONT_FLAGS:
-            flags[flag] = tuple(map(_resolve_font, value))
-    return flags
+def resolve_flag(flag: str, value: Any) -> Any:
+    """Return the value of a flag with absolute locations."""
+    if flag in ("lengths-like", "focus") or (flag == "model" and Path(value).is_dir()):
+        return locate(value).uri
+    if flag in ("fonts", "holdout-fonts"):
+        return tuple(map(_resolve_font, value))
+    return resolve_uri(flag, value)
 
 
 def _resolve_font(spec: str) -> str:

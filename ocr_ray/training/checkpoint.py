@@ -1,11 +1,11 @@
-"""Checkpoints: a Hugging Face folder that also holds all that training needs to go on as if never stopped.
+"""Checkpoints: a Hugging Face model folder plus the state to resume training exactly.
 
 ```
 config.json model.safetensors generation_config.json  written by rank 0
-tokenizer.json vocab.json preprocessor_config.json …  copied byte for byte from the first model
-history.json                                          the records of training and validation so far
-training_state.pt                                     optimizer, scheduler, progress, sizes of these files
-rng-00000.pt rng-00001.pt …                           the generators of each rank, written by it
+tokenizer.json vocab.json preprocessor_config.json …  copied byte for byte from the base model
+history.json                                          the training and validation records so far
+training_state.pt                                     optimizer, scheduler, progress, sizes of all files
+rng-00000.pt rng-00001.pt …                           the random generators of each rank
 ```
 """
 
@@ -32,22 +32,22 @@ HISTORY_FILE = "history.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """What was trained on in some steps, and how long that took."""
+class Throughput:
+    """Loss, lines and time of a number of steps."""
 
     loss: float = 0.0
-    """Summed over the tokens of all ranks."""
+    """Sum over the tokens of all ranks."""
     tokens: int = 0
     lines: int = 0
     seconds: float = 0.0
     wait_seconds: float = 0.0
-    """Of them those in which the first rank waited for its feed."""
+    """The part of `seconds` in which the first rank waited for data."""
 
-    def __add__(self, other: "Pace") -> "Pace":
-        return Pace(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
+    def __add__(self, other: "Throughput") -> "Throughput":
+        return Throughput(**{name: value + getattr(other, name) for name, value in asdict(self).items()})
 
     def to_metrics(self) -> dict[str, float]:
-        """Return loss per token, lines per second and the share of time spent waiting; all finite."""
+        """Return the loss per token, lines per second and the share of time spent waiting; all finite."""
         seconds = max(self.seconds, 1e-9)
         return {
             "loss": self.loss / max(1, self.tokens),
@@ -58,39 +58,39 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainState:
-    """How far training is."""
+    """The progress of a run."""
 
     epoch: int = 0
-    """Epochs done."""
+    """Completed epochs."""
     lines_done: int = 0
-    """Of the next epoch, in its order."""
+    """Lines trained on in the current epoch, in its order."""
     global_step: int = 0
-    """Optimizer steps done."""
+    """Completed optimizer steps."""
     lines: int = 0
-    """Trained on in all epochs."""
+    """Lines trained on in all epochs."""
     seconds: float = 0.0
-    """Spent in training and validation."""
-    since_record: Pace = field(default_factory=Pace)
-    """What the next record of training will tell."""
-    since_validation: Pace = field(default_factory=Pace)
+    """Time spent in training and validation."""
+    since_record: Throughput = field(default_factory=Throughput)
+    """Since the last training record."""
+    since_validation: Throughput = field(default_factory=Throughput)
     best_score: float | None = None
     best_lines: int | None = None
-    """The lines trained on when the score was best."""
+    """Lines trained on at the best score."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """The records of training and validation so far."""
+    """The training and validation records so far."""
     samples: list[dict[str, Any]] = field(default_factory=list)
-    """Lines of each validation with what was read."""
+    """Some lines of each validation with their predictions."""
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "TrainState":
         """Return the state whose `asdict` is `values`."""
-        paces = {name: Pace(**values[name]) for name in ("since_record", "since_validation")}
-        return cls(**values | paces)
+        throughputs = {name: Throughput(**values[name]) for name in ("since_record", "since_validation")}
+        return cls(**values | throughputs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
-    """What one rank trains with, changed in place."""
+    """Model, optimizer and scheduler of one rank; updated in place."""
 
     ocr: OcrModel
     optimizer: torch.optim.Optimizer
@@ -101,17 +101,17 @@ class Training:
 
 
 def rng_file(rank: int) -> str:
-    """Return the name of the file that holds the generators of a rank."""
+    """Return the name of the file with the random generators of a rank."""
     return f"rng-{rank:05d}.pt"
 
 
 def is_model_file(name: str) -> bool:
-    """Return whether a file of a checkpoint belongs to its model, not to its training."""
+    """Return whether a file of a checkpoint belongs to the model rather than to the training state."""
     return name not in (STATE_FILE, HISTORY_FILE) and not name.startswith("rng-")
 
 
 def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None:
-    """Write this rank's files: model and state by rank 0, its generators by every rank."""
+    """Write this rank's files: every rank its random generators, rank 0 also the model and the state."""
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(_pack_generators(), folder / rng_file(training.rank))
     if training.rank != 0:
@@ -119,8 +119,8 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
     disable_progress_bar()
     training.ocr.network.save_pretrained(folder)
     copy_processor_files(training.ocr.folder, folder)
-    told = {"history": state.history, "samples": state.samples}
-    (folder / HISTORY_FILE).write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+    history = {"history": state.history, "samples": state.samples}
+    (folder / HISTORY_FILE).write_text(json.dumps(history, ensure_ascii=False), encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     content = {
         "optimizer": training.optimizer.state_dict(),
@@ -134,9 +134,9 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
 
 
 def load_checkpoint(folder: Path, training: Training) -> TrainState:
-    """Put weights, optimizer, scheduler and generators back as they were; return how far training was.
+    """Restore weights, optimizer, scheduler and random generators; return the state of the run.
 
-    A rank beyond those that wrote the checkpoint keeps the generators it has.
+    A rank that did not exist when the checkpoint was written keeps its generators.
 
     Raises:
         CheckpointError: a file is missing or half-written; the message names it.
@@ -163,9 +163,11 @@ def load_checkpoint(folder: Path, training: Training) -> TrainState:
     training.scheduler.load_state_dict(content["scheduler"])
     training.scaler.load_state_dict(content["scaler"])
     if generators is None:
-        log.info("rank %d is new since the checkpoint: its generators begin afresh", training.rank)
+        log.info(
+            "rank %d is new since the checkpoint: its random generators start from the seed", training.rank
+        )
     else:
-        _unpack_generators(generators)  # last: loading a model draws from them
+        _unpack_generators(generators)  # last: loading a model draws random numbers
     return TrainState.from_dict(content["state"])
 
 
@@ -180,7 +182,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _pack_generators() -> dict[str, Any]:
-    """Return the state of the global generators in types that `torch.load(weights_only=True)` takes."""
+    """Return the state of the global generators in types that `torch.load(weights_only=True)` accepts."""
     numpy_state: Any = np.random.get_state()
     _, keys, position, has_gauss, cached_gaussian = numpy_state
     return {

@@ -1,4 +1,4 @@
-"""The training loop: steps, validations, checkpoints within epochs and at their ends. Free of Ray."""
+"""The training loop: steps, validations, and checkpoints within epochs and at their ends. No Ray here."""
 
 import logging
 import math
@@ -15,13 +15,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.load import OcrModel
-from ocr_ray.training.checkpoint import Pace, TrainState, load_checkpoint, save_checkpoint
+from ocr_ray.training.checkpoint import Throughput, TrainState, load_checkpoint, save_checkpoint
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.batches import Step
+from ocr_ray.training.data.loader import StepBatches
 from ocr_ray.training.setup import (
     TrainData,
-    make_feed,
-    make_validation_feed,
+    make_train_loader,
+    make_validation_loader,
     open_splits,
     prepare,
 )
@@ -35,48 +35,48 @@ Signal = Literal["", "save", "stop"]
 
 RECORDS_PER_EPOCH = 100
 POLL_SECONDS = 1.0
-"""How often ranks agree on whether to save or to stop."""
+"""How often the ranks agree on whether to save or to stop."""
 UNRATED = 1e9
-"""The score of a checkpoint that was not validated: finite, and worse than any that was."""
+"""The score of a checkpoint without a validation: finite, and worse than any real score."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
-    """What training tells and asks of what runs it."""
+    """Callbacks to the program that runs the loop."""
 
     report: Callable[[Metrics, Path], None]
-    """Takes metrics with a `score`, lower is better, and a folder with this rank's files of a checkpoint,
-    which is deleted afterwards; called by every rank."""
+    """Gets metrics with a `score`, lower is better, and a folder with this rank's files of a checkpoint,
+    which is deleted afterwards. Called by every rank."""
     poll: Callable[[], Signal] = lambda: ""
-    """Whether to save a checkpoint now, or to save and stop; called by every rank at the same steps."""
+    """Returns whether to save a checkpoint, or to save and stop. Called by every rank at the same steps."""
     record: Callable[[TrainState], None] = lambda state: None
-    """Takes the state after each new record of its history; called by the first rank alone."""
-    step: Callable[[Step], None] = lambda step: None
-    """Takes each step of this rank before it is taken."""
+    """Gets the state after each new record of its history. Called only by the first rank."""
+    step: Callable[[StepBatches], None] = lambda step: None
+    """Gets the batches of each step of this rank before they are trained on."""
 
 
 def train(
     ocr: OcrModel, data: TrainData, config: TrainConfig, *, hooks: Hooks, resume_from: Path | None = None
 ) -> TrainState:
-    """Train for the epochs that are left, on the device of the network; return how far training came.
+    """Train the remaining epochs on the device of the network; return the final state.
 
     Within an initialised `torch.distributed` every rank calls this.
 
     Raises:
-        InputError: there is no line to train on or to validate with, or a label does not fit the model.
-        CheckpointError: the checkpoint to go on from is missing or half-written.
+        InputError: there are no lines to train on or to validate with, or a label does not fit the model.
+        CheckpointError: a file of the checkpoint to resume from is missing or half-written.
         ProductionError: a loss is not finite.
     """
-    run = _Run(ocr, data, config, hooks)
+    loop = _TrainingLoop(ocr, data, config, hooks)
     if resume_from:
-        run.state = load_checkpoint(resume_from, run.training)
-    while run.state.epoch < config.epochs and not run.is_stopped:
-        run.train_epoch()
-    return run.state
+        loop.state = load_checkpoint(resume_from, loop.training)
+    while loop.state.epoch < config.epochs and not loop.is_stopped:
+        loop.train_epoch()
+    return loop.state
 
 
-class _Run:
-    """Training as it goes on."""
+class _TrainingLoop:
+    """The loop of one rank: its model, data loaders and state."""
 
     def __init__(self, ocr: OcrModel, data: TrainData, config: TrainConfig, hooks: Hooks) -> None:
         train_splits, validation_splits = open_splits(data.datasets)
@@ -86,21 +86,23 @@ class _Run:
         if self.training.world_size > 1:
             self.network = DistributedDataParallel(ocr.network, broadcast_buffers=False)
         self.config, self.hooks, self.state = config, hooks, TrainState()
-        self.feed = make_feed(self.training, data, config, train_splits)
-        self.validation_feeds = [make_validation_feed(self.training, config, s) for s in validation_splits]
-        self.record_steps = max(1, self.feed.num_steps // RECORDS_PER_EPOCH)
+        self.loader = make_train_loader(self.training, data, config, train_splits)
+        self.validation_loaders = [
+            make_validation_loader(self.training, config, split) for split in validation_splits
+        ]
+        self.record_steps = max(1, self.loader.num_steps // RECORDS_PER_EPOCH)
         self.is_stopped = False
         self.sums = torch.zeros(2, dtype=torch.float64, device=ocr.device)
-        """Loss and tokens of this rank since the last `_flush`; the rest is in `pace`."""
-        self.pace = Pace()
+        """Loss and tokens of this rank since the last `_flush`; the other counts are in `throughput`."""
+        self.throughput = Throughput()
         self.saved_s = self.polled_s = time.monotonic()
         self.polled_step = self.next_poll = 0
 
     def train_epoch(self) -> None:
-        """Train on what is left of an epoch; validate at its end."""
+        """Train on the remaining lines of an epoch and validate at its end."""
         epoch = self.state.epoch
         self.network.train()
-        with closing(self.feed.steps(epoch, start_line=self.state.lines_done)) as steps:
+        with closing(self.loader.steps(epoch, start_line=self.state.lines_done)) as steps:
             for step, wait_seconds in _timed(steps):
                 started_s = time.monotonic()
                 self.hooks.step(step)
@@ -118,9 +120,9 @@ class _Run:
                 if self.is_stopped or self.state.epoch > epoch:
                     return
 
-    def _advance(self, step: Step, seconds: float, wait_seconds: float) -> None:
-        """Count a step that was taken."""
-        self.pace += Pace(lines=step.num_lines, seconds=seconds, wait_seconds=wait_seconds)
+    def _advance(self, step: StepBatches, seconds: float, wait_seconds: float) -> None:
+        """Count a step that was trained."""
+        self.throughput += Throughput(lines=step.num_lines, seconds=seconds, wait_seconds=wait_seconds)
         self.state = replace(
             self.state,
             lines_done=step.first_position + step.num_lines,
@@ -131,26 +133,26 @@ class _Run:
             self._record()
 
     def _flush(self) -> None:
-        """Sum the loss over ranks and move what was counted into the state."""
+        """Sum the loss over all ranks and move the counts into the state."""
         loss, tokens = reduce_sums(self.sums.tolist(), self.training.ocr.device)
         if not math.isfinite(loss):
             raise ProductionError(f"the training loss must be finite, got {loss}: use a smaller --lr")
-        pace = replace(self.pace, loss=loss, tokens=round(tokens))
+        throughput = replace(self.throughput, loss=loss, tokens=round(tokens))
         self.state = replace(
             self.state,
-            seconds=self.state.seconds + pace.seconds,
-            since_record=self.state.since_record + pace,
-            since_validation=self.state.since_validation + pace,
+            seconds=self.state.seconds + throughput.seconds,
+            since_record=self.state.since_record + throughput,
+            since_validation=self.state.since_validation + throughput,
         )
         self.sums.zero_()
-        self.pace = Pace()
+        self.throughput = Throughput()
 
     def _record(self) -> None:
-        """Add a record of training to the history."""
+        """Add a training record to the history."""
         self._flush()
         record = self._describe("train") | self.state.since_record.to_metrics()
         self._add_record(record)
-        self.state = replace(self.state, since_record=Pace())
+        self.state = replace(self.state, since_record=Throughput())
 
     def _describe(self, kind: str) -> Metrics:
         state = self.state
@@ -168,32 +170,38 @@ class _Run:
         if self.training.rank == 0:
             self.hooks.record(self.state)
 
-    def _is_validation_due(self, step: Step) -> bool:
+    def _is_validation_due(self, step: StepBatches) -> bool:
         done, every = self.state.lines_done, self.config.validate_every_lines
-        return done == self.feed.num_lines or bool(every and done // every > step.first_position // every)
+        return done == self.loader.num_lines or bool(every and done // every > step.first_position // every)
 
     def _validate(self) -> None:
-        """Validate, lower the learning rate if it is time, and save a checkpoint with its score."""
+        """Validate, step the learning rate scheduler, and save a checkpoint with its score."""
         self._flush()
         started_s = time.monotonic()
-        sums, samples = validate(self.training.ocr, self.validation_feeds, self.config)
+        sums, samples = validate(self.training.ocr, self.validation_loaders, self.config)
         metrics = collect_metrics(sums, self.config)
         score = float(metrics["validation_cer" if self.config.best_by == "cer" else "validation_loss"])
         best = self.state.best_score
-        is_best = best is None or score <= best  # of equals the newer, as Ray Train keeps them
-        pace = {f"train_{name}": value for name, value in self.state.since_validation.to_metrics().items()}
+        is_best = best is None or score <= best  # of equal scores the newer, which Ray Train keeps too
+        of_training = self.state.since_validation.to_metrics()
         best_score = score if best is None else min(best, score)
-        facts = {"score": score, "is_best": int(is_best), "best_score": best_score}
-        record = self._describe("validation") | pace | metrics | facts
+        record = {
+            **self._describe("validation"),
+            **{f"train_{name}": value for name, value in of_training.items()},
+            **metrics,
+            "score": score,
+            "is_best": int(is_best),
+            "best_score": best_score,
+        }
         self.training.scheduler.step(score)
         state = self.state
-        is_end = state.lines_done == self.feed.num_lines
+        is_epoch_end = state.lines_done == self.loader.num_lines
         self.state = replace(
             state,
-            epoch=state.epoch + is_end,
-            lines_done=0 if is_end else state.lines_done,
+            epoch=state.epoch + is_epoch_end,
+            lines_done=0 if is_epoch_end else state.lines_done,
             seconds=state.seconds + time.monotonic() - started_s,
-            since_validation=Pace(),
+            since_validation=Throughput(),
             best_score=best_score,
             best_lines=state.lines if is_best else state.best_lines,
             samples=[*state.samples, *({"lines": state.lines, **sample} for sample in samples)],
@@ -213,9 +221,10 @@ class _Run:
         values = [is_due, signal == "stop", now_s - self.polled_s]
         save, stop, seconds = reduce_sums(values, self.training.ocr.device)
         steps = self.state.global_step - self.polled_step
-        pace = max(1, steps) * self.training.world_size / max(seconds, 1e-9)  # the same on all ranks
+        # `seconds` is a sum over ranks, so that all ranks compute the same rate and poll at the same step.
+        steps_per_second = max(1, steps) * self.training.world_size / max(seconds, 1e-9)
         self.polled_s, self.polled_step = now_s, self.state.global_step
-        self.next_poll = self.state.global_step + max(1, int(POLL_SECONDS * pace))
+        self.next_poll = self.state.global_step + max(1, int(POLL_SECONDS * steps_per_second))
         self.is_stopped = bool(stop)
         if save or stop:
             self._flush()
@@ -229,7 +238,7 @@ class _Run:
 
 
 def collect_metrics(sums: dict[str, ValidationSums], config: TrainConfig) -> Metrics:
-    """Return the metrics of all validation lines and of each dataset, and the loss that selects the best."""
+    """Return the metrics over all validation lines and by dataset, and the loss that selects the best."""
     metrics: Metrics = dict(sum(sums.values(), start=ValidationSums()).to_metrics())
     for name, dataset_sums in sums.items():
         metrics |= dataset_sums.to_metrics(prefix=f"{name}/")
@@ -242,8 +251,8 @@ def collect_metrics(sums: dict[str, ValidationSums], config: TrainConfig) -> Met
     return metrics
 
 
-def _timed(steps: Iterator[Step]) -> Iterator[tuple[Step, float]]:
-    """Give steps with the seconds that each was waited for."""
+def _timed(steps: Iterator[StepBatches]) -> Iterator[tuple[StepBatches, float]]:
+    """Yield each step with the seconds spent waiting for it."""
     while True:
         started_s = time.monotonic()
         step = next(steps, None)

@@ -1,4 +1,4 @@
-"""One optimizer step: the gradients of a global batch over all ranks and passes, then the weights."""
+"""One optimizer step: the loss of each line, the gradients over all ranks, the update of the weights."""
 
 import logging
 from collections.abc import Iterator
@@ -16,49 +16,20 @@ from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast, clip_gradients
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.batches import Batch, Step
+from ocr_ray.training.data.loader import IGNORED_TOKEN, Batch, StepBatches
 
 log = logging.getLogger(__name__)
 
 
-def make_blank_batch(ocr: OcrModel) -> Batch:
-    """Return one empty white line, for a rank that the last lines did not reach."""
-    return Batch(
-        pixels=make_pixels(ocr, [Image.new("L", (64, 64), 255)]),
-        labels=torch.tensor([[ocr.end_token_id]]),
-        texts=[""],
-        line_ids=[""],
-        sources=[""],
-        datasets=[""],
-        positions=[-1],
-        num_tokens=1,
-    )
-
-
-def freeze_unused(ocr: OcrModel, blank: Batch) -> None:
-    """Freeze the parameters that no loss reaches, such as an encoder's pooler: DDP would wait for them."""
-    ocr.network.eval()
-    pixel_values = to_pixel_values(ocr, blank.pixels, ocr.device)
-    torch.autograd.backward(line_losses(ocr.network, pixel_values, blank.labels).sum())
-    unused = [name for name, parameter in ocr.network.named_parameters() if parameter.grad is None]
-    for parameter in ocr.network.parameters():
-        parameter.requires_grad_(parameter.grad is not None)
-    ocr.network.zero_grad(set_to_none=True)
-    if unused:
-        log.info(
-            "%d parameters do not reach the loss and stay as they are: %s", len(unused), ", ".join(unused)
-        )
-
-
 def compute_gradients(
-    network: Any, training: Training, step: Step, *, blank: Batch, config: TrainConfig
+    network: Any, training: Training, step: StepBatches, *, blank: Batch, config: TrainConfig
 ) -> torch.Tensor:
-    """Set the gradients of the loss per token over all lines of a step.
+    """Compute the gradients of the mean loss per token over all lines of a step.
 
-    Return this rank's summed loss and tokens, shape (2,), float64, on the device. DDP averages gradients over
-    ranks, so that each rank's sum is multiplied by their number and divided by the tokens of all. A rank
-    without lines passes `blank` with weight 0, to take part in it. Gradients are exchanged once, in the last
-    of a rank's batches.
+    Return this rank's summed loss and number of tokens, shape (2,), float64, on the device. DDP averages
+    gradients over ranks, so each rank's sum is multiplied by their number and divided by the tokens of all
+    ranks. A rank without lines passes `blank` with weight 0, because every rank must take part. Gradients are
+    exchanged once, in the last batch of a rank.
     """
     ocr = training.ocr
     training.optimizer.zero_grad(set_to_none=True)
@@ -81,36 +52,32 @@ def compute_gradients(
 
 
 def apply_gradients(training: Training, config: TrainConfig, step_number: int) -> None:
-    """Change the weights; `step_number` counts from 0."""
+    """Update the weights; `step_number` counts from 0."""
     if config.max_grad_norm is not None:
         clip_gradients(training.optimizer, training.scaler, config.max_grad_norm)
-    share = (step_number + 1) / config.warmup_steps if step_number < config.warmup_steps else 1.0
-    with _scaled_lr(training.optimizer, share):
+    factor = (step_number + 1) / config.warmup_steps if step_number < config.warmup_steps else 1.0
+    with _scaled_lr(training.optimizer, factor):
         training.scaler.step(training.optimizer)
     training.scaler.update()
 
 
 @contextmanager
-def _scaled_lr(optimizer: torch.optim.Optimizer, share: float) -> Iterator[None]:
-    """Multiply the learning rate for one step; the scheduler sees its own."""
+def _scaled_lr(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
+    """Multiply the learning rate for one step, unseen by the scheduler."""
     rates = [group["lr"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:
-        group["lr"] *= share
+        group["lr"] *= factor
     yield
     for group, lr in zip(optimizer.param_groups, rates, strict=True):
         group["lr"] = lr
 
 
-IGNORED_TOKEN = -100
-"""Fills up labels; transformers and PyTorch leave it out of the loss."""
-
-
 def line_losses(network: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the cross-entropy of each line, shape (N,), float32, summed over its tokens.
 
-    `network` is a `VisionEncoderDecoderModel` or wraps one; shifting the labels is what it would do itself.
-    The vocabulary's logits are computed where a label stands, not where one is filled up. Labels may lie on
-    the CPU while the pixels lie on a GPU: then the GPU is not waited for.
+    `network` is a `VisionEncoderDecoderModel` or wraps one; it would shift the labels in the same way itself.
+    Logits are computed only for labels, not for padding. Labels can stay on the CPU while the pixels are on a
+    GPU, so that nothing waits for the GPU.
     """
     inner = getattr(network, "module", network)
     labelled = (labels != IGNORED_TOKEN).flatten().nonzero()[:, 0]
@@ -119,27 +86,54 @@ def line_losses(network: Any, pixel_values: torch.Tensor, labels: torch.Tensor) 
         labels, inner.config.pad_token_id, inner.config.decoder_start_token_id
     )
     device = pixel_values.device
-    places = labelled.to(device, non_blocking=True)
-    with _logits_only_at(inner, places):
+    positions = labelled.to(device, non_blocking=True)
+    with _logits_only_at(inner, positions):
         logits = network(
             pixel_values=pixel_values,
             decoder_input_ids=decoder_input_ids.to(device, non_blocking=True),
             use_cache=False,
         ).logits
-    # Not `index_add`: on a GPU its order of summing, and so its rounding, changes from run to run.
+    # Not `index_add`: on a GPU it sums in an order, and so with rounding, that differs from run to run.
     losses = F.cross_entropy(logits.float(), targets.to(device, non_blocking=True), reduction="none")
-    return losses.new_zeros(labels.numel()).index_copy(0, places, losses).view(labels.shape).sum(dim=1)
+    return losses.new_zeros(labels.numel()).index_copy(0, positions, losses).view(labels.shape).sum(dim=1)
 
 
 @contextmanager
-def _logits_only_at(network: Any, places: torch.Tensor) -> Iterator[None]:
-    """Let the last layer see only some places of the flattened (N, T): logits of shape (places, V)."""
+def _logits_only_at(network: Any, positions: torch.Tensor) -> Iterator[None]:
+    """Restrict the output layer to some positions of the flattened (N, T): logits of shape (positions, V)."""
 
     def select(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return inputs[0].flatten(0, 1).index_select(0, places), *inputs[1:]
+        return inputs[0].flatten(0, 1).index_select(0, positions), *inputs[1:]
 
     handle = network.get_output_embeddings().register_forward_pre_hook(select)
     try:
         yield
     finally:
         handle.remove()
+
+
+def make_blank_batch(ocr: OcrModel) -> Batch:
+    """Return a batch of one white line without text, for a rank that gets none of the last lines."""
+    return Batch(
+        pixels=make_pixels(ocr, [Image.new("L", (64, 64), 255)]),
+        labels=torch.tensor([[ocr.end_token_id]]),
+        texts=[""],
+        line_ids=[""],
+        sources=[""],
+        datasets=[""],
+        positions=[-1],
+        num_tokens=1,
+    )
+
+
+def freeze_unused(ocr: OcrModel, blank: Batch) -> None:
+    """Freeze the parameters that no loss reaches, such as an encoder's pooler: DDP would wait for them."""
+    ocr.network.eval()
+    pixel_values = to_pixel_values(ocr, blank.pixels, ocr.device)
+    torch.autograd.backward(line_losses(ocr.network, pixel_values, blank.labels).sum())
+    unused = [name for name, parameter in ocr.network.named_parameters() if parameter.grad is None]
+    for parameter in ocr.network.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+    ocr.network.zero_grad(set_to_none=True)
+    if unused:
+        log.info("%d parameters do not affect the loss and are frozen: %s", len(unused), ", ".join(unused))

@@ -1,4 +1,4 @@
-"""Validation: token-weighted losses and error counts, summed over ranks before any rate is taken."""
+"""Validation: token-weighted losses and error counts, summed over all ranks before rates are computed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,26 +14,26 @@ from ocr_ray.model.load import OcrModel
 from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.model.precision import autocast
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.batches import Batch, Feed
-from ocr_ray.training.steps import IGNORED_TOKEN, line_losses
+from ocr_ray.training.data.loader import IGNORED_TOKEN, Batch, LineLoader
+from ocr_ray.training.steps import line_losses
 
 NUM_SAMPLES = 16
 
-Sample = dict[str, Any]
-"""Of a validation line: `dataset`, `line_id`, `truth` and `prediction`."""
+ValidationSample = dict[str, Any]
+"""A validation line as it was read: `dataset`, `line_id`, `truth` (the reference) and `prediction`."""
 
 
 @dataclass(slots=True, kw_only=True)
 class ValidationSums:
-    """What was counted over some validation lines; adds up over batches, ranks and datasets."""
+    """Losses and error counts over validation lines; they add up over batches, ranks and datasets."""
 
     loss: float = 0.0
     tokens: int = 0
     page_loss: float = 0.0
-    """Over the lines whose source is `page`."""
+    """Over lines whose source is `page`."""
     page_tokens: int = 0
     errors: ErrorCounts = field(default_factory=ErrorCounts.zero)
-    """Over the generated lines."""
+    """Over the lines that were generated."""
 
     def to_list(self) -> list[float]:
         return [self.loss, self.tokens, self.page_loss, self.page_tokens, *self.errors.to_list()]
@@ -59,7 +59,7 @@ class ValidationSums:
         )
 
     def to_metrics(self, prefix: str = "") -> dict[str, float]:
-        """Return the rates, all finite: only those of which there were lines."""
+        """Return the rates, all finite; those without lines are left out."""
         metrics = {}
         if self.tokens:
             metrics["validation_loss_all"] = self.loss / self.tokens
@@ -77,7 +77,7 @@ class ValidationSums:
 
 
 def reduce_sums(values: Sequence[float], device: torch.device) -> list[float]:
-    """Return the sums over all ranks, in float64; the values themselves where nothing is distributed."""
+    """Return the sums over all ranks, in float64; the values themselves if training is not distributed."""
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return [float(value) for value in values]
     sums = torch.tensor(values, dtype=torch.float64, device=device)
@@ -86,72 +86,72 @@ def reduce_sums(values: Sequence[float], device: torch.device) -> list[float]:
 
 
 def choose_generated(num_lines: int, max_lines: int) -> frozenset[int]:
-    """Return which lines of a dataset are generated: at most `max_lines`, evenly spaced, always the same."""
+    """Return the positions of the lines to generate: at most `max_lines`, evenly spaced, always the same."""
     count = min(num_lines, max_lines)
     return frozenset((np.arange(count) * num_lines // max(1, count)).tolist())
 
 
 @torch.no_grad()
 def validate(
-    ocr: OcrModel, feeds: Sequence[Feed], config: TrainConfig
-) -> tuple[dict[str, ValidationSums], list[Sample]]:
-    """Return the sums of each feed's one split over all ranks by its dataset's name, and some lines as read.
+    ocr: OcrModel, loaders: Sequence[LineLoader], config: TrainConfig
+) -> tuple[dict[str, ValidationSums], list[ValidationSample]]:
+    """Return the sums over all ranks by dataset, and sample lines with their predictions.
 
-    The lines shown are the same 16 each time, evenly spaced over the datasets that have any.
+    Each loader has one split. The samples are the same 16 lines each time, evenly spaced over the datasets.
     """
     was_training = ocr.network.training
     ocr.network.eval()
-    num_shown = -(-NUM_SAMPLES // max(1, sum(feed.num_lines > 0 for feed in feeds)))
+    num_per_dataset = -(-NUM_SAMPLES // max(1, sum(loader.num_lines > 0 for loader in loaders)))
     own, samples = [], []
-    for feed in feeds:
-        sums, shown = _validate_split(ocr, feed, config, num_shown)
+    for loader in loaders:
+        sums, split_samples = _validate_split(ocr, loader, config, num_per_dataset)
         own.append(sums.to_list())
-        samples += shown
+        samples += split_samples
     ocr.network.train(was_training)
     totals = reduce_sums([value for values in own for value in values], ocr.device)
     width = len(ValidationSums().to_list())
     by_name = {
-        feed.splits[0].name: ValidationSums.from_list(totals[index * width : (index + 1) * width])
-        for index, feed in enumerate(feeds)
+        loader.splits[0].name: ValidationSums.from_list(totals[index * width : (index + 1) * width])
+        for index, loader in enumerate(loaders)
     }
     return by_name, _gather(samples)[:NUM_SAMPLES]
 
 
-def _gather(samples: list[Sample]) -> list[Sample]:
-    """Return what all ranks have, sorted."""
+def _gather(samples: list[ValidationSample]) -> list[ValidationSample]:
+    """Return the samples of all ranks, sorted."""
     gathered = [samples]
     if dist.is_initialized() and dist.get_world_size() > 1:
         gathered = [[] for _ in range(dist.get_world_size())]
         dist.all_gather_object(gathered, samples)
     return sorted(
-        (sample for some in gathered for sample in some), key=lambda s: (s["dataset"], s["line_id"])
+        (sample for of_rank in gathered for sample in of_rank), key=lambda s: (s["dataset"], s["line_id"])
     )
 
 
 def _validate_split(
-    ocr: OcrModel, feed: Feed, config: TrainConfig, num_shown: int
-) -> tuple[ValidationSums, list[Sample]]:
-    chosen = choose_generated(feed.num_lines, config.max_generated_lines)
-    places = sorted(chosen)
-    shown = {places[index] for index in choose_generated(len(places), num_shown)}
+    ocr: OcrModel, loader: LineLoader, config: TrainConfig, num_samples: int
+) -> tuple[ValidationSums, list[ValidationSample]]:
+    generated = choose_generated(loader.num_lines, config.max_generated_lines)
+    positions = sorted(generated)
+    sampled = {positions[index] for index in choose_generated(len(positions), num_samples)}
     sums, samples = ValidationSums(), []
     waiting: list[_Waiting] = []
 
     def generate(lines: list[_Waiting]) -> None:
         for line, prediction in zip(lines, _predict(ocr, lines, config), strict=True):
             sums.errors += count_errors(line.text, prediction)
-            if line.position in shown:
-                names = {"dataset": feed.splits[0].name, "line_id": line.line_id}
+            if line.position in sampled:
+                names = {"dataset": loader.splits[0].name, "line_id": line.line_id}
                 samples.append({**names, "truth": line.text, "prediction": prediction})
 
-    for step in feed.steps(None):
+    for step in loader.steps(None):
         for batch in step.batches:
             pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
             sums += _sum_losses(ocr, batch, pixel_values, config)
-            waiting += _choose(batch, pixel_values, chosen)
-        while len(waiting) >= feed.batch_size:
-            generate(waiting[: feed.batch_size])
-            waiting = waiting[feed.batch_size :]
+            waiting += _select(batch, pixel_values, generated)
+        while len(waiting) >= loader.batch_size:
+            generate(waiting[: loader.batch_size])
+            waiting = waiting[loader.batch_size :]
     if waiting:
         generate(waiting)
     return sums, samples
@@ -175,7 +175,7 @@ def _sum_losses(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Waiting:
-    """A line that waits until there are enough to generate together."""
+    """A line waiting for enough others to fill a batch for generation."""
 
     position: int
     line_id: str
@@ -184,7 +184,7 @@ class _Waiting:
     num_tokens: int
 
 
-def _choose(batch: Batch, pixel_values: torch.Tensor, chosen: frozenset[int]) -> list[_Waiting]:
+def _select(batch: Batch, pixel_values: torch.Tensor, positions: frozenset[int]) -> list[_Waiting]:
     return [
         _Waiting(
             position=position,
@@ -194,15 +194,15 @@ def _choose(batch: Batch, pixel_values: torch.Tensor, chosen: frozenset[int]) ->
             num_tokens=int((batch.labels[index] != IGNORED_TOKEN).sum()),
         )
         for index, position in enumerate(batch.positions)
-        if position in chosen
+        if position in positions
     ]
 
 
 def _predict(ocr: OcrModel, lines: Sequence[_Waiting], config: TrainConfig) -> list[str]:
-    """Return greedy predictions, each cut after twice its label's tokens and 8.
+    """Return greedy predictions, each cut after 8 tokens more than twice its label's length.
 
-    A model that has learnt little writes on to the decoder's end: the cut spares that time, is the same in
-    any batch, and touches no prediction that is not wrong already.
+    A model that has learnt little generates up to the decoder's limit. The cut saves that time, is the same
+    in any batch, and changes only predictions that are wrong anyway.
     """
     generation = ocr.network.generation_config
     limits = [min(2 * line.num_tokens + 8, ocr.max_target_tokens - 1) for line in lines]

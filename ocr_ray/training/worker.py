@@ -1,4 +1,4 @@
-"""One rank of a training run: the body of every Ray Train worker."""
+"""One rank of a run: the function that every Ray Train worker runs."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ PROGRESS_INTERVAL_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerInputs:
-    """What every worker is given."""
+    """The arguments of every worker."""
 
     data: TrainData
     lines_per_epoch: int
@@ -41,7 +41,7 @@ class WorkerInputs:
 
 
 def train_worker(settings: dict[str, Any]) -> None:
-    """Train on one rank: the body of every Ray Train worker."""
+    """Train on one rank, from the latest checkpoint if there is one."""
     inputs: WorkerInputs = settings["inputs"]
     is_first = ray.train.get_context().get_world_rank() == 0
     if is_first:
@@ -63,9 +63,9 @@ def _report(metrics: Metrics, folder: Path) -> None:
 
 
 class _Poll:
-    """Asks whether to stop, or to save since a node will soon be taken away.
+    """Returns whether to stop, or to save a checkpoint because a node will soon be taken away.
 
-    Ray Train starts anew from the checkpoint when the node is gone, so that training goes on until then.
+    Training continues until the node is gone; Ray Train then restarts it from the checkpoint.
     """
 
     def __init__(self, stop: StopSignal, is_first: bool) -> None:
@@ -73,7 +73,7 @@ class _Poll:
         self._preempted: Any = None
 
     def __call__(self) -> Signal:
-        preempted = ray.train.get_preemption_info()  # all workers wait for each other here
+        preempted = ray.train.get_preemption_info()  # a barrier: all workers wait for each other here
         is_new = preempted is not None and preempted != self._preempted
         self._preempted = preempted
         if self._is_first and self._stop.is_set():
@@ -84,7 +84,7 @@ class _Poll:
 
 
 class _Recorder:
-    """Shows what training records: gauges, files beside the checkpoints, a line of progress now and then."""
+    """Publishes the training records: Prometheus gauges, tracking files, and progress in the log."""
 
     def __init__(self, inputs: WorkerInputs) -> None:
         self._name, self._epochs = inputs.run.name, inputs.config.epochs
@@ -103,5 +103,5 @@ class _Recorder:
             )
 
     def close(self) -> None:
-        """Write what is not yet written."""
+        """Write pending records to the tracking files."""
         self._tracker.close()

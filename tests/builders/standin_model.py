@@ -1,4 +1,4 @@
-"""Small models of random weights that stand in for published ones: every file, every trait, no download."""
+"""Small models of random weights in place of published ones, with the same files and no download."""
 
 import json
 from collections.abc import Mapping
@@ -28,13 +28,13 @@ STANDIN_FILES = {
     "tokenizer_config.json",
     "vocab.json",
 }
-"""What `team-lucid/trocr-small-korean` consists of."""
+"""The files of `team-lucid/trocr-small-korean`."""
 MAX_TOKENS = 64
 IMAGE_SIZE = 64
-# Few words: nearly every syllable of another text is spelt in bytes, two or three tokens each.
+# So few words that nearly every syllable of other texts takes two or three byte tokens.
 TOKENIZER_TEXTS = ("수학 문제 읽기", "탁자 한 개에 다섯 명씩 앉습니다", "3 × 8 = 24", "1000 + 100 = 1100")
 GENERATION = {"_from_model_config": True, "no_repeat_ngram_size": 3}
-"""As the notebooks leave it that published models were fine-tuned with."""
+"""As in models that were published from the usual fine-tuning notebooks."""
 
 Encoder = Literal["deit", "vit"]
 Decoder = Literal["roberta", "trocr", "trocr-sinusoidal"]
@@ -78,8 +78,8 @@ def write_standin(
         torch.manual_seed(0)
         config = _make_config(encoder, decoder, len(vocabulary), tokens)
         VisionEncoderDecoderModel(config=config).save_pretrained(folder)
-    own = GENERATION if generation is None else generation
-    (folder / "generation_config.json").write_text(json.dumps({**tokens, **own}))
+    settings = GENERATION if generation is None else generation
+    (folder / "generation_config.json").write_text(json.dumps({**tokens, **settings}))
     return folder
 
 

@@ -14,17 +14,17 @@ from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.storage.location import locate
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.row_groups import LineDataset
+from ocr_ray.training.data.row_groups import LineDataset
 from ocr_ray.training.setup import TrainData
 
 CONFIG = TrainConfig(
     epochs=3, batch_size=4, lr=1e-3, seed=5, max_generated_lines=2, checkpoint_every_minutes=0
 )
-"""Of a run over some ten lines."""
+"""For a run over about ten lines."""
 
 
 def make_texts(count: int, *, seed: int = 0) -> list[str]:
-    """Return `count` different texts of digits, signs and letters that Pillow's own font has."""
+    """Return `count` different texts of digits, signs and letters of Pillow's default font."""
     rng = np.random.default_rng(seed)
     words = ["desk", "train", "apple", "seven", "paper", "cm", "line", "river"]
     texts = [
@@ -44,7 +44,7 @@ def draw_text(text: str) -> Image.Image:
 def make_lines(
     texts: Sequence[str], *, config: ImageConfig | None = None, source: str = "words"
 ) -> list[TextLine]:
-    """Return a drawn line for each text, its markup the text in dollars."""
+    """Return a drawn line for each text, with the text in dollars as its markup."""
     lines = []
     for number, text in enumerate(texts):
         image = draw_text(text)
@@ -63,22 +63,22 @@ def make_lines(
 
 
 def write_split(
-    place: Path, split: str, lines: Sequence[TextLine], *, rows_per_group: int = 5, rows_per_part: int = 12
+    dataset: Path, split: str, lines: Sequence[TextLine], *, rows_per_group: int = 5, rows_per_part: int = 12
 ) -> None:
-    """Write the lines as parts of a split; one empty part where there are none, as the producers do."""
-    folder = place / split
+    """Write the lines as parts of a split; one empty part if there are none, as the jobs do."""
+    folder = dataset / split
     folder.mkdir(parents=True)
     for index, start in enumerate(range(0, max(1, len(lines)), rows_per_part)):
         table = lines_to_table(lines[start : start + rows_per_part])
         pq.write_table(table, folder / f"part-{index:05d}.parquet", row_group_size=rows_per_group)
 
 
-def make_dataset(place: Path, num_train: int, num_validation: int, *, name: str = "lines") -> LineDataset:
+def make_dataset(folder: Path, num_train: int, num_validation: int, *, name: str = "lines") -> LineDataset:
     """Write a dataset whose validation lines are its first train lines."""
     lines = make_lines(make_texts(max(num_train, num_validation)))
-    write_split(place, "train", lines[:num_train])
-    write_split(place, "validation", lines[:num_validation])
-    return LineDataset(name=name, place=locate(str(place)))
+    write_split(folder, "train", lines[:num_train])
+    write_split(folder, "validation", lines[:num_validation])
+    return LineDataset(name=name, folder=locate(str(folder)))
 
 
 def make_tiny_model(folder: Path, *, seed: int = 0) -> OcrModel:

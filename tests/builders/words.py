@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ocr_ray.dataset.ink import Pixels
 from ocr_ray.pages.files.page_image import open_page
-from ocr_ray.pages.layout.text_rows import Pixels
 from ocr_ray.pages.layout.words import WordImage, cut_words
 from ocr_ray.pages.synthetic.pages import Schema, make_page
 

@@ -6,11 +6,10 @@ import shlex
 import pytest
 
 from ocr_ray.audit.recorded_config import build_config
-from ocr_ray.cli.flags import list_arguments, write_command
+from ocr_ray.cli.flags import describe_flags, list_arguments, write_command
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig, SourceConfig
-from ocr_ray.render.job import describe_flags
 from ocr_ray.render.style import StyleConfig
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
 from ocr_ray.textgen.sampler import TextConfig

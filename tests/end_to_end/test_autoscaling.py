@@ -13,8 +13,8 @@ import yaml
 from fakes.cluster import FakeCluster
 from harness.processes import assert_same_dataset, kill_tree, list_parts, start_job, wait_for
 
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.job import describe_flags
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ import pytest
 from harness.processes import assert_same_dataset, find_working, kill_tree, list_parts, start_job, wait_for
 from ray.cluster_utils import Cluster
 
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.job import describe_flags
 
 pytestmark = pytest.mark.soak
 

@@ -15,7 +15,7 @@ from harness.processes import assert_same_dataset, kill_tree, list_parts, start_
 from ray.cluster_utils import Cluster
 from training.test_job import assert_same_weights
 
-from ocr_ray.cli.flags import list_arguments
+from ocr_ray.cli.flags import describe_flags, list_arguments
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.evaluation import job as evaluating
 from ocr_ray.evaluation.predictions import read_predictions
@@ -119,8 +119,8 @@ def make_lines(folder: str, fonts, log_path: Path, address: str) -> None:
         pages_per_part=4,
         splice=40,
     )
-    finish("render_lines", rendering.describe_flags(plan_lines(folder, fonts)), log_path, address)
-    finish("crop_pages", cropping.describe_flags(pages), log_path, address)
+    finish("render_lines", describe_flags(plan_lines(folder, fonts)), log_path, address)
+    finish("crop_pages", describe_flags(pages), log_path, address)
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +135,8 @@ def on_disk(address, fonts, tmp_path_factory) -> str:
 def undisturbed(on_disk, address) -> str:
     """Lines, crops, models and predictions made on a disk."""
     folder = Path(on_disk)
-    finish("train_trocr", trainer.describe_flags(plan_training(str(folder))), folder / "log", address)
-    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(str(folder))), folder / "log", address)
+    finish("train_trocr", describe_flags(plan_training(str(folder))), folder / "log", address)
+    finish("evaluate_trocr", describe_flags(plan_evaluation(str(folder))), folder / "log", address)
     return on_disk
 
 
@@ -147,9 +147,9 @@ def test_all_jobs_have_the_same_output_if_a_tenth_of_all_requests_fail(
     proxy.rates = FAULTS
     make_lines(folder, fonts, log_path, address)
     counts["render and crop"] = dict(proxy.counts)
-    finish("train_trocr", trainer.describe_flags(plan_training(folder)), log_path, address)
+    finish("train_trocr", describe_flags(plan_training(folder)), log_path, address)
     counts["train"] = dict(proxy.counts)
-    finish("evaluate_trocr", evaluating.describe_flags(plan_evaluation(folder)), log_path, address)
+    finish("evaluate_trocr", describe_flags(plan_evaluation(folder)), log_path, address)
     counts["evaluate"] = dict(proxy.counts)
     proxy.rates = {}
     print_values(capsys, requests_so_far=counts)
@@ -171,7 +171,7 @@ def test_a_rendering_that_is_refused_midway_reports_where_and_can_be_completed(
     code: str, methods: str, on_disk, proxy, address, fonts, tmp_path
 ) -> None:
     config, log_path = plan_lines(f"s3://{BUCKET}/{code}", fonts), tmp_path / "log"
-    job = start_job("render_lines", rendering.describe_flags(config), log_path, address=address)
+    job = start_job("render_lines", describe_flags(config), log_path, address=address)
     try:
         wait_for(lambda: len(list_parts(config.out_uri)) >= 3, job, log_path)
         proxy.refuse(code, methods)
@@ -186,10 +186,7 @@ def test_a_rendering_that_is_refused_midway_reports_where_and_can_be_completed(
     proxy.refused = {}
     num_finished = len(list_parts(config.out_uri))
     assert 3 <= num_finished < len(list_parts(f"{on_disk}/lines"))
-    assert (
-        finish("render_lines", rendering.describe_flags(config), log_path, address)["parts_kept"]
-        == num_finished
-    )
+    assert finish("render_lines", describe_flags(config), log_path, address)["parts_kept"] == num_finished
     assert_same_dataset(config.out_uri, f"{on_disk}/lines")
 
 
@@ -199,7 +196,7 @@ def test_a_training_that_is_refused_midway_reports_where_and_resumes_to_the_same
     folder, log_path = f"s3://{BUCKET}/refused", tmp_path / "log"
     config = replace(plan_training(folder), lines_uri=plan_training(undisturbed).lines_uri)
     run = locate(config.runs_uri) / config.run_name
-    job = start_job("train_trocr", trainer.describe_flags(config), log_path, address=address)
+    job = start_job("train_trocr", describe_flags(config), log_path, address=address)
     try:
         wait_for(lambda: trainer.SNAPSHOT in list_files(run, recursive=False), job, log_path, timeout_s=600)
         proxy.refuse("AccessDenied", "PUT POST")
@@ -210,7 +207,7 @@ def test_a_training_that_is_refused_midway_reports_where_and_resumes_to_the_same
     assert f" ERROR ocr_ray.cli.run_job: s3://{BUCKET}/refused/" in last
     assert last.endswith(ADVICE)
     proxy.refused = {}
-    finish("train_trocr", trainer.describe_flags(config), log_path, address)
+    finish("train_trocr", describe_flags(config), log_path, address)
     assert_same_weights(config.models_uri, f"{undisturbed}/models")
 
 
@@ -219,7 +216,7 @@ def test_a_full_disk_is_reported_and_leaves_no_incomplete_part(on_disk, fonts, t
     small, kept = tmp_path / "small", tmp_path / "kept"
     small.mkdir()
     config = plan_lines(str(small), fonts)
-    command = [sys.executable, "-m", "jobs.render_lines", *list_arguments(rendering.describe_flags(config))]
+    command = [sys.executable, "-m", "jobs.render_lines", *list_arguments(describe_flags(config))]
     script = f"""
 mount -t tmpfs -o size=4m none {small}
 "$@" 2> {tmp_path}/first; echo $?
@@ -260,7 +257,7 @@ def test_200000_lines_are_the_same_if_a_tenth_of_all_requests_fail(
             folder, fonts, num_lines=200_000, lines_per_part=250, image=ImageConfig(size="native")
         )
         started_s = time.monotonic()
-        finish("render_lines", rendering.describe_flags(config), tmp_path / "log", address)
+        finish("render_lines", describe_flags(config), tmp_path / "log", address)
         return time.monotonic() - started_s
 
     on_disk_s = render(str(tmp_path))

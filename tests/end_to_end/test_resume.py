@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from harness.processes import assert_same_dataset, kill_tree, list_parts, start_job, wait_for
 
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.job import describe_flags, render_lines
+from ocr_ray.render.job import render_lines
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 NUM_PARTS = 39

@@ -1,8 +1,8 @@
-"""What a training run tells, kept for tests: metrics, checkpoints, the lines of each step."""
+"""Keeps the metrics, checkpoints and steps of a training run for tests."""
 
 from pathlib import Path
 
-from ocr_ray.training.feed.batches import Step
+from ocr_ray.training.data.loader import StepBatches
 from ocr_ray.training.loop import Hooks, Metrics, Signal
 
 
@@ -14,7 +14,7 @@ class Keeper:
         self.metrics: list[Metrics] = []
         self.steps: list[list[str]] = []
         self.signals: dict[int, Signal] = {}
-        """What is answered after so many steps."""
+        """The answer to a poll after this number of steps."""
 
     @property
     def hooks(self) -> Hooks:
@@ -32,7 +32,7 @@ class Keeper:
             for path in folder.iterdir():
                 (kept / path.name).write_bytes(path.read_bytes())
 
-    def _keep_step(self, step: Step) -> None:
+    def _keep_step(self, step: StepBatches) -> None:
         self.steps.append([line_id for batch in step.batches for line_id in batch.line_ids])
 
     def _poll(self) -> Signal:

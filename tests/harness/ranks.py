@@ -1,4 +1,4 @@
-"""Ranks of a training, each a process of its own: forked from one that has imported what they need."""
+"""Ranks of a training as processes, forked from a process that has imported the training loop."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -9,7 +9,7 @@ _processes.set_forkserver_preload(["ocr_ray.training.loop"])
 
 
 def run_ranks(target: Callable[..., None], *args: Any, world_size: int) -> list[int | None]:
-    """Call `target(*args, rank, world_size)` for all ranks at once; return their exit codes."""
+    """Call `target(*args, rank, world_size)` for all ranks in parallel; return their exit codes."""
     ranks = [
         _processes.Process(target=target, args=(*args, rank, world_size), daemon=True)
         for rank in range(world_size)

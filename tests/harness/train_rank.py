@@ -1,6 +1,6 @@
 """One of several ranks of a run that saves a checkpoint within an epoch, and is killed two steps later.
 
-For training/feed/test_exactly_once.py. Writes the ids of the lines of each step that it takes.
+For training/data/test_exactly_once.py. It writes the ids of the lines of each of its steps.
 """
 
 import os
@@ -14,8 +14,8 @@ from builders.training_data import make_tiny_model
 from ocr_ray.storage.location import locate
 from ocr_ray.training import loop
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.batches import Step
-from ocr_ray.training.feed.row_groups import LineDataset
+from ocr_ray.training.data.loader import StepBatches
+from ocr_ray.training.data.row_groups import LineDataset
 from ocr_ray.training.loop import Hooks, Metrics, Signal, train
 from ocr_ray.training.setup import TrainData
 
@@ -29,17 +29,17 @@ CONFIG = TrainConfig(
     max_generated_lines=1,
 )
 NUM_SAVED, NUM_KILLED = 3, 5
-"""Steps after which the checkpoint is saved, and after which the ranks are killed."""
+"""Steps after which the checkpoint is saved and the ranks are killed."""
 
 
 class Watch:
-    """Writes down what a rank sees, and kills it."""
+    """Writes the lines that a rank sees to a file, and kills the rank."""
 
     def __init__(self, out: Path, rank: int, *, is_killed: bool) -> None:
         self.out, self.rank, self.is_killed = out, rank, is_killed
         self.num_steps = 0
 
-    def step(self, step: Step) -> None:
+    def step(self, step: StepBatches) -> None:
         if self.is_killed and self.num_steps == NUM_KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
         self.num_steps += 1
@@ -60,7 +60,7 @@ class Watch:
 
 
 def train_rank(
-    out: Path, model: Path, place: str, resume_from: Path | None, rank: int, world_size: int
+    out: Path, model: Path, folder: str, resume_from: Path | None, rank: int, world_size: int
 ) -> None:
     torch.set_num_threads(1)
     loop.POLL_SECONDS = 0.0
@@ -70,7 +70,7 @@ def train_rank(
     watch = Watch(out, rank, is_killed=resume_from is None)
     train(
         make_tiny_model(model),
-        TrainData(datasets=(LineDataset(name="lines", place=locate(place)),)),
+        TrainData(datasets=(LineDataset(name="lines", folder=locate(folder)),)),
         CONFIG,
         hooks=Hooks(report=watch.report, poll=watch.poll, step=watch.step),
         resume_from=resume_from,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from builders.standin_model import IMAGE_SIZE, write_standin
 
-from ocr_ray.model.decoding import write_greedily
+from ocr_ray.model.decoding import decode_greedily
 from ocr_ray.model.load import OcrModel, load_model
 
 PAIRS = [("deit", "trocr"), ("vit", "roberta"), ("deit", "trocr-sinusoidal")]
@@ -34,7 +34,7 @@ def test_the_tokens_are_those_of_transformers_own_greedy_search(model: OcrModel)
     for share in (0.0, 0.3, 0.9):
         end_early(model, share)
         theirs = model.network.generate(pixels, do_sample=False, num_beams=1)
-        ours = write_greedily(model, pixels).tokens
+        ours = decode_greedily(model, pixels).tokens
         assert torch.equal(ours, theirs)
         lengths.add(ours.shape[1])
     assert len(lengths) > 1
@@ -43,11 +43,11 @@ def test_the_tokens_are_those_of_transformers_own_greedy_search(model: OcrModel)
 def test_the_settings_of_the_checkpoint_hold(model: OcrModel) -> None:
     generation = model.network.generation_config
     pixels = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(2))
-    usual = write_greedily(model, pixels).tokens
+    usual = decode_greedily(model, pixels).tokens
     generation.suppress_tokens = [int(usual[0, 1])]
     generation.max_length = 7
     theirs = model.network.generate(pixels, do_sample=False, num_beams=1)
-    ours = write_greedily(model, pixels).tokens
+    ours = decode_greedily(model, pixels).tokens
     assert torch.equal(ours, theirs)
     assert ours.shape[1] <= 7
     assert ours[0, 1] != usual[0, 1]
@@ -57,7 +57,7 @@ def test_confidence_is_the_mean_probability_of_a_lines_own_tokens(model: OcrMode
     pixels = torch.rand(4, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(3))
     end_early(model, 0.5)
     ends = torch.tensor(model.network.generation_config.eos_token_id)
-    together = write_greedily(model, pixels)
+    together = decode_greedily(model, pixels)
     for row, confidence in zip(range(4), together.confidences, strict=True):
         tokens = together.tokens[row, 1:]
         stop = int(torch.isin(tokens, ends).int().argmax()) + 1 if torch.isin(tokens, ends).any() else None

@@ -258,10 +258,12 @@ def test_a_folder_that_is_not_there_is_no_hub_id(source: str) -> None:
         locate_model(source)
 
 
-def test_a_hub_model_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_hub_model_that_cannot_be_downloaded_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match="nor a model that the hub gives"), model_files("nobody/nothing"):
+    with pytest.raises(InputError, match="nor a model that the hub provides"), model_files("nobody/nothing"):
         pass
 
 

@@ -27,7 +27,9 @@ def change_json(path: Path, **changes: object) -> None:
 
 
 @pytest.mark.parametrize(("decoder", "error"), [("roberta", IndexError), ("trocr", IndexError)])
-def test_the_decoder_has_just_so_many_positions(tmp_path: Path, decoder: str, error: type[Exception]) -> None:
+def test_the_decoder_has_exactly_this_many_positions(
+    tmp_path: Path, decoder: str, error: type[Exception]
+) -> None:
     ocr = load_model(write_standin(tmp_path, decoder=decoder))  # type: ignore[arg-type]
     assert ocr.max_target_tokens == MAX_TOKENS
     pixel_values = torch.zeros(1, 3, 64, 64)
@@ -46,7 +48,9 @@ def test_repeated_digits_are_allowed_again_with_a_warning(
     assert generation.no_repeat_ngram_size == 0
 
 
-def test_an_older_checkpoint_says_it_in_its_config(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_older_checkpoint_has_its_settings_in_its_config(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (folder / "generation_config.json").unlink()
     change_json(folder / "config.json", no_repeat_ngram_size=3, num_beams=4, length_penalty=2.0)
     with caplog.at_level(logging.WARNING):
@@ -67,24 +71,24 @@ def test_an_older_checkpoint_says_it_in_its_config(folder: Path, caplog: pytest.
         ({"max_new_tokens": 400}, (None, MAX_TOKENS - 1), MAX_TOKENS),
     ],
 )
-def test_lengths_are_the_checkpoints_as_far_as_its_decoder_goes(
+def test_lengths_are_those_of_the_checkpoint_within_the_positions_of_its_decoder(
     tmp_path: Path, own: dict[str, int], expected: tuple[int | None, int | None], tokens: int
 ) -> None:
     ocr = load_model(write_standin(tmp_path, generation=own))
     generation = ocr.network.generation_config
     assert (generation.max_length, generation.max_new_tokens) == expected
     assert ocr.max_generated_tokens == tokens
-    # Nothing ends a line of a model that never says the end token.
+    # A model that never generates the end token reaches the limit.
     end_bias = ocr.network.decoder.lm_head.bias
     with torch.no_grad():
         end_bias[ocr.end_token_id] = -1e9
     assert ocr.network.generate(torch.zeros(1, 3, 64, 64)).shape == (1, tokens)
 
 
-def test_a_length_beyond_the_decoder_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_length_beyond_the_decoder_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         load_model(write_standin(tmp_path, generation={"max_length": 400}))
-    assert f"max_length of 400 is set to the {MAX_TOKENS}" in caplog.text
+    assert f"max_length of 400 is set to {MAX_TOKENS}, the positions of its decoder" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -96,7 +100,7 @@ def test_a_length_beyond_the_decoder_is_told(tmp_path: Path, caplog: pytest.LogC
         {"do_sample": True, "temperature": 0.5},
     ],
 )
-def test_settings_that_transformers_would_not_save_again_hold_no_checkpoint_back(
+def test_settings_that_transformers_would_not_save_do_not_prevent_checkpoints(
     tmp_path: Path, own: dict[str, object]
 ) -> None:
     ocr = load_model(write_standin(tmp_path / "model", generation=own))
@@ -109,7 +113,7 @@ def test_settings_that_transformers_would_not_save_again_hold_no_checkpoint_back
 
 def test_settings_that_cannot_be_saved_are_refused_before_training(tmp_path: Path) -> None:
     write_standin(tmp_path, generation={"output_scores": True})
-    with pytest.raises(InputError, match=r"could not be saved again, change it: [\s\S]*output_scores"):
+    with pytest.raises(InputError, match=r"cannot be saved again, change it: [\s\S]*output_scores"):
         load_model(tmp_path)
 
 
@@ -145,8 +149,8 @@ def test_tokens_that_the_config_lacks_come_from_the_generation_config_then_the_t
     assert (network.config.decoder_start_token_id, network.config.eos_token_id) == (2, 2)
     change_json(folder / "generation_config.json", **dict.fromkeys(TOKENS))
     network = load_model(folder).network
-    for place in (network.config, network.generation_config):
-        assert (place.decoder_start_token_id, place.pad_token_id, place.eos_token_id) == (0, 1, 2)
+    for config in (network.config, network.generation_config):
+        assert (config.decoder_start_token_id, config.pad_token_id, config.eos_token_id) == (0, 1, 2)
 
 
 def test_a_start_token_that_is_set_nowhere_is_refused(folder: Path) -> None:

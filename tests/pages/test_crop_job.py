@@ -16,11 +16,12 @@ from PIL import Image
 
 from ocr_ray.audit.config import AuditConfig
 from ocr_ray.audit.job import audit_lines
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, TextLine, table_to_lines
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.pages.config import CropConfig, CropStyle
-from ocr_ray.pages.crop_job import PROBLEMS, crop_pages, cut_crop_parts, describe_flags, divide_lines
+from ocr_ray.pages.crop_job import PROBLEMS, crop_pages, cut_crop_parts, divide_lines
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes, read_json, write_bytes
 

@@ -15,11 +15,12 @@ from ray import cloudpickle
 
 from ocr_ray.audit.config import AuditConfig
 from ocr_ray.audit.job import audit_lines
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.model.reader import ReaderChoice, choose_model
+from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.pages.config import LabelConfig
-from ocr_ray.pages.label_job import describe_flags, label_pages, label_with
+from ocr_ray.pages.label_job import label_pages, label_with
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.survey import find_pages
 from ocr_ray.pages.synthetic.pages import SyntheticPage
@@ -55,8 +56,8 @@ def make_config(pages_uri: str, out: Path | str, **flags) -> LabelConfig:
     return LabelConfig(model_uri="tiny", pages_uri=pages_uri, out_uri=str(out), pages_per_part=5, **flags)
 
 
-def choose(pages: list[SyntheticPage]) -> ReaderChoice:
-    return ReaderChoice(read=learn(pages), label_column="text", identity={"reader": "perfect"})
+def choose(pages: list[SyntheticPage]) -> LineReader:
+    return LineReader(read=learn(pages), label_column="text", identity={"reader": "perfect"})
 
 
 def remove_spaces(text: str) -> str:
@@ -122,11 +123,11 @@ def test_a_model_labels_pages_in_pieces(ray_session, pages, tiny, tmp_path) -> N
 
 def test_readings_do_not_depend_on_the_batch_size(tiny, pages) -> None:
     images = list(learn(pages).readings)[:5]
-    one, many = (choose_model(tiny, batch_size=size, max_aspect=None).read(images) for size in (1, 4))
+    one, many = (make_model_reader(tiny, batch_size=size, max_aspect=None).read(images) for size in (1, 4))
     assert one[0] == many[0]
     assert one[1] == pytest.approx(many[1], rel=1e-4)
     assert len(one[0]) == 5
-    pieces = choose_model(tiny, batch_size=4, max_aspect=2.0).read(images)
+    pieces = make_model_reader(tiny, batch_size=4, max_aspect=2.0).read(images)
     assert [len(values) for values in pieces] == [5, 5]
     assert not np.allclose(pieces[1], one[1])
 
@@ -134,7 +135,8 @@ def test_readings_do_not_depend_on_the_batch_size(tiny, pages) -> None:
 def test_a_model_reads_on_a_gpu_only_if_asked(tiny, pages) -> None:
     images = list(learn(pages).readings)[:1]
     on_cpu, on_gpu = (
-        choose_model(tiny, batch_size=1, max_aspect=None, use_gpu=use_gpu).read for use_gpu in (False, True)
+        make_model_reader(tiny, batch_size=1, max_aspect=None, use_gpu=use_gpu).read
+        for use_gpu in (False, True)
     )
     texts, confidences = on_cpu(images)
     if torch.cuda.is_available():
@@ -164,7 +166,7 @@ def test_other_pages_another_model_and_other_flags_are_refused(ray_session, page
         label_with(
             choose(chosen), make_config(folder.uri, tmp_path / "out", flag_below=0.5), find_pages(folder.uri)
         )
-    other = ReaderChoice(read=learn(chosen), label_column="markup", identity={"reader": "other"})
+    other = LineReader(read=learn(chosen), label_column="markup", identity={"reader": "other"})
     with pytest.raises(InputError, match=r"label_column: text there.*reader: perfect there, other now"):
         label_with(other, config, find_pages(folder.uri))
     write_bytes(folder / f"{chosen[0].page_id}.json", chosen[0].label_bytes)
@@ -178,7 +180,7 @@ def test_missing_pages_and_models_are_refused_before_any_work(tmp_path) -> None:
     with pytest.raises(InputError, match=r"--pages-uri: pages must be in a folder or a .zip"):
         label_pages(make_config(str(tmp_path / "none"), tmp_path / "out"))
     with pytest.raises(InputError, match=r"config\.json"):
-        choose_model(str(tmp_path), batch_size=1, max_aspect=None)
+        make_model_reader(str(tmp_path), batch_size=1, max_aspect=None)
     assert not (tmp_path / "out").exists()
 
 
@@ -201,7 +203,7 @@ def test_a_flag_out_of_range_says_what_must_hold(flags: dict, message: str) -> N
 
 def test_the_described_flags_are_those_that_were_given(tmp_path, tiny) -> None:
     config = LabelConfig(model_uri=tiny, pages_uri="s3://b/pages", out_uri=str(tmp_path), max_aspect=12.0)
-    assert describe_flags(config) == {
+    assert describe_flags(config, resolve=resolve_uri) == {
         "model-uri": tiny,
         "pages-uri": "s3://b/pages",
         "out-uri": str(tmp_path),

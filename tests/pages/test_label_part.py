@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError
-from ocr_ray.model.long_lines import Reader
+from ocr_ray.model.long_lines import ReadImages
 from ocr_ray.pages.crop import crop_page
 from ocr_ray.pages.files.load import PageLoader
 from ocr_ray.pages.files.page_image import open_page
@@ -30,7 +30,7 @@ def pages(fonts) -> list[SyntheticPage]:
     return make_pages(fonts[0].content, 10)
 
 
-def prepare(folder: Path, read: Reader, label_column: str = "text") -> tuple[ReadingInputs, PartSpec]:
+def prepare(folder: Path, read: ReadImages, label_column: str = "text") -> tuple[ReadingInputs, PartSpec]:
     """Return inputs and spec to label the pages in a folder as one part; labels go to `<folder>-labels`."""
     store = PageStore(locate(str(folder)))
     files, rejects, _ = pair_pages(store.list().files)

@@ -9,9 +9,10 @@ import pytest
 
 from ocr_ray.audit.config import AuditConfig, MovedConfig
 from ocr_ray.audit.job import audit_lines
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig, SourceConfig
-from ocr_ray.render.job import describe_flags, plan_rendering, render_lines
+from ocr_ray.render.job import plan_rendering, render_lines, resolve_flag
 from ocr_ray.storage.location import locate, read_bytes, read_json
 
 pytestmark = pytest.mark.slow
@@ -102,4 +103,4 @@ def test_a_missing_report_is_found_before_any_work(config, tmp_path) -> None:
 def test_the_location_of_the_report_is_recorded_in_full(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     config = RenderConfig(out_uri="x", sources=SourceConfig(focus="report.json"))
-    assert describe_flags(config)["focus"] == f"{tmp_path}/report.json"
+    assert describe_flags(config, resolve=resolve_flag)["focus"] == f"{tmp_path}/report.json"

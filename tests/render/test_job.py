@@ -13,11 +13,12 @@ from fontTools.subset import Subsetter
 from fontTools.ttLib import TTCollection, TTFont
 from PIL import Image
 
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import REJECT_SCHEMA, SCHEMA, table_to_lines
 from ocr_ray.errors import InputError
 from ocr_ray.render.config import RenderConfig, SourceConfig
-from ocr_ray.render.job import compute_split_sizes, describe_flags, plan_rendering, render_lines
+from ocr_ray.render.job import compute_split_sizes, plan_rendering, render_lines, resolve_flag
 from ocr_ray.render.style import StyleConfig
 from ocr_ray.storage.location import list_files, locate, read_bytes, read_json, write_bytes
 from ocr_ray.textgen.arithmetic.expressions import ArithmeticConfig
@@ -261,7 +262,7 @@ def test_recorded_flags_are_those_that_differ_from_their_defaults(tmp_path) -> N
         text=TextConfig(cut_share=0.5, arithmetic=ArithmeticConfig(grades=(1, 2))),
         image=ImageConfig(size="native"),
     )
-    assert describe_flags(config) == {
+    assert describe_flags(config, resolve=resolve_flag) == {
         "out-uri": str(tmp_path),
         "num-lines": 7,
         "corpus-uri": str(tmp_path),
@@ -304,7 +305,7 @@ def test_locations_of_fonts_are_recorded_in_full(monkeypatch, tmp_path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.ttc").touch()
     fonts = ("바탕", "a.ttc#2", "명조=fonts/b.ttf", "fonts/", "s3://bucket/c.ttf")
-    assert describe_flags(RenderConfig(out_uri="x", fonts=fonts)) == {
+    assert describe_flags(RenderConfig(out_uri="x", fonts=fonts), resolve=resolve_flag) == {
         "out-uri": f"{tmp_path}/x",
         "fonts": (
             "바탕",

@@ -14,7 +14,7 @@ from ocr_ray.model.precision import make_scaler
 from ocr_ray.training.checkpoint import (
     HISTORY_FILE,
     STATE_FILE,
-    Pace,
+    Throughput,
     Training,
     TrainState,
     is_model_file,
@@ -31,7 +31,7 @@ STATE = TrainState(
     global_step=7,
     lines=56,
     seconds=1.5,
-    since_record=Pace(loss=2.5, tokens=9, lines=8, seconds=0.5),
+    since_record=Throughput(loss=2.5, tokens=9, lines=8, seconds=0.5),
     best_score=0.5,
     best_lines=32,
     history=[{"kind": "train", "epoch": 1, "lr": 0.1}],

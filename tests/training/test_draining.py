@@ -11,9 +11,10 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from training.test_job import assert_same_weights, make_lines
 
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.storage.location import exists, locate, read_json
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
-from ocr_ray.training.job import SNAPSHOT, describe_flags
+from ocr_ray.training.job import SNAPSHOT
 
 pytestmark = pytest.mark.soak
 

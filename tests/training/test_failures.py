@@ -15,10 +15,11 @@ from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from training.test_job import assert_same_weights, make_lines
 
+from ocr_ray.cli.flags import describe_flags
 from ocr_ray.cluster.stop_signal import UNHEARD_S
 from ocr_ray.storage.location import exists, locate, read_bytes, write_json
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
-from ocr_ray.training.job import SNAPSHOT, describe_flags
+from ocr_ray.training.job import SNAPSHOT
 
 pytestmark = pytest.mark.soak
 
@@ -92,14 +93,14 @@ def test_a_node_taken_away_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> 
     assert_same_weights(config.models_uri, undisturbed.models_uri)
 
 
-def test_a_run_asked_to_stop_saves_and_says_so_and_goes_on(undisturbed, lines_uri, tmp_path) -> None:
+def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(undisturbed, lines_uri, tmp_path) -> None:
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     flags = describe_flags(replace(config, train=replace(CONFIG, checkpoint_every_minutes=0)))
     job = start_job("train_trocr", flags, log_path)
     wait_for(lambda: "epoch 1 of" in log_path.read_text(), job, log_path, timeout_s=START_S)
     os.kill(job.pid, signal.SIGTERM)
     assert job.wait(timeout=120) == 1
-    assert "was asked to stop; run the same command to go on" in log_path.read_text()
+    assert "was stopped; run the same command again to resume" in log_path.read_text()
     assert has_checkpoint(config)
     again = start_job("train_trocr", flags, log_path)
     assert again.wait(timeout=900) == 0, log_path.read_text()

@@ -13,7 +13,7 @@ from harness.keeper import Keeper
 
 from ocr_ray.model.load import OcrModel
 from ocr_ray.training import loop
-from ocr_ray.training.feed.row_groups import LineDataset
+from ocr_ray.training.data.row_groups import LineDataset
 from ocr_ray.training.loop import UNRATED, Metrics, train
 
 torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""Training over two workers, on S3: what it leaves behind, what it refuses, and killed: the same weights."""
+"""Training over two workers, on S3: its outputs, its refusals, and the same weights after a kill."""
 
 import json
 import os
@@ -27,31 +27,31 @@ from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.job import render_lines
 from ocr_ray.storage.location import exists, list_files, local_copy, locate, read_bytes, read_json
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
-from ocr_ray.training.job import SNAPSHOT, parse_shares, train_trocr
+from ocr_ray.training.job import SNAPSHOT, parse_mixture, train_trocr
 
 slow = pytest.mark.slow
 EPOCHS = 2
 
 
-def make_lines(place: str, fonts, num_lines: int = 45) -> tuple[str, str]:
-    """Render and crop a little of both kinds; the same wherever `place` is."""
+def make_lines(base_uri: str, fonts, num_lines: int = 45) -> tuple[str, str]:
+    """Render and crop a few lines; the same for any location."""
     names = tuple(font.name for font in fonts)
     share = 9 / num_lines
     render_lines(
-        RenderConfig(out_uri=f"{place}/lines", num_lines=num_lines, fonts=names, validation_share=share)
+        RenderConfig(out_uri=f"{base_uri}/lines", num_lines=num_lines, fonts=names, validation_share=share)
     )
-    write_pages(locate(f"{place}/pages"), num_pages=8, seed=1, font_bytes=fonts[0].content)
-    crop_pages(CropConfig(pages_uri=f"{place}/pages", out_uri=f"{place}/crops", validation_share=0.4))
-    return f"{place}/lines", f"{place}/crops"
+    write_pages(locate(f"{base_uri}/pages"), num_pages=8, seed=1, font_bytes=fonts[0].content)
+    crop_pages(CropConfig(pages_uri=f"{base_uri}/pages", out_uri=f"{base_uri}/crops", validation_share=0.4))
+    return f"{base_uri}/lines", f"{base_uri}/crops"
 
 
-def plan(place: str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
+def plan(base_uri: str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
     return TrainJobConfig(
         lines_uri=lines_uri,
         model="tiny",
         run_name="run",
-        runs_uri=f"{place}/runs",
-        models_uri=f"{place}/models",
+        runs_uri=f"{base_uri}/runs",
+        models_uri=f"{base_uri}/models",
         train=TrainConfig(epochs=EPOCHS, batch_size=8, lr=5e-4),
     )
 
@@ -83,7 +83,7 @@ def assert_same_weights(models_uri: str, other_uri: str) -> None:
 
 
 @slow
-def test_the_models_load_and_say_how_they_were_made(undisturbed) -> None:
+def test_the_models_load_and_hold_their_metrics(undisturbed) -> None:
     for name in ("best_ocr", "trained_ocr"):
         with local_copy(locate(undisturbed.models_uri) / name) as folder:
             model = VisionEncoderDecoderModel.from_pretrained(folder)
@@ -114,8 +114,8 @@ def test_ray_keeps_the_best_checkpoint_and_the_latest(undisturbed) -> None:
 
 
 @slow
-def test_what_ray_train_starts_asks_this_ray_what_lives(undisturbed) -> None:
-    """And not the last that `ray start` began on the machine, which may be gone."""
+def test_the_actors_of_ray_train_have_the_address_of_this_ray(undisturbed) -> None:
+    """Not that of the last `ray start` on the machine, which can be gone."""
     states = ray.get_actor("train_v2_state_actor", namespace="_train_state_actor")
     address = ray.get(states.__ray_call__.remote(lambda _: os.environ.get("RAY_ADDRESS")))
     assert address == ray.get_runtime_context().gcs_address
@@ -142,7 +142,7 @@ def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
         train_trocr(replace(undisturbed, train=replace(undisturbed.train, lr=0.1)))
     with pytest.raises(InputError, match=r"global_batch_size: 16 there, 32 now"):
         train_trocr(replace(undisturbed, num_workers=4))
-    with pytest.raises(InputError, match=r"--fresh needs a new --run-name, .*/run was begun"):
+    with pytest.raises(InputError, match=r"--fresh needs a new --run-name, .*/run exists already"):
         train_trocr(replace(undisturbed, fresh=True))
     with pytest.raises(InputError, match=r"--precision fp16 needs a GPU"):
         train_trocr(replace(undisturbed, train=replace(undisturbed.train, precision="fp16")))
@@ -180,12 +180,12 @@ def kill_after_first_checkpoint(config: TrainJobConfig, log_path: Path) -> None:
 
 
 @pytest.mark.soak
-def test_a_run_on_s3_that_was_killed_goes_on_to_the_same_weights(
+def test_a_run_on_s3_that_was_killed_resumes_to_the_same_weights(
     undisturbed, fonts, bucket, tmp_path
 ) -> None:
-    """Lines are the same wherever they lie, so the weights of those on a disk must be those on S3."""
-    place = f"{bucket}/killed"
-    config = plan(place, make_lines(str(tmp_path), fonts))
+    """The lines do not depend on their location, so training on disk and on S3 gives the same weights."""
+    base_uri = f"{bucket}/killed"
+    config = plan(base_uri, make_lines(str(tmp_path), fonts))
     kill_after_first_checkpoint(config, tmp_path / "log")
     assert not exists(locate(config.models_uri) / "trained_ocr")
     assert train_trocr(config)["trained"]
@@ -194,55 +194,55 @@ def test_a_run_on_s3_that_was_killed_goes_on_to_the_same_weights(
         EvaluationConfig(
             model_uri=f"{config.models_uri}/best_ocr",
             lines_uri=config.lines_uri,
-            out_uri=f"{place}/evaluation",
+            out_uri=f"{base_uri}/evaluation",
         )
     )
     report = read_json(locate(summary["report"]))
-    out = locate(f"{place}/evaluation")
+    out = locate(f"{base_uri}/evaluation")
     parts = list(list_files(out / "predictions"))
     assert parts == ["part-00000.parquet", "part-00001.parquet"]
     rows = [table.num_rows for table in read_predictions(out, [f"predictions/{part}" for part in parts])]
     assert rows == [report["by_dataset"][name]["lines"] for name in ("lines", "crops")]
     assert summary["lines"] == sum(rows) == sum(entry["lines"] for entry in report["by_source"].values()) > 9
     best = read_json(locate(config.models_uri) / "best_ocr/metrics.json")["metrics"]
-    # Validation cuts what runs on at twice the label's tokens, evaluation at the model's own limit.
+    # Validation cuts predictions at about twice the label's length, evaluation at the model's limit.
     assert report["overall"]["cer"] >= best["validation_cer"]
 
 
-def test_shares_are_those_of_the_datasets_named_and_sum_to_one(tmp_path) -> None:
-    places = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
+def test_mixture_weights_are_by_dataset_and_sum_to_one(tmp_path) -> None:
+    datasets = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
     mix = (f"{tmp_path}/crops=3", f"{tmp_path}/lines=1")
-    assert parse_shares(mix, places) == {"lines": 0.25, "crops": 0.75}
-    assert parse_shares((), places) is None
+    assert parse_mixture(mix, datasets) == {"lines": 0.25, "crops": 0.75}
+    assert parse_mixture((), datasets) is None
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["lines=0.4"], "must name each of --lines-uri, crops is missing"),
-        (["lines=0.4", "lines=0.6"], "URI=SHARE for each of --lines-uri once.*lines=0.6"),
-        (["lines=0.4", "crops=0"], "share above 0, got .*crops=0"),
-        (["lines=0.4", "crops=nan"], "share above 0, got .*crops=nan"),
-        (["lines=0.4", "crops"], "URI=SHARE"),
-        (["lines=0.4", "pages=1"], "URI=SHARE"),
+        (["lines=0.4", "lines=0.6"], "URI=WEIGHT for each of --lines-uri once.*lines=0.6"),
+        (["lines=0.4", "crops=0"], "weight above 0, got .*crops=0"),
+        (["lines=0.4", "crops=nan"], "weight above 0, got .*crops=nan"),
+        (["lines=0.4", "crops"], "URI=WEIGHT"),
+        (["lines=0.4", "pages=1"], "URI=WEIGHT"),
     ],
 )
-def test_shares_of_other_datasets_are_refused(words: list[str], message: str, tmp_path) -> None:
-    places = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
+def test_mixture_weights_of_other_datasets_are_refused(words: list[str], message: str, tmp_path) -> None:
+    datasets = {name: locate(str(tmp_path / name)) for name in ("lines", "crops")}
     with pytest.raises(InputError, match=message):
-        parse_shares([f"{tmp_path}/{word}" for word in words], places)
+        parse_mixture([f"{tmp_path}/{word}" for word in words], datasets)
 
 
 @pytest.mark.parametrize(
     ("field", "value"), [("num_workers", 0), ("keep_checkpoints", 0), ("max_failures", -1), ("lines_uri", ())]
 )
-def test_a_job_that_cannot_be_is_refused(field: str, value: object) -> None:
+def test_invalid_fields_are_refused(field: str, value: object) -> None:
     fields = {"lines_uri": ("x",), "models_uri": "y", "run_name": "z"} | {field: value}
     with pytest.raises(ValueError, match=f"{field} must"):
         TrainJobConfig(**fields)
 
 
-def test_workers_that_cannot_share_the_global_batch_are_refused() -> None:
+def test_workers_that_do_not_divide_the_global_batch_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"multiple of 48, which is batch_size 16 x 3 workers, got 64"):
         TrainJobConfig(
             lines_uri=("x",),

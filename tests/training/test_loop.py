@@ -27,8 +27,8 @@ from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.storage.location import locate
 from ocr_ray.training.checkpoint import Training, TrainState
 from ocr_ray.training.config import TrainConfig
-from ocr_ray.training.feed.batches import Feed
-from ocr_ray.training.feed.row_groups import LineDataset, open_split
+from ocr_ray.training.data.loader import LineLoader
+from ocr_ray.training.data.row_groups import LineDataset, open_split
 from ocr_ray.training.loop import train
 from ocr_ray.training.steps import compute_gradients, line_losses, make_blank_batch
 from ocr_ray.training.validation import choose_generated, validate
@@ -91,7 +91,7 @@ def test_every_epoch_reports_finite_numbers_and_a_checkpoint(
     pages = make_lines(make_texts(2, seed=8), source="page")
     write_split(tmp_path / "pages", "train", pages)
     write_split(tmp_path / "pages", "validation", pages)
-    datasets = [short, LineDataset(name="pages", place=locate(str(tmp_path / "pages")))]
+    datasets = [short, LineDataset(name="pages", folder=locate(str(tmp_path / "pages")))]
     state = train(
         make_tiny_model(model_folder), data_of(*datasets), replace(CONFIG, epochs=2), hooks=keeper.hooks
     )
@@ -131,15 +131,15 @@ def test_the_learning_rate_falls_after_an_epoch_that_was_not_better(
 
 def test_the_validation_loss_is_that_of_transformers(dataset: LineDataset, model_folder: Path) -> None:
     ocr = make_tiny_model(model_folder)
-    feed = Feed(splits=(open_split("lines", dataset.place / "validation"),), ocr=ocr, batch_size=3)
-    [step] = feed.steps(None)
+    loader = LineLoader(splits=(open_split("lines", dataset.folder / "validation"),), ocr=ocr, batch_size=3)
+    [step] = loader.steps(None)
     [batch] = step.batches
     pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
     with torch.no_grad():
         expected = ocr.network(pixel_values=pixel_values, labels=batch.labels).loss.item()
         losses = line_losses(ocr.network, pixel_values, batch.labels)
     assert float(losses.sum()) / batch.num_tokens == pytest.approx(expected, rel=1e-6)
-    sums = validate(ocr, [replace(feed, batch_size=2)], CONFIG)[0]["lines"]
+    sums = validate(ocr, [replace(loader, batch_size=2)], CONFIG)[0]["lines"]
     assert sums.to_metrics()["validation_loss_all"] == pytest.approx(expected, rel=1e-6)
 
 
@@ -160,7 +160,7 @@ def test_the_loop_overfits_32_lines(tmp_path: Path) -> None:
     write_split(tmp_path / "lines", "validation", lines)
     write_tiny_model(tmp_path / "model", 4 * texts, 0)
     keeper = Keeper(tmp_path / "kept")
-    dataset = LineDataset(name="lines", place=locate(str(tmp_path / "lines")))
+    dataset = LineDataset(name="lines", folder=locate(str(tmp_path / "lines")))
     config = TrainConfig(epochs=2, batch_size=8, lr=1e-3)
     train(load_model(tmp_path / "model"), data_of(dataset), config, hooks=keeper.hooks)
     assert keeper.metrics[0]["validation_cer"] > 0.5
@@ -173,12 +173,12 @@ def test_37_lines_on_two_ranks_give_the_gradients_of_one(
     tmp_path: Path, dataset: LineDataset, model_folder: Path
 ) -> None:
     """Batch size 19: the ranks have 19 and 18 lines; 6: after three steps the second rank has none left."""
-    exit_codes = run_ranks(save_gradients, model_folder, dataset.place, tmp_path, (19, 6), world_size=2)
+    exit_codes = run_ranks(save_gradients, model_folder, dataset.folder, tmp_path, (19, 6), world_size=2)
     assert exit_codes == [0, 0]
     ocr = make_tiny_model(model_folder)
-    split = open_split("lines", dataset.place / "train")
+    split = open_split("lines", dataset.folder / "train")
     for batch_size in (19, 6):
-        steps = list(Feed(splits=(split,), ocr=ocr, batch_size=2 * batch_size).steps(0))
+        steps = list(LineLoader(splits=(split,), ocr=ocr, batch_size=2 * batch_size).steps(0))
         training = make_training(ocr)
         for step in {0, len(steps) - 1}:
             compute_gradients(
@@ -204,14 +204,15 @@ def test_the_lines_generated_do_not_depend_on_batches_or_ranks(
     short: LineDataset, model_folder: Path, batch_size: int, world_size: int
 ) -> None:
     ocr = make_tiny_model(model_folder)
-    split = open_split("lines", short.place / "train")
+    split = open_split("lines", short.folder / "train")
 
     def count(size: int, ranks: int) -> list[float]:
-        feeds = [
-            Feed(splits=(split,), ocr=ocr, batch_size=size, rank=r, world_size=ranks) for r in range(ranks)
+        loaders = [
+            LineLoader(splits=(split,), ocr=ocr, batch_size=size, rank=r, world_size=ranks)
+            for r in range(ranks)
         ]
         config = replace(CONFIG, max_generated_lines=4)
-        totals = [validate(ocr, [feed], config)[0]["lines"] for feed in feeds]
+        totals = [validate(ocr, [loader], config)[0]["lines"] for loader in loaders]
         return [sum(values) for values in zip(*(total.to_list() for total in totals), strict=True)]
 
     assert count(batch_size, world_size) == pytest.approx(count(5, 1), rel=1e-6)
@@ -221,7 +222,7 @@ def test_a_dataset_without_validation_lines_is_left_out_of_the_metrics(
     tmp_path: Path, short: LineDataset, model_folder: Path
 ) -> None:
     write_split(tmp_path / "words", "train", make_lines(make_texts(2)))
-    words = LineDataset(name="words", place=locate(str(tmp_path / "words")))
+    words = LineDataset(name="words", folder=locate(str(tmp_path / "words")))
     keeper = Keeper(tmp_path / "kept")
     train(make_tiny_model(model_folder), data_of(short, words), replace(CONFIG, epochs=1), hooks=keeper.hooks)
     assert not [name for name in keeper.metrics[0] if name.startswith("words/")]

@@ -12,13 +12,14 @@ import torch
 import yaml
 from builders.training_data import draw_text, make_tiny_model
 from dataset.test_card import read_tables
+from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.model.pixels import make_pixel_values
 from ocr_ray.storage.location import locate, write_json
-from ocr_ray.training.model_card import describe_datasets, describe_versions, training_card
+from ocr_ray.training.model_card import describe_datasets, describe_versions, model_card
 
 VALIDATION = {
     "kind": "validation",
@@ -29,6 +30,7 @@ VALIDATION = {
     "validation_generated_lines": 1234.0,
     "crops/validation_loss_all": 0.75,
     "crops/validation_cer": 0.5,
+    "crops/validation_wer": 0.625,
     "lines/validation_cer": 0.125,
 }
 ABOUT: dict[str, Any] = {
@@ -65,8 +67,8 @@ def make_samples(lines: int, *texts: str) -> list[dict[str, Any]]:
     ]
 
 
-def test_a_card_holds_figures_data_settings_and_versions() -> None:
-    card = training_card("best_ocr", ABOUT, make_samples(60_000, "탁자 7개"))
+def test_a_card_holds_metrics_data_settings_and_versions() -> None:
+    card = model_card("best_ocr", ABOUT, make_samples(60_000, "탁자 7개"))
     tables = read_tables(card)
     assert tables["validation lines of", "loss", "CER", "lines read"] == [
         ["all", "0.5123", "0.2500", "1,234"],
@@ -74,7 +76,7 @@ def test_a_card_holds_figures_data_settings_and_versions() -> None:
         ["lines", "", "0.1250", ""],
     ]
     assert "after 60,000 lines, in epoch 2" in card
-    assert tables["dataset", "place", "train lines", "validation lines", "SHA-256 of manifest.json"] == [
+    assert tables["dataset", "location", "train lines", "validation lines", "SHA-256 of manifest.json"] == [
         ["crops", "/data/crops", "12,179", "3,045", "c" * 64],
         ["lines", "/data/lines", "1,804,567", "0", "d" * 64],
     ]
@@ -88,9 +90,9 @@ def test_a_card_holds_figures_data_settings_and_versions() -> None:
     assert r"should be \*fewer\*" in card
 
 
-def test_of_the_samples_those_of_the_last_validation_are_shown() -> None:
-    card = training_card("best_ocr", ABOUT, make_samples(30_000, "old") + make_samples(60_000, "가나", "다"))
-    assert read_tables(card)["dataset", "line_id", "truth", "prediction"] == [
+def test_only_the_samples_of_the_last_validation_are_shown() -> None:
+    card = model_card("best_ocr", ABOUT, make_samples(30_000, "old") + make_samples(60_000, "가나", "다"))
+    assert read_tables(card)["dataset", "line_id", "reference", "prediction"] == [
         ["crops", "00", "가나", "나가"],
         ["crops", "01", "다", "다"],
     ]
@@ -98,17 +100,17 @@ def test_of_the_samples_those_of_the_last_validation_are_shown() -> None:
 
 @settings(deadline=None, max_examples=50)
 @given(st.text(st.sampled_from("가a1 \n\\`*_{}[]()<>|~$&#+-.!'\"=:;/")))
-def test_any_text_that_was_read_is_shown_as_it_is(text: str) -> None:
-    card = training_card("best_ocr", ABOUT, make_samples(60_000, text))
-    ((*_, truth, prediction),) = read_tables(card)["dataset", "line_id", "truth", "prediction"]
-    assert (truth, prediction) == (" ".join(text.split()), " ".join(text[::-1].split()))
+def test_any_prediction_is_shown_as_it_is(text: str) -> None:
+    card = model_card("best_ocr", ABOUT, make_samples(60_000, text))
+    ((*_, reference, prediction),) = read_tables(card)["dataset", "line_id", "reference", "prediction"]
+    assert (reference, prediction) == (" ".join(text.split()), " ".join(text[::-1].split()))
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_missing_values_are_left_out() -> None:
     known = {key: ABOUT[key] for key in ("run", "base_model", "label_column", "metrics")}
-    card = training_card("trained_ocr", known, [])
+    card = model_card("trained_ocr", known, [])
     assert list(read_tables(card)) == [("", "")]
-    for word in ("None", "## Data", "validation after", "Lines as it reads", "setting"):
+    for word in ("None", "## Data", "Validation after", "Sample predictions", "setting", "model-index"):
         assert word not in card
 
 
@@ -122,26 +124,37 @@ def test_what_is_not_known_is_left_out() -> None:
         ("models/best_ocr", False),
     ],
 )
-def test_the_header_names_a_base_model_that_is_on_the_hub(
+def test_the_metadata_names_a_base_model_that_is_on_the_hub(
     base_model: str, is_named: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "models/best_ocr").mkdir(parents=True)
-    card = training_card("best_ocr", {**ABOUT, "base_model": base_model}, [])
+    card = model_card("best_ocr", {**ABOUT, "base_model": base_model}, [])
     header = yaml.safe_load(card.split("---\n")[1])
     assert header.get("base_model") == (base_model if is_named else None)
-    assert (header["language"], header["pipeline_tag"], header["library_name"]) == (
-        "ko",
-        "image-to-text",
-        "transformers",
-    )
+
+
+def test_the_hub_library_reads_the_metadata_with_cer_and_wer_of_each_dataset() -> None:
+    about = {**ABOUT, "datasets": {**ABOUT["datasets"], "내 책/1": ABOUT["datasets"]["crops"]}}
+    data = ModelCard(model_card("best_ocr", about, [])).data
+    assert (data.language, data.pipeline_tag, data.library_name) == ("ko", "image-to-text", "transformers")
+    assert data.base_model == "team-lucid/trocr-small-korean"
+    assert data.datasets == ["crops", "lines"]  # only names that can be ids on the hub
+    assert data.metrics == ["cer", "wer"]
+    assert data.license is None
+    assert data.model_name == "best_ocr"
+    assert [(r.dataset_name, r.dataset_split, r.metric_type, r.metric_value) for r in data.eval_results] == [
+        ("crops", "validation", "cer", 0.5),
+        ("crops", "validation", "wer", 0.625),
+        ("lines", "validation", "cer", 0.125),
+    ]
 
 
 def test_five_lines_of_the_card_read_a_line_as_this_package_does(tmp_path: Path) -> None:
     ocr = make_tiny_model(tmp_path / "best_ocr")
     image = draw_text("desk 3 + 4 = 7")
     image.save(tmp_path / "line.png")
-    card = training_card("best_ocr", {**ABOUT, "base_model": "tiny"}, [])
+    card = model_card("best_ocr", {**ABOUT, "base_model": "tiny"}, [])
     (program,) = re.findall(r"```python\n(.*?)\n```", card, re.DOTALL)
     assert len(program.splitlines()) == 5
     run = subprocess.run(
@@ -157,11 +170,11 @@ def test_five_lines_of_the_card_read_a_line_as_this_package_does(tmp_path: Path)
     assert run.stdout.strip() == expected
 
 
-def test_a_dataset_is_told_by_the_hash_of_its_manifest(tmp_path: Path) -> None:
-    place = locate(str(tmp_path / "crops"))
-    write_json(place / "manifest.json", {"counts": {"by_split": {"train": 3, "validation": 1}}})
+def test_a_dataset_is_identified_by_the_hash_of_its_manifest(tmp_path: Path) -> None:
+    folder = locate(str(tmp_path / "crops"))
+    write_json(folder / "manifest.json", {"counts": {"by_split": {"train": 3, "validation": 1}}})
     content = (tmp_path / "crops/manifest.json").read_bytes()
-    assert describe_datasets({"crops": place}) == {
+    assert describe_datasets({"crops": folder}) == {
         "crops": {
             "uri": str(tmp_path / "crops"),
             "manifest_sha256": hashlib.sha256(content).hexdigest(),
@@ -170,7 +183,7 @@ def test_a_dataset_is_told_by_the_hash_of_its_manifest(tmp_path: Path) -> None:
     }
 
 
-def test_versions_are_those_that_run() -> None:
+def test_versions_are_those_installed() -> None:
     versions = describe_versions()
     assert versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert versions["python"] == ".".join(map(str, sys.version_info[:3]))

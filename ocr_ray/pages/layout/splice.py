@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.dataset.ink import Pixels
 from ocr_ray.dataset.lines import Reject, TextLine, WordOrigin
 from ocr_ray.pages.files.page_image import encode_line
-from ocr_ray.pages.layout.text_rows import Pixels
 from ocr_ray.pages.layout.words import WordImage
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.text.markup import to_markup

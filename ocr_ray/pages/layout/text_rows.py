@@ -8,19 +8,11 @@ from itertools import pairwise
 
 import cv2
 import numpy as np
-import numpy.typing as npt
+
+from ocr_ray.dataset.ink import Ink
 
 cv2.setNumThreads(0)
 
-Pixels = npt.NDArray[np.uint8]
-"""8-bit greyscale, shape (height, width)."""
-Ink = npt.NDArray[np.bool_]
-"""True where there is print; shape (height, width), or one of the two axes."""
-
-MIN_CONTRAST = 48
-"""Grey levels between paper and the strongest ink; with less contrast there is no ink."""
-INK_SHARE = 0.25
-"""Share of that contrast from which a pixel is ink."""
 FRAME_SHARE = 0.9
 """A column with ink on this share of the height is the side of a frame."""
 MIN_BAND_PX = 4
@@ -32,19 +24,6 @@ BAR_SHARE = 0.5
 """A piece between two others is the bar of a fraction if the smaller gap has this share of the larger."""
 PADDING_PX = 2
 """Paper kept around a row, as in labelled boxes."""
-
-
-def find_ink(pixels: Pixels) -> Ink:
-    """Return the ink, dark on light or light on dark; the most common grey level is paper."""
-    counts = cv2.calcHist([pixels], [0], None, [256], [0, 256]).ravel()
-    present = np.flatnonzero(counts)
-    paper, darkest, lightest = int(counts.argmax()), int(present[0]), int(present[-1])
-    contrast = max(paper - darkest, lightest - paper)
-    if contrast < MIN_CONTRAST:
-        return np.zeros(pixels.shape, bool)
-    step = INK_SHARE * contrast
-    ink: Ink = pixels < paper - step
-    return ink | (pixels > paper + step) if lightest > paper + step else ink
 
 
 def find_bands(ink: Ink, num_lines: int) -> list[tuple[int, int]]:

@@ -11,13 +11,17 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from ocr_ray.pages.layout.text_rows import MIN_CONTRAST, Pixels, find_runs
+from ocr_ray.dataset.ink import (
+    MIN_CONTRAST,
+    SOFT_EDGE_SHARE,
+    WORD_INK_SHARE,
+    Pixels,
+    find_dark_print,
+    measure_darkness,
+)
+from ocr_ray.pages.layout.text_rows import find_runs
 from ocr_ray.text.hangul import count_hangul, is_hangul_syllable
 
-INK_SHARE = 0.3
-"""Share of the contrast between paper and darkest ink from which a pixel is ink."""
-FAINT_SHARE = 0.04
-"""Share from which a pixel next to ink is its soft edge."""
 MAX_EDGE_PX = 2
 """Width of a soft edge; beyond it is the grain of the paper."""
 GAP_MARGIN_PX = 1.0
@@ -68,11 +72,11 @@ def find_words(line: Pixels, text: str) -> list[tuple[int, int]] | None:
     `text` has single spaces. A text without spaces gives None, because it does not show how wide a space is.
     """
     words = text.split(" ")
-    paper, ink = _find_greys(line)
+    paper, ink = find_dark_print(line)
     if len(words) < 2 or paper - ink < MIN_CONTRAST:
         return None
-    darkness = _measure_darkness(line, paper, ink).max(axis=0)
-    runs = find_runs(darkness > INK_SHARE)
+    darkness = measure_darkness(line, paper, ink).max(axis=0)
+    runs = find_runs(darkness > WORD_INK_SHARE)
     if len(runs) < len(words):
         return None
     gaps = _measure_gaps(darkness, runs)
@@ -94,19 +98,19 @@ def cut_words(line: Pixels, text: str, *, page_id: str, line_id: str) -> list[Wo
     if columns is None:
         return []
     texts = text.split(" ")
-    paper, ink = _find_greys(line)
-    darkness = _measure_darkness(line, paper, ink)
+    paper, ink = find_dark_print(line)
+    darkness = measure_darkness(line, paper, ink)
     with_syllables = [
         darkness[:, x0:x1]
         for (x0, x1), word in zip(columns, texts, strict=True)
         if any(map(is_hangul_syllable, word))
     ]
-    top, bottom = _find_body(np.concatenate(with_syllables, axis=1) > INK_SHARE)
+    top, bottom = _find_body(np.concatenate(with_syllables, axis=1) > WORD_INK_SHARE)
     gap_px = int(np.median([right[0] - left[1] for left, right in pairwise(columns)]))
     words = []
     for index, ((x0, x1), word) in enumerate(zip(columns, texts, strict=True)):
         by_row = darkness[:, x0:x1].max(axis=1)
-        rows = np.flatnonzero(by_row > INK_SHARE)
+        rows = np.flatnonzero(by_row > WORD_INK_SHARE)
         y0, y1 = _add_soft_edge((int(rows[0]), int(rows[-1]) + 1), (0, len(by_row)), by_row)
         if y1 - y0 > MAX_HEIGHT_SHARE * (bottom - top) or "$" in word or "\\" in word:
             continue
@@ -127,20 +131,9 @@ def cut_words(line: Pixels, text: str, *, page_id: str, line_id: str) -> list[Wo
     return words
 
 
-def _find_greys(line: Pixels) -> tuple[int, int]:
-    """Return the grey levels of the paper, which most pixels have, and of the darkest ink."""
-    return int(np.percentile(line, 75)), int(line.min())
-
-
-def _measure_darkness(line: Pixels, paper: int, ink: int) -> npt.NDArray[np.float32]:
-    """Return the darkness of each pixel: 0 is paper, 1 the darkest ink."""
-    darkness: npt.NDArray[np.float32] = (paper - line.astype(np.float32)) / np.float32(paper - ink)
-    return darkness
-
-
 def _measure_gaps(darkness: npt.NDArray[np.float32], runs: Sequence[tuple[int, int]]) -> list[float]:
     """Return the widths of the gaps between runs in pixels; a soft edge counts as part of a pixel."""
-    paper = 1 - (darkness / INK_SHARE).clip(0, 1)
+    paper = 1 - (darkness / WORD_INK_SHARE).clip(0, 1)
     return [float(paper[left[1] : right[0]].sum()) for left, right in pairwise(runs)]
 
 
@@ -176,9 +169,9 @@ def _add_soft_edge(
 ) -> tuple[int, int]:
     first, last = span
     lowest, highest = max(first - MAX_EDGE_PX, limit[0]), min(last + MAX_EDGE_PX, limit[1])
-    while first > lowest and darkness[first - 1] > FAINT_SHARE:
+    while first > lowest and darkness[first - 1] > SOFT_EDGE_SHARE:
         first -= 1
-    while last < highest and darkness[last] > FAINT_SHARE:
+    while last < highest and darkness[last] > SOFT_EDGE_SHARE:
         last += 1
     return first, last
 

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
+from ocr_ray.dataset.ink import find_ink
 from ocr_ray.pages.files.page_image import open_page
-from ocr_ray.pages.layout.text_rows import find_bands, find_ink, pad_bands, trim_columns
+from ocr_ray.pages.layout.text_rows import find_bands, pad_bands, trim_columns
 from ocr_ray.pages.synthetic.pages import SyntheticPage, make_page
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.textgen.corpus import read_corpus

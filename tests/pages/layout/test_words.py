@@ -8,7 +8,7 @@ import pytest
 from builders.words import CroppedLine, crop_lines
 from PIL import Image
 
-from ocr_ray.pages.layout.text_rows import Pixels
+from ocr_ray.dataset.ink import Pixels
 from ocr_ray.pages.layout.words import cut_words, find_words
 from ocr_ray.render.fonts.find import Font
 

@@ -1,4 +1,4 @@
-"""The files of a run, read by other means than those that wrote them."""
+"""The tracking files of a run, read with other code than the code that wrote them."""
 
 import io
 import json
@@ -23,14 +23,14 @@ FILES = ["curves.png", "metrics.jsonl", "samples.jsonl", "tensorboard/events.out
 
 
 def train_record(lines: int, **values: Any) -> Record:
-    figures = {"lr": 5e-5, "loss": 2.5, "lines_per_second": 100.0, "feed_wait_share": 0.25}
-    place = {"epoch": 1 + (lines - 1) // 1000, "lines": lines, "step": lines // 10, "seconds": lines / 100}
-    return {"kind": "train", **place, **figures, **values}
+    metrics = {"lr": 5e-5, "loss": 2.5, "lines_per_second": 100.0, "feed_wait_share": 0.25}
+    position = {"epoch": 1 + (lines - 1) // 1000, "lines": lines, "step": lines // 10, "seconds": lines / 100}
+    return {"kind": "train", **position, **metrics, **values}
 
 
 def validation_record(lines: int, **values: Any) -> Record:
-    figures = {"validation_loss": 1.5, "validation_cer": 0.5, "crops/validation_cer": 0.75, "is_best": 1}
-    return {**train_record(lines), "kind": "validation", **figures, **values}
+    metrics = {"validation_loss": 1.5, "validation_cer": 0.5, "crops/validation_cer": 0.75, "is_best": 1}
+    return {**train_record(lines), "kind": "validation", **metrics, **values}
 
 
 def make_history(num_epochs: int) -> list[Record]:
@@ -107,26 +107,24 @@ def read_points(content: bytes) -> dict[str, list[tuple[int, float, float]]]:
         for summary in event.get(5, []):
             for value in map(read_message, read_message(summary)[1]):
                 (tag,), (number,) = value[1], value.get(2, [0.0])
-                place = event.get(2, [0])[0], event.get(1, [0.0])[0]
-                points.setdefault(tag.decode(), []).append((*place, number))
+                position = event.get(2, [0])[0], event.get(1, [0.0])[0]
+                points.setdefault(tag.decode(), []).append((*position, number))
     return points
 
 
-def read_files(place: Location) -> dict[str, bytes]:
-    return {name: read_bytes(place / name) for name in list_files(place)}
+def read_files(folder: Location) -> dict[str, bytes]:
+    return {name: read_bytes(folder / name) for name in list_files(folder)}
 
 
 def test_the_checksum_of_these_tests_is_that_of_the_standard() -> None:
     assert crc32c(b"123456789") == 0xE3069283
 
 
-def test_an_event_file_holds_each_figure_at_the_lines_and_seconds_of_its_record() -> None:
-    content = make_events(
-        [train_record(500), validation_record(1000, note="not a figure"), train_record(1500)]
-    )
-    head, start, *_ = map(read_message, read_records(content))
-    assert head[3] == [b"brain.Event:2"]
-    assert read_message(start[7][0]) == {1: [1]}  # SessionLog.START
+def test_an_event_file_holds_each_metric_at_the_lines_and_seconds_of_its_record() -> None:
+    content = make_events([train_record(500), validation_record(1000, note="no number"), train_record(1500)])
+    version, *events = map(read_message, read_records(content))
+    assert version[3] == [b"brain.Event:2"]
+    assert [read_message(event[7][0]) for event in events if 7 in event] == [{1: [1]}]  # SessionLog.START
     points = read_points(content)
     assert points["train/loss"] == [(500, 5.0, 2.5), (1500, 15.0, 2.5)]
     assert points["train/feed_wait_share"] == [(500, 5.0, 0.25), (1500, 15.0, 0.25)]
@@ -137,64 +135,77 @@ def test_an_event_file_holds_each_figure_at_the_lines_and_seconds_of_its_record(
     assert points.keys() == of_validation | {f"train/{name}" for name in of_training}
 
 
+HEADER_BYTES = len(make_events([]))
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 9), st.integers(0, 9))
-def test_a_longer_event_file_begins_with_the_shorter_one(first: int, second: int) -> None:
+def test_after_its_header_a_longer_event_file_starts_with_the_shorter_one(first: int, second: int) -> None:
     history = make_history(3)
-    shorter, longer = sorted((first, second))
-    assert make_events(history[:longer]).startswith(make_events(history[:shorter]))
+    shorter, longer = (make_events(history[:end])[HEADER_BYTES:] for end in sorted((first, second)))
+    assert longer.startswith(shorter)
 
 
-def test_files_tell_the_whole_history_once_whatever_was_written_before(tmp_path: Path) -> None:
+def without_header(files: dict[str, bytes]) -> dict[str, bytes]:
+    """Return the files without the headers of event files, which hold the time of their writing."""
+    return {
+        name: content[HEADER_BYTES:] if "tfevents" in name else content for name, content in files.items()
+    }
+
+
+def test_files_hold_the_whole_history_once_whatever_was_written_before(tmp_path: Path) -> None:
     history, samples = make_history(2), make_samples(1000, 2000)
-    at_once, step_by_step = locate(str(tmp_path / "a")), locate(str(tmp_path / "b"))
-    write_tracking(at_once, history, samples)
+    together, step_by_step = locate(str(tmp_path / "a")), locate(str(tmp_path / "b"))
+    write_tracking(together, history, samples)
     for end in range(len(history) + 1):
         write_tracking(step_by_step, history[:end], samples[: end // 3])
-    files = read_files(at_once)
-    assert files == read_files(step_by_step)
+    files = read_files(together)
+    assert without_header(files) == without_header(read_files(step_by_step))
     assert sorted(files) == FILES
     assert [json.loads(line) for line in files["metrics.jsonl"].splitlines()] == history
     assert [json.loads(line) for line in files["samples.jsonl"].splitlines()] == samples
     assert "탁자".encode() in files["samples.jsonl"]
+    assert [step for step, *_ in read_points(files[FILES[3]])["train/loss"]] == [500, 1000, 1500, 2000]
 
 
 @pytest.mark.parametrize("where", ["disk", "S3"])
-def test_a_history_that_went_on_otherwise_replaces_what_was_lost(
+def test_a_history_that_continues_differently_replaces_the_lost_records(
     where: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     uri = str(tmp_path / "run") if where == "disk" else request.getfixturevalue("bucket") + "/tracked/run"
-    place = locate(uri)
+    run = locate(uri)
     history = make_history(3)
     lost = [*history[:4], train_record(2000, seconds=99.0)]
     for written in (history[:4], lost, history[:5], history):
-        write_tracking(place, written, [])
-    files = read_files(place)
-    # The first after the loss is the second file; it grew.
+        write_tracking(run, written, [])
+    files = read_files(run)
+    # The first write after the loss started the second file; the last one appended to it.
     assert sorted(files) == [*FILES, "tensorboard/events.out.tfevents.00000001"]
-    assert files[FILES[3]] == make_events([])
-    assert files["tensorboard/events.out.tfevents.00000001"] == make_events(history)
-    assert [point[0] for point in read_points(make_events(history))["train/loss"]] == [*range(500, 3001, 500)]
+    assert read_points(files[FILES[3]]) == {}
+    points = read_points(files["tensorboard/events.out.tfevents.00000001"])
+    assert points == read_points(make_events(history))
+    assert [point[0] for point in points["train/loss"]] == [*range(500, 3001, 500)]
 
 
-def test_a_reader_that_has_the_event_file_open_reads_on_where_it_grows(tmp_path: Path) -> None:
+def test_a_reader_that_has_the_event_file_open_reads_on_when_it_grows(tmp_path: Path) -> None:
     history = make_history(2)
     write_tracking(locate(str(tmp_path)), history[:2], [])
     with (tmp_path / FILES[3]).open("rb") as file:
         before = file.read()
         write_tracking(locate(str(tmp_path)), history, [])
         after = file.read()
-    assert before == make_events(history[:2])
-    assert before + after == make_events(history)
+    assert before[HEADER_BYTES:] == make_events(history[:2])[HEADER_BYTES:]
+    assert read_points(before + after) == read_points(make_events(history))
 
 
-def test_an_event_file_that_was_cut_off_is_completed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", [0, 50, HEADER_BYTES, -9])
+def test_an_event_file_that_was_cut_off_is_completed(tmp_path: Path, kept: int) -> None:
     history = make_history(2)
     write_tracking(locate(str(tmp_path)), history[:4], [])
     events = tmp_path / FILES[3]
-    events.write_bytes(events.read_bytes()[:-9])
+    events.write_bytes(events.read_bytes()[:kept])
     write_tracking(locate(str(tmp_path)), history, [])
-    assert events.read_bytes() == make_events(history)
+    assert read_points(events.read_bytes()) == read_points(make_events(history))
 
 
 def test_curves_are_the_same_picture_each_time_and_change_with_any_curve() -> None:
@@ -208,7 +219,7 @@ def test_curves_are_the_same_picture_each_time_and_change_with_any_curve() -> No
         assert draw_curves([*history[:-1], {**history[-1], key: 0.1}]) != picture, key
 
 
-def test_curves_take_any_name_of_a_dataset_and_no_records_at_all() -> None:
+def test_curves_accept_any_dataset_name_and_an_empty_history() -> None:
     names = ["_under", "$a$ ^_^", "문제", "\U00020000 \x07", "a/b"]
     pictures = set()
     with warnings.catch_warnings():
@@ -219,12 +230,12 @@ def test_curves_take_any_name_of_a_dataset_and_no_records_at_all() -> None:
     assert len(pictures) == 1 + len(names)
 
 
-def test_progress_tells_the_time_that_the_rest_takes() -> None:
+def test_progress_includes_the_time_left() -> None:
     # 12,288 of the second epoch: 107,712 lines are left, at 1,204 a second 89.46 s.
     record = train_record(
         42_288, epoch=2, loss=0.4118, lines_per_second=1204.4, feed_wait_share=0.0028, seconds=42_288 / 1204.4
     )
-    expected = "epoch 2 of 5: 12,288 of 30,000 lines, loss 0.412, 1,204 lines/s, feed wait 0.3 %, "
+    expected = "epoch 2 of 5: 12,288 of 30,000 lines, loss 0.412, 1,204 lines/s, data wait 0.3 %, "
     assert format_progress([record], epochs=5, lines_per_epoch=30_000) == expected + "00:01:29 left"
     # With 30 s of validation after the first 30,000 lines: 107.7 s more.
     history = [
@@ -239,13 +250,13 @@ def test_progress_tells_the_time_that_the_rest_takes() -> None:
     ("lines", "epochs", "left"), [(1000, 1, "00:00:00"), (1, 1, "00:16:39"), (1, 100_000, "27:46:40")]
 )
 def test_progress_counts_hours_and_ends_at_zero(lines: int, epochs: int, left: str) -> None:
-    pace = 1000.0 if epochs > 1 else 1.0
-    record = train_record(lines, lines_per_second=pace, seconds=lines / pace)
+    rate = 1000.0 if epochs > 1 else 1.0
+    record = train_record(lines, lines_per_second=rate, seconds=lines / rate)
     assert format_progress([record], epochs=epochs, lines_per_epoch=1000).endswith(f" {left} left")
 
 
-def count_records(place: Path) -> int:
-    return len((place / "metrics.jsonl").read_text().splitlines())
+def count_records(folder: Path) -> int:
+    return len((folder / "metrics.jsonl").read_text().splitlines())
 
 
 def wait_for(tracker: Tracker) -> None:
@@ -268,7 +279,7 @@ def test_a_tracker_writes_first_after_validations_and_seldom_in_between(tmp_path
     assert count_records(tmp_path) == 6
 
 
-def test_a_tracker_writes_the_last_of_what_it_was_given_when_it_ends(tmp_path: Path) -> None:
+def test_a_tracker_writes_the_latest_history_when_it_is_closed(tmp_path: Path) -> None:
     tracker = Tracker(locate(str(tmp_path)), clock=lambda: 0.0)
     for end in (1, 2):
         tracker.update(make_history(1)[:end], make_samples(1000))
@@ -276,23 +287,23 @@ def test_a_tracker_writes_the_last_of_what_it_was_given_when_it_ends(tmp_path: P
     assert count_records(tmp_path) == 2
 
 
-def test_a_place_that_fails_is_told_of_and_written_whole_once_it_is_back(
+def test_a_write_that_fails_is_logged_and_the_next_one_writes_everything(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    place = tmp_path / "run"
-    place.write_text("a file where the folder must be")
-    tracker = Tracker(locate(str(place)), clock=lambda: 0.0)
+    run = tmp_path / "run"
+    run.write_text("a file where the folder must be")
+    tracker = Tracker(locate(str(run)), clock=lambda: 0.0)
     with caplog.at_level(logging.WARNING):
         tracker.update(make_history(1), [])
         wait_for(tracker)
-    assert "run could not be written, the next time all of it will be" in caplog.text
-    place.unlink()
+    assert "run could not be written, will try again" in caplog.text
+    run.unlink()
     tracker.update(make_history(2), [])
     tracker.close()
-    assert count_records(place) == 6
+    assert count_records(run) == 6
 
 
-def test_a_history_that_cannot_be_written_anywhere_is_the_callers_error(tmp_path: Path) -> None:
+def test_a_history_that_is_no_json_is_the_callers_error(tmp_path: Path) -> None:
     tracker = Tracker(locate(str(tmp_path)))
     tracker.update([train_record(1, loss=float("nan"))], [])
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -1,4 +1,4 @@
-"""Where the lines of a split lie, and reading them row group by row group, ahead of their use."""
+"""The row groups of a split, and reading them in background threads before their lines are used."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ class LineDataset:
     """A dataset of lines with its splits."""
 
     name: str
-    """What metrics and messages call it."""
-    place: Location
+    """The name in metrics and messages."""
+    folder: Location
 
 
 @dataclass(frozen=True, slots=True)
 class RowGroup:
-    """Where some consecutive lines of a dataset lie."""
+    """A row group of a Parquet part."""
 
     part: Location
     index: int
     num_lines: int
     footer: Any
-    """The part's `pyarrow.parquet.FileMetaData`, kept so that it is read once."""
+    """The part's `pyarrow.parquet.FileMetaData`, kept so that it is read only once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +40,18 @@ class Split:
     """One split of a dataset, as its Parquet footers describe it."""
 
     name: str
-    """Of the dataset."""
+    """The name of the dataset."""
     row_groups: tuple[RowGroup, ...]
-    """Those that have lines, in the order of their parts."""
+    """The row groups that have lines, in the order of their parts."""
 
     @property
     def num_lines(self) -> int:
         return sum(group.num_lines for group in self.row_groups)
 
 
-def open_split(name: str, place: Location) -> Split:
-    """Return where the lines of a split's folder lie, from the footers of its parts; none without parts."""
-    parts = [place / path for path in list_files(place, recursive=False) if path.endswith(".parquet")]
+def open_split(name: str, folder: Location) -> Split:
+    """Return the split whose parts lie in a folder, without row groups where there are no parts."""
+    parts = [folder / path for path in list_files(folder, recursive=False) if path.endswith(".parquet")]
     with ThreadPoolExecutor(FOOTER_THREADS) as pool:
         footers = list(pool.map(_read_footer, parts))
     row_groups = [
@@ -68,7 +68,7 @@ def _read_footer(part: Location) -> Any:
 
 
 def read_columns(group: RowGroup, columns: list[str]) -> Any:
-    """Return some columns of a row group as a table; `image.bytes` names a field of a struct."""
+    """Return columns of a row group as a table; `image.bytes` names a field of a struct."""
     with open_file(group.part) as file:
         part = pq.ParquetFile(file, metadata=group.footer, pre_buffer=True)
         return part.read_row_group(group.index, columns=columns, use_threads=False)
@@ -76,15 +76,15 @@ def read_columns(group: RowGroup, columns: list[str]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class StoredLine:
-    """What training needs of a line, its image still encoded."""
+    """The columns of a line that training uses, the image still encoded."""
 
     line_id: str
     image_bytes: bytes
     text: str
-    """Of the label column."""
+    """The value of the label column."""
     source: str
     width_px: int
-    """Before the line was resized."""
+    """Before the line was resized, like `height_px`."""
     height_px: int
 
 
@@ -100,8 +100,11 @@ def read_lines(group: RowGroup, label_column: LabelColumn) -> list[StoredLine | 
     ]
 
 
-class StoredLineRef:
-    """A line that is being read; taken out once, so that its image is held no longer."""
+class PendingLine:
+    """A line of a row group that is being read.
+
+    It can be taken once, unless its row group is kept: a line that was taken holds no memory.
+    """
 
     __slots__ = ("is_kept", "lines", "row")
 
@@ -111,7 +114,7 @@ class StoredLineRef:
         self.is_kept = is_kept
 
     def take(self) -> StoredLine:
-        """Return the line, waiting until its row group is read; raises what reading raised."""
+        """Wait for the row group and return the line; raises the errors of the read."""
         lines = self.lines.result()
         line = lines[self.row]
         assert line is not None
@@ -120,22 +123,23 @@ class StoredLineRef:
         return line
 
 
-class _Reading:
-    """A row group that is read or being read, and which of its lines are asked for already."""
+class _HeldRowGroup:
+    """A row group in memory or being read, and which of its lines were requested."""
 
-    __slots__ = ("is_asked", "lines", "num_left")
+    __slots__ = ("is_requested", "lines", "num_left")
 
     def __init__(self, lines: Future[list[StoredLine | None]], num_lines: int) -> None:
         self.lines = lines
-        self.is_asked = np.zeros(num_lines, dtype=np.bool_)
+        self.is_requested = np.zeros(num_lines, dtype=np.bool_)
         self.num_left = num_lines
 
 
-class Reader:
-    """Reads row groups in the threads of a pool when a line of them is first asked for.
+class RowGroupReader:
+    """Reads a row group in the threads of a pool when one of its lines is first requested.
 
-    A line that is asked for again is read again. At most `max_row_groups` are held, the one that was asked
-    longest ago is dropped; those of the splits in `kept` are all held, and read once.
+    A row group is read again when one of its lines is requested again. At most `max_row_groups` are held; the
+    least recently requested one is dropped. The row groups of the splits in `kept` are read once and all
+    held.
     """
 
     def __init__(
@@ -152,29 +156,29 @@ class Reader:
         self.pool = pool
         self.label_column: LabelColumn = label_column
         self.max_row_groups = max_row_groups
-        self.held: OrderedDict[tuple[int, int], _Reading] = OrderedDict()
+        self.held: OrderedDict[tuple[int, int], _HeldRowGroup] = OrderedDict()
         self.kept: dict[tuple[int, int], Future[list[StoredLine | None]]] = {}
         self.num_reads = 0
 
-    def ask(self, split: int, group: int, row: int) -> StoredLineRef:
-        """Return a line that will be there."""
+    def request(self, split: int, group: int, row: int) -> PendingLine:
+        """Return a line to be taken later; its row group is read in the background."""
         key = split, group
         if self.is_kept[split]:
             if key not in self.kept:
                 self.kept[key] = self._read(key)
-            return StoredLineRef(self.kept[key], row, is_kept=True)
-        reading = self.held.get(key)
-        if reading is None or reading.is_asked[row]:
-            reading = _Reading(self._read(key), self.groups[split][group].num_lines)
-            self.held[key] = reading
+            return PendingLine(self.kept[key], row, is_kept=True)
+        held = self.held.get(key)
+        if held is None or held.is_requested[row]:
+            held = _HeldRowGroup(self._read(key), self.groups[split][group].num_lines)
+            self.held[key] = held
             if len(self.held) > self.max_row_groups:
                 self.held.popitem(last=False)
         self.held.move_to_end(key)
-        reading.is_asked[row] = True
-        reading.num_left -= 1
-        if not reading.num_left:
+        held.is_requested[row] = True
+        held.num_left -= 1
+        if not held.num_left:
             del self.held[key]
-        return StoredLineRef(reading.lines, row, is_kept=False)
+        return PendingLine(held.lines, row, is_kept=False)
 
     def _read(self, key: tuple[int, int]) -> Future[list[StoredLine | None]]:
         self.num_reads += 1

@@ -4,7 +4,7 @@ import pytest
 from builders.training_data import make_lines, make_texts, write_split
 
 from ocr_ray.storage.location import locate
-from ocr_ray.training.feed.row_groups import Reader, Split, StoredLine, open_split, read_lines
+from ocr_ray.training.data.row_groups import RowGroupReader, Split, StoredLine, open_split, read_lines
 
 LINES = make_lines(make_texts(24))
 
@@ -45,8 +45,8 @@ def test_a_reader_gives_each_line_asked_for_whatever_it_holds(
     split: Split, asked: list[tuple[int, int]], num_reads: int
 ) -> None:
     with ThreadPoolExecutor(2) as pool:
-        reader = Reader([split], pool, label_column="text", max_row_groups=2)
-        refs = [reader.ask(0, group, row) for group, row in asked]
+        reader = RowGroupReader([split], pool, label_column="text", max_row_groups=2)
+        refs = [reader.request(0, group, row) for group, row in asked]
         taken = [ref.take().line_id for ref in refs]
     assert taken == [f"words-{4 * group + row:05d}" for group, row in asked]
     assert reader.num_reads == num_reads
@@ -55,8 +55,8 @@ def test_a_reader_gives_each_line_asked_for_whatever_it_holds(
 def test_a_line_that_was_taken_is_held_no_longer_unless_its_dataset_is_kept(split: Split) -> None:
     with ThreadPoolExecutor(1) as pool:
         for kept in (frozenset[str](), frozenset({"lines"})):
-            reader = Reader([split], pool, label_column="text", max_row_groups=9, kept=kept)
-            refs = [reader.ask(0, 0, row) for row in (1, 1, 2)]
+            reader = RowGroupReader([split], pool, label_column="text", max_row_groups=9, kept=kept)
+            refs = [reader.request(0, 0, row) for row in (1, 1, 2)]
             assert [ref.take().line_id for ref in refs] == ["words-00001", "words-00001", "words-00002"]
             held = [line is not None for line in refs[2].lines.result()]
             assert held == ([True] * 4 if kept else [True, False, False, True])

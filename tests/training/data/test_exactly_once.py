@@ -21,7 +21,7 @@ def read_seen(out: Path, *, until: int | None = None) -> list[str]:
 def test_killed_ranks_and_those_that_go_on_see_every_line_once(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path / "lines", NUM_LINES, 2)
     model = make_tiny_model(tmp_path / "model").folder
-    place = dataset.place.path
+    place = dataset.folder.path
     killed = tmp_path / "killed"
     killed.mkdir()
     assert run_ranks(train_rank, killed, model, place, None, world_size=2) == [-9, -9]

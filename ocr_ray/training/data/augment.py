@@ -1,11 +1,11 @@
-"""Lines of real print varied anew each epoch, as another printer, scanner or box would have given them.
+"""Augmentation of lines of real print: another printer, scanner or box in every epoch.
 
-There are thousands of labelled lines beside millions of rendered ones: they are seen more often, and all come
-from one source. Rendered lines have their own looks already and stay as they are.
+There are thousands of labelled lines and millions of rendered ones, so the labelled ones repeat more often,
+and all come from one source. Rendered lines differ enough already and are not augmented.
 
 Lengths are pixels of the line as it was cut out, before it was resized. A stored square is such a line
-stretched, upwards mostly twentyfold; it is shrunk back first, so that blur is as wide as it is high, JPEG
-finds blocks as large as on a page, and a line takes half a millisecond instead of five.
+stretched, vertically often twentyfold. It is shrunk back first, so that blur is as wide as it is high, JPEG
+blocks are as large as on a page, and a line takes half a millisecond instead of five.
 """
 
 import hashlib
@@ -17,42 +17,39 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
+from ocr_ray.dataset.ink import FAINT_LINE_CONTRAST, find_ink, find_paper
 from ocr_ray.randomness import check_seed, keyed_generator
 
 Floats = npt.NDArray[np.float32]
 
 AUGMENTED_SOURCES = frozenset({"page", "spliced"})
 MIN_STRETCH = 3.0
-"""From which an axis of the stored image is shrunk back: less would lose detail that lies between pixels."""
-MIN_CONTRAST = 24
-"""Grey levels between paper and the strongest ink; what has less holds no ink."""
-INK_SHARE = 0.25
-"""Share of that contrast from which a pixel is ink."""
+"""An axis stretched by less is not shrunk back, because detail between the pixels would be lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentConfig:
-    """From what to what the looks of a line are varied; both ends included."""
+    """Ranges of the random changes, both ends included."""
 
     share: float = 0.4
-    """Of the lines that each kind of variation meets, independently of the others."""
+    """Share of the lines that each kind of change is applied to, independently of the others."""
     blur_px: tuple[float, float] = (0.2, 0.5)
     """Standard deviation of the Gaussian blur."""
     ink_px: tuple[float, float] = (-0.2, 0.4)
-    """By how much strokes become wider, below 0 narrower."""
+    """Change of the stroke width; below 0 strokes become narrower."""
     black: tuple[int, int] = (0, 64)
-    """Grey value that 0 becomes; ink and paper between are scaled."""
+    """Grey value that 0 is mapped to; the values between black and white are scaled."""
     white: tuple[int, int] = (200, 255)
-    """Grey value that 255 becomes."""
+    """Grey value that 255 is mapped to."""
     slant: tuple[float, float] = (-0.12, 0.12)
-    """By how much print leans to the right, in widths per height."""
+    """Lean of the print to the right, in widths per height."""
     tilt_px: tuple[float, float] = (-1.5, 1.5)
-    """By how much the line rises from its left end to its right."""
+    """Rise of the line from its left end to its right."""
     edge_px: tuple[int, int] = (-3, 3)
-    """Paper added at each of the four edges; below 0 cut off, but no ink: without its last pixel `번` would
-    be read as `버`."""
+    """Paper added at each of the four edges; below 0 it is cut off, but never ink: without its last column of
+    pixels `번` would read `버`."""
     jpeg_quality: tuple[int, int] = (40, 90)
-    """Of a JPEG that the line was once stored as."""
+    """Quality of the JPEG that the line is compressed to."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
@@ -84,7 +81,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """All that is done to a line, in this order; what it does not meet stays at its default."""
+    """The changes to one line, applied in this order; defaults change nothing."""
 
     edges_px: tuple[int, int, int, int] = (0, 0, 0, 0)
     """Paper added left, above, right and below; negative: cut off."""
@@ -98,10 +95,10 @@ class Augmentation:
 
 
 def draw_augmentation(config: AugmentConfig, *, seed: int, epoch: int, line_id: str) -> Augmentation:
-    """Return what is done to a line in an epoch; depends on nothing else."""
+    """Return the changes to a line in an epoch, a pure function of the arguments."""
     digest = hashlib.blake2b(line_id.encode(), digest_size=8).digest()
     rng = keyed_generator(seed, f"augment {epoch}", int.from_bytes(digest, "little") >> 1)
-    # All is drawn, met or not, so that another share leaves the values as they are.
+    # Everything is drawn, applied or not, so that the values do not depend on the share.
     edges, shear, ink, blur, contrast, jpeg = (rng.random(6) < config.share).tolist()
     left, top, right, bottom = (_pick(config.edge_px, rng) for _ in range(4))
     drawn = Augmentation(
@@ -136,7 +133,7 @@ def _pick(ends: tuple[int, int], rng: np.random.Generator) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmenter:
-    """Varies lines of pages and spliced lines; any number of threads may share one."""
+    """Augments page and spliced lines; threads can share one."""
 
     config: AugmentConfig = field(default_factory=AugmentConfig)
     seed: int = 0
@@ -153,10 +150,10 @@ class Augmenter:
         epoch: int,
         size_px: tuple[int, int] | None = None,
     ) -> Image.Image:
-        """Return the line as it looks in an epoch, mode L, in a size of its own; other sources as they are.
+        """Return the augmented line, mode L, in any size; lines of other sources are returned unchanged.
 
-        `size_px` is width and height of the line before it was resized; None: the image's own. The same
-        arguments give the same pixels.
+        `size_px` is the width and height of the line before it was resized; None: the size of the image. The
+        same arguments give the same pixels.
         """
         if source not in AUGMENTED_SOURCES:
             return image
@@ -165,7 +162,7 @@ class Augmenter:
 
 
 def apply_augmentation(image: Image.Image, drawn: Augmentation, size_px: tuple[int, int]) -> Image.Image:
-    """Return a line, mode L, varied; as it is where nothing is drawn. `size_px` as `Augmenter` takes it."""
+    """Return the changed line, mode L; `image` itself if nothing changes. `size_px`: as for `Augmenter`."""
     if drawn == _UNCHANGED:
         return image
     line = _unstretch(image, size_px)
@@ -188,14 +185,14 @@ def apply_augmentation(image: Image.Image, drawn: Augmentation, size_px: tuple[i
 
 _UNCHANGED = Augmentation()
 _Scale = tuple[float, float]
-"""Pixels of the image per pixel of the line as it was cut out, along x and y."""
+"""Pixels of the image per pixel of the line as it was cut out, for x and y."""
 
 
 def _unstretch(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
-    """Return the image with its strongly stretched axes as they were.
+    """Return the image with its strongly stretched axes shrunk back to their original size.
 
-    The pixel in the middle of each old one still has its grey value, but for what lies up to half a new pixel
-    beside it.
+    Nearest-neighbour sampling takes the grey value at the middle of each original pixel, within half a pixel
+    of the stored image.
     """
     width, height = (
         before if stored >= MIN_STRETCH * before else stored
@@ -204,24 +201,19 @@ def _unstretch(image: Image.Image, size_px: tuple[int, int]) -> Image.Image:
     return image.resize((width, height), Image.Resampling.NEAREST)
 
 
-def _find_paper(line: Image.Image) -> int:
-    """Return the most common grey value."""
-    counts = line.histogram()
-    return counts.index(max(counts))
-
-
 def _move_edges(line: Image.Image, edges_px: tuple[int, int, int, int], scale: _Scale) -> Image.Image:
-    """Return the line with paper added or cut off at its edges; one without ink loses nothing."""
-    paper = _find_paper(line)
-    darkness = np.abs(np.asarray(line).astype(np.int16) - paper)
-    strongest = int(darkness.max())
-    is_ink = darkness > INK_SHARE * strongest if strongest >= MIN_CONTRAST else np.ones(darkness.shape, bool)
+    """Return the line with paper added or cut off at its edges; a line without ink is not cut."""
+    pixels = np.asarray(line)
+    paper = find_paper(pixels)
+    is_ink = find_ink(pixels, min_contrast=FAINT_LINE_CONTRAST)
+    if not is_ink.any():
+        is_ink[:] = True
     sides = []
     for axis in (0, 1):
-        places = np.flatnonzero(is_ink.any(axis=axis))
-        before, behind = int(places[0]), line.size[axis] - 1 - int(places[-1])
+        inked = np.flatnonzero(is_ink.any(axis=axis))
+        before, after = int(inked[0]), line.size[axis] - 1 - int(inked[-1])
         wanted = (round(edges_px[axis] * scale[axis]), round(edges_px[axis + 2] * scale[axis]))
-        sides.append((max(wanted[0], -before), max(wanted[1], -behind)))
+        sides.append((max(wanted[0], -before), max(wanted[1], -after)))
     (left, right), (top, bottom) = sides
     moved = Image.new("L", (line.width + left + right, line.height + top + bottom), paper)
     moved.paste(line, (left, top))
@@ -229,18 +221,18 @@ def _move_edges(line: Image.Image, edges_px: tuple[int, int, int, int], scale: _
 
 
 def _shear(line: Image.Image, slant: float, tilt_px: float, scale: _Scale) -> Image.Image:
-    """Return the line slanted and tilted around its middle, with so much more paper that nothing is lost."""
+    """Return the line slanted and tilted around its middle, with enough paper added that nothing is lost."""
     across = slant * scale[0] / scale[1]
     upwards = tilt_px * scale[1] / line.width
     more_x = math.ceil(abs(across) * line.height / 2)
     more_y = math.ceil(abs(upwards) * line.width / 2)
     width, height = line.width + 2 * more_x, line.height + 2 * more_y
-    paper = _find_paper(line)
+    paper = find_paper(np.asarray(line))
     wide = Image.new("L", (width, height), paper)
     wide.paste(line, (more_x, more_y))
     return wide.transform(
         wide.size,
-        Image.Transform.AFFINE,  # from a place in the result to one in `wide`
+        Image.Transform.AFFINE,  # maps coordinates of the result to those of `wide`
         (1.0, across, -across * height / 2, upwards, 1.0, -upwards * width / 2),
         Image.Resampling.BICUBIC,
         fillcolor=paper,
@@ -248,7 +240,7 @@ def _shear(line: Image.Image, slant: float, tilt_px: float, scale: _Scale) -> Im
 
 
 def _widen_ink(line: Image.Image, ink_px: float, scale: _Scale) -> Image.Image:
-    """Return the line with dark strokes wider or narrower by `ink_px`, half of it on either side."""
+    """Return the line with dark strokes wider or narrower by `ink_px`, half of it on each side."""
     pick = np.minimum if ink_px > 0 else np.maximum
     pixels: Floats = np.asarray(line, dtype=np.float32)
     for axis in (0, 1):
@@ -257,13 +249,13 @@ def _widen_ink(line: Image.Image, ink_px: float, scale: _Scale) -> Image.Image:
         for _ in range(int(reach)):
             narrow = _pick_neighbour(narrow, pick, 1 - axis)
         wide = _pick_neighbour(narrow, pick, 1 - axis)
-        # A part of a pixel is covered by a part of the ink.
+        # Ink that covers part of a pixel darkens it in proportion.
         pixels = narrow + (reach - int(reach)) * (wide - narrow)
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
 def _pick_neighbour(pixels: Floats, pick: np.ufunc, axis: int) -> Floats:
-    """Return of each pixel and the two next to it along an axis the darkest, or the lightest."""
+    """Return the darkest, or the lightest, of each pixel and its two neighbours along an axis."""
     picked = pixels.swapaxes(0, axis).copy()
     along = pixels.swapaxes(0, axis)
     pick(picked[1:], along[:-1], out=picked[1:])

@@ -1,4 +1,4 @@
-"""What the datasets of a run hold, against figures worked out by hand."""
+"""The mixture of a run, compared with values computed by hand."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from ocr_ray.dataset.lines import PartSpec
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import locate
-from ocr_ray.training.feed.row_groups import open_split
-from ocr_ray.training.mixture import CONTEXTUAL_SOURCES, count_sources, describe_mixture
+from ocr_ray.training.data.mixture import CONTEXTUAL_SOURCES, count_sources, describe_mixture
+from ocr_ray.training.data.row_groups import open_split
 
 PRETRAINING, LABELLED = 6_000_000, 15_224
 COUNTS = st.dictionaries(
@@ -38,7 +38,7 @@ def test_one_line_more_than_half_of_the_contextual_ones_warns() -> None:
     by_source = {"lines": {"words": 3_007_613}, "crops": {"page": LABELLED}}
     mixture = describe_mixture(by_source, pretraining_lines=PRETRAINING)
     assert mixture.warning is not None
-    assert "at most 0.5 of the contextual ones, the ratio is 0.500" in mixture.warning
+    assert "at most 0.5 context-free lines per contextual line, the ratio is 0.500" in mixture.warning
     assert describe_mixture(by_source, pretraining_lines=PRETRAINING + 2).warning is None
 
 
@@ -49,7 +49,7 @@ def test_sources_are_context_free_but_for_pages_sentences_and_what_the_model_has
     assert mixture.ratio == 1_101_101 / 10_010
 
 
-def test_shares_decide_what_is_trained_on_and_not_the_ratio_of_what_there_is() -> None:
+def test_weights_change_what_is_trained_on_but_not_the_ratio_in_the_datasets() -> None:
     by_source = {"lines": {"words": 600, "sentence": 200}, "crops": {"page": 75, "spliced": 25}}
     mixture = describe_mixture(by_source, {"crops": 1.5, "lines": 0.5})
     assert mixture.ratio == 625 / 275
@@ -71,7 +71,7 @@ def test_lines_without_any_context_have_no_ratio_and_warn() -> None:
 
 
 @given(st.dictionaries(st.sampled_from("abc"), COUNTS, min_size=1))
-def test_without_shares_each_line_counts_once(by_source: dict[str, dict[str, int]]) -> None:
+def test_without_weights_each_line_counts_once(by_source: dict[str, dict[str, int]]) -> None:
     everything = [(source, n) for counts in by_source.values() for source, n in counts.items()]
     total = sum(n for _, n in everything)
     if not total:
@@ -88,18 +88,18 @@ def test_without_shares_each_line_counts_once(by_source: dict[str, dict[str, int
 
 
 @pytest.mark.parametrize(
-    ("shares", "message"),
+    ("weights", "message"),
     [
-        ({"lines": 1.0}, "must be of the datasets lines, empty, got those of lines$"),
+        ({"lines": 1.0}, "must be given for the datasets lines, empty, got those of lines$"),
         ({"lines": 1.0, "empty": -0.5}, "must be 0 or more"),
         ({"lines": float("nan"), "empty": 0.0}, "must be 0 or more"),
         ({"lines": 0.0, "empty": 0.0}, "not all 0"),
-        ({"lines": 0.5, "empty": 0.5}, "without lines must have no share, got one for empty"),
+        ({"lines": 0.5, "empty": 0.5}, "without lines must have weight 0, got more for empty"),
     ],
 )
-def test_shares_that_cannot_be_kept_are_refused(shares: dict[str, float], message: str) -> None:
+def test_impossible_mixture_weights_are_refused(weights: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        describe_mixture({"lines": {"words": 3}, "empty": {}}, shares)
+        describe_mixture({"lines": {"words": 3}, "empty": {}}, weights)
     assert describe_mixture({"lines": {"words": 3}, "empty": {}}, {"lines": 2.0, "empty": 0.0}).trained_share
 
 
@@ -108,7 +108,7 @@ def test_pretraining_lines_are_not_negative() -> None:
         describe_mixture({"lines": {"words": 3}}, pretraining_lines=-1)
 
 
-def test_sources_are_counted_as_the_footers_say(tmp_path: Path) -> None:
+def test_sources_are_counted_from_the_footers(tmp_path: Path) -> None:
     place = locate(str(tmp_path))
     for index, sources in enumerate((["words", "page"] * 3, ["page"] * 4, [])):
         texts = make_texts(max(1, len(sources)), seed=index)
@@ -119,7 +119,7 @@ def test_sources_are_counted_as_the_footers_say(tmp_path: Path) -> None:
     assert count_sources(open_split("lines", place / "validation")) == {}
 
 
-def test_a_part_that_does_not_say_what_it_holds_is_refused(tmp_path: Path) -> None:
+def test_a_part_without_statistics_is_refused(tmp_path: Path) -> None:
     write_split(tmp_path, "train", make_lines(make_texts(3)))
-    with pytest.raises(InputError, match=r"part-00000.parquet does not: make its dataset again"):
+    with pytest.raises(InputError, match=r"part-00000.parquet has none: make its dataset again"):
         count_sources(open_split("lines", locate(str(tmp_path / "train"))))

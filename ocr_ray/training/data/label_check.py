@@ -1,10 +1,10 @@
-"""Whether a model can write every label of a dataset: all of its characters, within its decoder's positions.
+"""Checks that a model can write every label of a dataset: all its characters, within the decoder's positions.
 
-A model never learns a label that its tokenizer cannot give back, and stops at one that is too long. Both are
-found once before training, for each content of a dataset, tokenizer and label column, and remembered with the
-run together with the number of tokens of each label, by which batches are made up.
+A model never learns a label that does not survive its tokenizer, and training fails at a label that is too
+long. Both are checked once before training for each combination of dataset, tokenizer and label column. The
+number of tokens of each label is cached with the run, because steps are sorted by it.
 
-A label of 30 tokens takes 60 µs of a core, 3 million 3 minutes; no image is read.
+A label of 30 tokens takes 60 µs of a core, 3 million labels 3 minutes. No image is read.
 """
 
 import hashlib
@@ -24,13 +24,13 @@ from ocr_ray.errors import InputError
 from ocr_ray.model.load import PROCESSOR_FILES, OcrModel
 from ocr_ray.storage.location import Location, exists, read_bytes, write_bytes
 from ocr_ray.text.hangul import nfc
-from ocr_ray.training.feed.row_groups import RowGroup, Split, read_columns
+from ocr_ray.training.data.row_groups import RowGroup, Split, read_columns
 
 LabelLengths = npt.NDArray[np.uint16]
-"""The tokens of each label of a split in its order, special tokens included."""
+"""The number of tokens of each label of a split, in file order, special tokens included."""
 
 CHECK_THREADS = 8
-"""More than cores: on S3 they wait for most of the time."""
+"""More than there are cores: on S3 they mostly wait."""
 MAX_NAMED = 3
 MAX_QUOTE_LENGTH = 60
 MAX_LOST_NAMED = 20
@@ -39,71 +39,71 @@ _IMAGE_FILES = {"preprocessor_config.json", "processor_config.json"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelKey:
-    """What the lengths of labels, and that a model can write them, depend on."""
+    """The inputs that the result of a label check depends on."""
 
     dataset_digest: str
-    """Of the split's rows, from the manifest."""
+    """The digest of the split's rows, from the manifest."""
     tokenizer_sha256: str
-    """As `hash_tokenizer` gives it."""
+    """From `hash_tokenizer`."""
     label_column: LabelColumn
     max_tokens: int
-    """That the decoder has positions for."""
+    """The number of positions of the decoder."""
 
     @property
     def file_name(self) -> str:
-        """Of what is remembered under this key."""
+        """The name of the cache file."""
         return f"{hashlib.sha256(_to_json(self)).hexdigest()[:32]}.tokens"
 
 
 def check_labels(ocr: OcrModel, split: Split, label_column: LabelColumn) -> LabelLengths:
-    """Return the tokens of each label; reads the columns of ids and labels, row group by row group.
+    """Return the number of tokens of each label; reads only ids and labels, one row group at a time.
 
-    A label survives if it is decoded as it was, in NFC and without the spaces at both ends, as predictions
-    are compared with it.
+    A label survives the tokenizer if it is decoded to the same text, compared in NFC and without spaces at
+    both ends, as predictions are.
 
     Raises:
-        InputError: labels have more tokens than the decoder has positions, or do not survive; counted, the
-            worst named.
+        InputError: labels have more tokens than the decoder has positions, or do not survive the tokenizer;
+            the message counts them and names the worst.
     """
     checks: list[_GroupCheck] = []
-    ocr.encode_labels([""])  # sets the tokenizer's options, which it refuses while other threads use it
+    ocr.encode_labels([""])  # sets the tokenizer's options, which fails while other threads use it
     pool = ThreadPoolExecutor(CHECK_THREADS, thread_name_prefix="check-labels")
     try:
         checks += pool.map(lambda group: _check_group(ocr, group, label_column), split.row_groups)
     finally:
         pool.shutdown(cancel_futures=True)
     where = f"the {split.num_lines} lines of {split.name}, column {label_column}"
-    faults = [
+    problems = [
         *_describe_long(checks, where, ocr.max_target_tokens),
         *_describe_changed(checks, where),
     ]
-    if faults:
-        raise InputError("; ".join(faults))
+    if problems:
+        raise InputError("; ".join(problems))
     return np.concatenate([np.zeros(0, np.uint16), *(check.lengths for check in checks)])
 
 
 @dataclass(frozen=True, slots=True)
-class _Fault:
-    """A label that a model cannot write."""
+class _Label:
+    """A label and what the tokenizer makes of it."""
 
     line_id: str
     text: str
-    back: str
-    """What came back of it."""
+    decoded: str
+    """The text decoded from the label's tokens."""
     num_tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _GroupCheck:
-    """What was found in a row group; a few faults stand for all, which may be millions."""
+    """The result for a row group; only a few of the labels with problems are kept, there may be millions."""
 
     lengths: LabelLengths
     num_long: int
-    longest: list[_Fault]
+    longest: list[_Label]
     num_changed: int
-    changed: list[_Fault]
+    changed: list[_Label]
     lost: Counter[str]
-    """The characters that did not come back, by the labels that lost them."""
+    """The characters missing after decoding, with the number of labels that lost them."""
 
 
 def _check_group(ocr: OcrModel, group: RowGroup, label_column: LabelColumn) -> _GroupCheck:
@@ -111,7 +111,7 @@ def _check_group(ocr: OcrModel, group: RowGroup, label_column: LabelColumn) -> _
     line_ids, texts = table["line_id"].to_pylist(), table[label_column].to_pylist()
     token_ids = ocr.encode_labels(texts)
     counts = list(map(len, token_ids))
-    labels = list(map(_Fault, line_ids, texts, ocr.decode(token_ids), counts))
+    labels = list(map(_Label, line_ids, texts, ocr.decode(token_ids), counts))
     too_long = [label for label in labels if label.num_tokens > ocr.max_target_tokens]
     changed = [label for label in labels if _is_changed(label)]
     return _GroupCheck(
@@ -124,20 +124,20 @@ def _check_group(ocr: OcrModel, group: RowGroup, label_column: LabelColumn) -> _
     )
 
 
-def _is_changed(label: _Fault) -> bool:
-    return label.back != label.text and nfc(label.back) != nfc(label.text).strip()
+def _is_changed(label: _Label) -> bool:
+    return label.decoded != label.text and nfc(label.decoded) != nfc(label.text).strip()
 
 
-def _find_lost(label: _Fault) -> list[str]:
-    return sorted(set(nfc(label.text)) - {*nfc(label.back), " "})
+def _find_lost(label: _Label) -> list[str]:
+    return sorted(set(nfc(label.text)) - {*nfc(label.decoded), " "})
 
 
-def _find_longest(labels: Iterable[_Fault]) -> list[_Fault]:
+def _find_longest(labels: Iterable[_Label]) -> list[_Label]:
     return sorted(labels, key=lambda label: -label.num_tokens)[:MAX_NAMED]
 
 
 def _describe_long(checks: Sequence[_GroupCheck], where: str, max_tokens: int) -> list[str]:
-    """Return what is to be said of labels that are too long, nothing if there are none."""
+    """Return a message about labels that are too long, if there are any."""
     num_long = sum(check.num_long for check in checks)
     if not num_long:
         return []
@@ -145,14 +145,14 @@ def _describe_long(checks: Sequence[_GroupCheck], where: str, max_tokens: int) -
     named = ", ".join(f"line {label.line_id} has {label.num_tokens}" for label in longest)
     return [
         f"a label must have at most {max_tokens} tokens, {num_long} of {where}, have more: {named}; "
-        "leave them out or take a model with more positions"
+        "leave them out or use a model with more positions"
     ]
 
 
 def _describe_changed(checks: Sequence[_GroupCheck], where: str) -> list[str]:
-    """Return what is to be said of labels that do not come back, nothing if all do.
+    """Return a message about labels that do not survive the tokenizer, if there are any.
 
-    The worst are those whose lost characters are lost most often.
+    It names first the labels with the characters that are lost most often.
     """
     num_changed = sum(check.num_changed for check in checks)
     if not num_changed:
@@ -160,22 +160,22 @@ def _describe_changed(checks: Sequence[_GroupCheck], where: str) -> list[str]:
     lost: Counter[str] = Counter()
     for check in checks:
         lost.update(check.lost)
-    known = [label for check in checks for label in check.changed]
-    worst = sorted(known, key=lambda label: -max((lost[char] for char in _find_lost(label)), default=0))
+    examples = [label for check in checks for label in check.changed]
+    worst = sorted(examples, key=lambda label: -max((lost[char] for char in _find_lost(label)), default=0))
     named = ", ".join(
-        f"line {label.line_id} {label.text[:MAX_QUOTE_LENGTH]!r} -> {label.back[:MAX_QUOTE_LENGTH]!r}"
+        f"line {label.line_id} {label.text[:MAX_QUOTE_LENGTH]!r} -> {label.decoded[:MAX_QUOTE_LENGTH]!r}"
         for label in worst[:MAX_NAMED]
     )
     most = "".join(char for char, _ in lost.most_common(MAX_LOST_NAMED))
     return [
-        f"a label must come back from the tokenizer as it was, {num_changed} of {where}, do not: {named}; "
+        f"a label must survive the tokenizer, {num_changed} of {where}, do not: {named}; "
         + (f"most often lost: {most!r}; " if most else "")
-        + "leave them out or take a model whose tokenizer knows them, such as a byte-level one"
+        + "leave them out or use a model whose tokenizer covers them, such as a byte-level one"
     ]
 
 
 def hash_tokenizer(folder: Path) -> str:
-    """Return the SHA-256 in hex over the names and contents of a model folder's tokenizer files."""
+    """Return the SHA-256, in hex, of the names and contents of a model folder's tokenizer files."""
     sha = hashlib.sha256()
     for name in sorted(set(PROCESSOR_FILES) - _IMAGE_FILES):
         if (folder / name).is_file():
@@ -184,21 +184,21 @@ def hash_tokenizer(folder: Path) -> str:
     return sha.hexdigest()
 
 
-def remember_labels(place: Location, key: LabelKey, lengths: LabelLengths) -> None:
-    """Write the lengths of checked labels into the folder `place`, 1 byte a line or less."""
+def save_lengths(cache: Location, key: LabelKey, lengths: LabelLengths) -> None:
+    """Write the lengths of checked labels to the folder `cache`, 1 byte a line or less."""
     packed = zlib.compress(lengths.astype("<u2").tobytes())
     sha = hashlib.sha256(_to_json(key) + packed).hexdigest()
-    write_bytes(place / key.file_name, sha.encode() + b"\n" + _to_json(key) + b"\n" + packed)
+    write_bytes(cache / key.file_name, sha.encode() + b"\n" + _to_json(key) + b"\n" + packed)
 
 
-def recall_labels(place: Location, key: LabelKey) -> LabelLengths | None:
-    """Return what was remembered under a key; None if nothing was, or the file is damaged."""
-    file = place / key.file_name
+def load_lengths(cache: Location, key: LabelKey) -> LabelLengths | None:
+    """Return the lengths saved under a key; None if there are none or the file is damaged."""
+    file = cache / key.file_name
     if not exists(file):
         return None
     sha, _, rest = read_bytes(file).partition(b"\n")
-    told_key, _, packed = rest.partition(b"\n")
-    if told_key != _to_json(key) or sha != hashlib.sha256(told_key + packed).hexdigest().encode():
+    saved_key, _, packed = rest.partition(b"\n")
+    if saved_key != _to_json(key) or sha != hashlib.sha256(saved_key + packed).hexdigest().encode():
         return None
     return np.frombuffer(zlib.decompress(packed), dtype="<u2").astype(np.uint16)
 

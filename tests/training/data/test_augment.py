@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
-from ocr_ray.training.augment import (
+from ocr_ray.training.data.augment import (
     Augmentation,
     AugmentConfig,
     Augmenter,

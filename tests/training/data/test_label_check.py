@@ -20,14 +20,14 @@ from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.storage.location import locate
 from ocr_ray.text.hangul import FIRST_SYLLABLE, LAST_SYLLABLE, nfc
-from ocr_ray.training.feed.row_groups import Split, open_split
-from ocr_ray.training.label_check import (
+from ocr_ray.training.data.label_check import (
     LabelKey,
     check_labels,
     hash_tokenizer,
-    recall_labels,
-    remember_labels,
+    load_lengths,
+    save_lengths,
 )
+from ocr_ray.training.data.row_groups import Split, open_split
 
 SYLLABLES = [chr(code) for code in range(ord(FIRST_SYLLABLE), ord(LAST_SYLLABLE) + 1)]
 KEY = LabelKey(dataset_digest="ab", tokenizer_sha256="cd", label_column="text", max_tokens=64)
@@ -139,7 +139,7 @@ def test_labels_that_do_not_survive_are_counted_with_what_came_back(ocr: OcrMode
         check_labels(with_words(ocr, ["24", "개"]), make_split(tmp_path, texts), "text")
     message = str(error.value)
     assert message.startswith(
-        "a label must come back from the tokenizer as it was, 4 of the 6 lines of crops, column text, do not:"
+        "a label must survive the tokenizer, 4 of the 6 lines of crops, column text, do not:"
         " line 2 '24 □' -> '24', line 4 '□ 개' -> '개', line 5 '□' -> ''; most often lost: '□㉠'; leave them"
     )
 
@@ -153,7 +153,7 @@ def test_spaces_and_special_tokens_that_would_be_swallowed_are_refused(
         check_labels(changed, make_split(tmp_path, ["두 칸", text]), "text")
 
 
-def test_both_faults_are_told_at_once(ocr: OcrModel, tmp_path: Path) -> None:
+def test_both_problems_are_in_one_message(ocr: OcrModel, tmp_path: Path) -> None:
     split = make_split(tmp_path, ["24 " * 70, "□"])
     with pytest.raises(InputError, match=r"line 0 has 72; leave .* 1 of the 2 lines .* line 1 '□' -> ''"):
         check_labels(with_words(ocr, ["24"]), split, "text")
@@ -168,14 +168,14 @@ def test_a_tokenizer_that_was_made_to_truncate_and_pad_before_does_neither(
     assert check_labels(ocr, split, "text").tolist() == lengths * 60
 
 
-def test_what_a_thread_meets_is_raised(ocr: OcrModel, tmp_path: Path) -> None:
+def test_errors_of_threads_are_raised(ocr: OcrModel, tmp_path: Path) -> None:
     split = make_split(tmp_path, ["7"] * 40)
     (tmp_path / "part-00002.parquet").unlink()
     with pytest.raises(FileNotFoundError):
         check_labels(ocr, split, "text")
 
 
-def test_a_tokenizer_is_known_by_its_own_files_alone(folder: Path, tmp_path: Path) -> None:
+def test_a_tokenizer_is_identified_by_its_own_files(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "elsewhere"
     shutil.copytree(folder, copy)
     for name in ("preprocessor_config.json", "generation_config.json", "model.safetensors"):
@@ -209,36 +209,36 @@ def test_a_file_that_holds_the_next_one_makes_another_tokenizer(tmp_path: Path) 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 2**16 - 1)))
-def test_lengths_are_recalled_as_they_were_remembered(tmp_path: Path, values: list[int]) -> None:
+def test_lengths_are_loaded_as_they_were_saved(tmp_path: Path, values: list[int]) -> None:
     place = locate(str(tmp_path / "labels"))
-    remember_labels(place, KEY, np.array(values, dtype=np.uint16))
-    recalled = recall_labels(place, KEY)
-    assert recalled is not None
-    assert recalled.dtype == np.uint16
-    assert recalled.tolist() == values
+    save_lengths(place, KEY, np.array(values, dtype=np.uint16))
+    loaded = load_lengths(place, KEY)
+    assert loaded is not None
+    assert loaded.dtype == np.uint16
+    assert loaded.tolist() == values
 
 
-def test_nothing_is_recalled_for_other_rows_tokenizers_columns_or_positions(tmp_path: Path) -> None:
+def test_nothing_is_loaded_for_other_rows_tokenizers_columns_or_positions(tmp_path: Path) -> None:
     place = locate(str(tmp_path))
-    remember_labels(place, KEY, np.arange(9, dtype=np.uint16))
+    save_lengths(place, KEY, np.arange(9, dtype=np.uint16))
     for change in (
         {"dataset_digest": "ac"},
         {"tokenizer_sha256": "ce"},
         {"label_column": "markup"},
         {"max_tokens": 63},
     ):
-        assert recall_labels(place, replace(KEY, **change)) is None  # type: ignore[arg-type]
-    assert recall_labels(place, KEY) is not None
+        assert load_lengths(place, replace(KEY, **change)) is None  # type: ignore[arg-type]
+    assert load_lengths(place, KEY) is not None
     other = replace(KEY, label_column="markup")
     (tmp_path / KEY.file_name).rename(tmp_path / other.file_name)
-    assert recall_labels(place, other) is None
+    assert load_lengths(place, other) is None
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_a_damaged_file_is_recalled_as_nothing(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_damaged_file_is_ignored(tmp_path: Path, data: st.DataObject) -> None:
     place = locate(str(tmp_path))
-    remember_labels(place, KEY, np.arange(50, dtype=np.uint16))
+    save_lengths(place, KEY, np.arange(50, dtype=np.uint16))
     file = tmp_path / KEY.file_name
     content = bytearray(file.read_bytes())
     where = data.draw(st.integers(0, len(content) - 1))
@@ -247,20 +247,20 @@ def test_a_damaged_file_is_recalled_as_nothing(tmp_path: Path, data: st.DataObje
         file.write_bytes(content)
     else:
         file.write_bytes(content[:where])
-    assert recall_labels(place, KEY) is None
+    assert load_lengths(place, KEY) is None
 
 
 def test_lengths_take_less_than_a_byte_a_line(tmp_path: Path) -> None:
     lengths = np.random.default_rng(0).normal(25, 8, 100_000).clip(3, 128).astype(np.uint16)
-    remember_labels(locate(str(tmp_path)), KEY, lengths)
+    save_lengths(locate(str(tmp_path)), KEY, lengths)
     assert (tmp_path / KEY.file_name).stat().st_size < 100_000
 
 
 @pytest.mark.slow
-def test_lengths_are_remembered_on_s3(bucket: str) -> None:
+def test_lengths_are_saved_on_s3(bucket: str) -> None:
     place = locate(f"{bucket}/runs/a/labels")
-    assert recall_labels(place, KEY) is None
-    remember_labels(place, KEY, np.arange(300, dtype=np.uint16))
-    recalled = recall_labels(place, KEY)
-    assert recalled is not None
-    assert recalled.tolist() == list(range(300))
+    assert load_lengths(place, KEY) is None
+    save_lengths(place, KEY, np.arange(300, dtype=np.uint16))
+    loaded = load_lengths(place, KEY)
+    assert loaded is not None
+    assert loaded.tolist() == list(range(300))
