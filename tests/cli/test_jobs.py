@@ -109,7 +109,7 @@ def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tm
     [
         (["--num-lines", "0"], "num_lines must be from 1"),
         (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
-        (["--arithmetic.grades", "7"], "grades must be some of 1 to 6"),
+        (["--arithmetic.grades", "7"], "grades must be one or more of 1 to 6"),
         (["--fonts", "없는 글꼴"], "font '없는 글꼴' must be installed"),
         (["--out-uri", "gs://bucket/x"], "a URI must be a local path or s3"),
         (["--seed", "-1"], "seed must be from 0"),
