@@ -16,7 +16,7 @@ from ray.cluster_utils import Cluster
 from training.test_job import assert_same_weights, make_lines
 
 from ocr_ray.cli.flags import describe_flags
-from ocr_ray.cluster.stop_signal import UNHEARD_S
+from ocr_ray.cluster.stop_signal import UNREAD_TIMEOUT_S
 from ocr_ray.storage.location import exists, locate, read_bytes, write_json
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
 from ocr_ray.training.job import SNAPSHOT
@@ -129,7 +129,7 @@ def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
         wait_for(lambda: "global batch" in log_path.read_text(), job, log_path, timeout_s=START_S)
         time.sleep(10)
         os.kill(job.pid, signal.SIGTERM)
-        assert job.wait(timeout=UNHEARD_S + 60) == 1
+        assert job.wait(timeout=UNREAD_TIMEOUT_S + 60) == 1
     finally:
         if job.poll() is None:
             kill_tree(job.pid)
