@@ -17,70 +17,41 @@ from ocr_ray.errors import missing_extra
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job: its flags and its work, both as `module:name`."""
+    """A job: its flags and its work, both as `module:name` within the package."""
 
     config: str
     """A dataclass; its module imports nothing heavy."""
     work: str
     """A function of the configuration; returns the summary."""
-    summary: str
     extra: str | None = None
     """The extra of the package that the work needs."""
 
 
 JOBS = {
-    "quickstart": Job(
-        config="ocr_ray.quickstart.config:QuickstartConfig",
-        work="ocr_ray.quickstart.job:run_quickstart",
-        summary="Make lines and crops, train a small model and evaluate it: end to end in minutes.",
-    ),
-    "plan_dataset": Job(
-        config="ocr_ray.render.plan_config:PlanConfig",
-        work="ocr_ray.render.plan_job:plan_dataset",
-        summary="Estimate how many lines to render, and the time, storage and cost that they take.",
-    ),
-    "render_lines": Job(
-        config="ocr_ray.render.config:RenderConfig",
-        work="ocr_ray.render.job:render_lines",
-        summary="Render lines of random words and arithmetic into a Parquet dataset.",
-    ),
-    "audit_lines": Job(
-        config="ocr_ray.audit.config:AuditConfig",
-        work="ocr_ray.audit.job:audit_lines",
-        summary="Check a dataset against its plan and manifest, and render some of its lines again.",
-    ),
-    "crop_pages": Job(
-        config="ocr_ray.pages.config:CropConfig",
-        work="ocr_ray.pages.crop_job:crop_pages",
-        summary="Crop the text lines of labelled pages into a Parquet dataset.",
-    ),
-    "train_trocr": Job(
-        config="ocr_ray.training.config:TrainJobConfig",
-        work="ocr_ray.training.job:train_trocr",
-        summary="Fine-tune a TrOCR model on datasets of lines, data-parallel over CPUs or GPUs.",
-    ),
-    "evaluate_trocr": Job(
-        config="ocr_ray.evaluation.config:EvaluationConfig",
-        work="ocr_ray.evaluation.job:evaluate_lines",
-        summary="Read a split with a model and report its errors.",
-    ),
-    "label_pages": Job(
-        config="ocr_ray.pages.config:LabelConfig",
-        work="ocr_ray.pages.label_job:label_pages",
-        summary="Read the text boxes of pages with a model into labels, lines and a review page.",
-    ),
-    "check_cluster": Job(
-        config="ocr_ray.aws.config:CheckConfig",
-        work="ocr_ray.aws.job:check_cluster",
-        extra="cluster",
-        summary="Check a cluster file before `ray up`.",
-    ),
-    "watch_spot": Job(
-        config="ocr_ray.aws.config:SpotConfig",
-        work="ocr_ray.aws.spot:watch_spot",
-        summary="Wait for the interruption notice of this EC2 spot instance, then drain its Ray node.",
-    ),
+    "quickstart": Job(config="quickstart.config:QuickstartConfig", work="quickstart.job:run_quickstart"),
+    "plan_dataset": Job(config="render.plan_config:PlanConfig", work="render.plan_job:plan_dataset"),
+    "render_lines": Job(config="render.config:RenderConfig", work="render.job:render_lines"),
+    "audit_lines": Job(config="audit.config:AuditConfig", work="audit.job:audit_lines"),
+    "crop_pages": Job(config="pages.config:CropConfig", work="pages.crop_job:crop_pages"),
+    "train_trocr": Job(config="training.config:TrainJobConfig", work="training.job:train_trocr"),
+    "evaluate_trocr": Job(config="evaluation.config:EvaluationConfig", work="evaluation.job:evaluate_lines"),
+    "label_pages": Job(config="pages.config:LabelConfig", work="pages.label_job:label_pages"),
+    "check_cluster": Job(config="aws.config:CheckConfig", work="aws.job:check_cluster", extra="cluster"),
+    "watch_spot": Job(config="aws.config:SpotConfig", work="aws.spot:watch_spot"),
 }
+SUMMARIES = {
+    "quickstart": "Make lines and crops, train a small model and evaluate it: end to end in minutes.",
+    "plan_dataset": "Estimate how many lines to render, and the time, storage and cost that they take.",
+    "render_lines": "Render lines of random words and arithmetic into a Parquet dataset.",
+    "audit_lines": "Check a dataset against its plan and manifest, and render some of its lines again.",
+    "crop_pages": "Crop the text lines of labelled pages into a Parquet dataset.",
+    "train_trocr": "Fine-tune a TrOCR model on datasets of lines, data-parallel over CPUs or GPUs.",
+    "evaluate_trocr": "Read a split with a model and report its errors.",
+    "label_pages": "Read the text boxes of pages with a model into labels, lines and a review page.",
+    "check_cluster": "Check a cluster file before `ray up`.",
+    "watch_spot": "Wait for the interruption notice of this EC2 spot instance, then drain its Ray node.",
+}
+"""One line for each job, for `ocr-ray --help`."""
 
 
 def run_named_job(name: str, *, prog: str | None = None, arguments: Sequence[str] | None = None) -> NoReturn:
@@ -90,7 +61,7 @@ def run_named_job(name: str, *, prog: str | None = None, arguments: Sequence[str
         load(job.config),
         lambda: _load_work(job),
         prog=prog or f"python -m jobs.{name}",
-        description=job.summary,
+        description=SUMMARIES[name],
         arguments=arguments,
     )
 
@@ -105,9 +76,9 @@ def _load_work(job: Job) -> Any:
 
 
 def load(path: str) -> Any:
-    """Return what `module:name` names."""
+    """Return what `module:name` names within the package."""
     module, _, name = path.partition(":")
-    return getattr(import_module(module), name)
+    return getattr(import_module(f"ocr_ray.{module}"), name)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -128,7 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _help() -> str:
-    jobs = [f"  {name.replace('_', '-'):<16}{job.summary}" for name, job in JOBS.items()]
+    jobs = [f"  {name.replace('_', '-'):<16}{summary}" for name, summary in SUMMARIES.items()]
     return "\n".join(
         [
             "usage: ocr-ray COMMAND [FLAGS]",
