@@ -1,4 +1,4 @@
-"""The whole road on a small scale: lines, pages, crops, a model, its evaluation."""
+"""The job quickstart: lines, pages, crops, a model and its evaluation, end to end on a small scale."""
 
 import logging
 import os

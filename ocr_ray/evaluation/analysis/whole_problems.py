@@ -2,7 +2,7 @@
 
 The label of a page holds the problem as a whole, and its boxes cut it into lines. The joined lines show what
 is lost between boxes: boxes that were not cropped, and words that are split across two boxes, which cannot
-be told from two words. Joining the references the same way shows the cost of joining alone.
+be distinguished from two words. Joining the references the same way shows the cost of joining alone.
 """
 
 from collections import defaultdict
