@@ -11,7 +11,7 @@ from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
 class QuickstartConfig:
     """Render lines, draw and crop pages, train a small model over two workers, evaluate it.
 
-    It trains on few lines for few steps to show the road, not to make a model that reads.
+    It shows that every step works; so few lines and steps make no model that reads.
     """
 
     out_uri: str = "runs/quickstart"
@@ -21,11 +21,11 @@ class QuickstartConfig:
     num_pages: int = 60
     """Pages drawn in AI Hub's format."""
     epochs: int = 2
-    """Rounds over all lines."""
+    """Epochs: passes over all training lines."""
     num_workers: int = 2
     """Data-parallel training workers."""
     seed: int = 0
-    """Decides every line, page and weight."""
+    """Determines every line, page and initial weight."""
 
     def __post_init__(self) -> None:
         if self.num_pages < 1:
@@ -35,7 +35,7 @@ class QuickstartConfig:
 
 
 def plan_lines(config: QuickstartConfig, out_uri: str, fonts: list[Font]) -> RenderConfig:
-    """Return what is rendered: parts small enough for every CPU to have some."""
+    """Return the configuration of the rendering; parts are small, so that every CPU gets several."""
     return RenderConfig(
         out_uri=f"{out_uri}/lines",
         num_lines=config.num_lines,
@@ -47,7 +47,7 @@ def plan_lines(config: QuickstartConfig, out_uri: str, fonts: list[Font]) -> Ren
 
 
 def plan_training(config: QuickstartConfig, out_uri: str) -> TrainJobConfig:
-    """Return what is trained: random weights need a greater learning rate than fine-tuning."""
+    """Return the configuration of the training; random weights need a higher learning rate than fine-tuning."""
     return TrainJobConfig(
         lines_uri=(f"{out_uri}/lines", f"{out_uri}/crops"),
         model=TINY,
