@@ -11,23 +11,23 @@ class MovedConfig:
     """New locations of inputs that have moved; --rerender checks that their content is the same."""
 
     corpus_uri: str | None = None
-    """The corpus; None: as in plan.json."""
+    """Folder of the corpus. Default: as in plan.json."""
     texts_uri: str | None = None
-    """The dataset whose texts were rendered again; None: as in plan.json."""
+    """Dataset that running text was taken from. Default: as in plan.json."""
     lengths_like: str | None = None
-    """The dataset whose lengths were followed; None: as in plan.json."""
+    """Dataset whose lengths the lines follow. Default: as in plan.json."""
     pictures_uri: str | None = None
-    """The background pictures; None: as in plan.json."""
+    """Folder of background images. Default: as in plan.json."""
     model: str | None = None
-    """The model whose tokenizer was checked; None: as in plan.json."""
+    """Model whose tokenizer limits the characters. Default: as in plan.json."""
     focus: str | None = None
-    """The report whose misread characters the lines focus on; None: as in plan.json."""
+    """report.json that the lines focus on. Default: as in plan.json."""
     fonts_uri: str | None = None
-    """The folder of fonts; None: as in plan.json."""
+    """Folder of font files. Default: as in plan.json."""
     fonts: tuple[str, ...] = ()
-    """The fonts in their order, if some were given as files."""
+    """All fonts in their order, if font files have moved. Default: as in plan.json."""
     holdout_fonts: tuple[str, ...] = ()
-    """The fonts of the test split, likewise."""
+    """All fonts of the test split, if font files have moved. Default: as in plan.json."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +35,14 @@ class AuditConfig:
     """Check that a dataset is complete and matches its plan."""
 
     lines_uri: str
-    """The dataset: rendered lines or crops."""
+    """Dataset to check: rendered lines or crops."""
     rerender: int = 0
-    """Number of random lines, the same each time, to render again and compare byte for byte; a part with a
-    wrong digest is rendered again as a whole."""
+    """Random lines to render again and compare byte for byte; parts with a wrong digest, all lines."""
     compare: str | None = None
     """Dataset of real lines to compare with: characters, lengths, height, contrast."""
     moved: Annotated[MovedConfig, tyro.conf.arg(name="")] = field(default_factory=MovedConfig)
     num_cpus: int | None = None
-    """Maximum number of CPUs; None: all of this machine or cluster."""
+    """Maximum number of CPUs. Default: all of this machine or cluster."""
 
     def __post_init__(self) -> None:
         if self.rerender < 0:

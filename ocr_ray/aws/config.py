@@ -6,16 +6,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig:
-    """Check a cluster file before `ray up`, and list all faults together."""
+    """Check a cluster file before `ray up`, and list all faults."""
 
     cluster: Path = Path("cluster.yaml")
-    """The file to be given to `ray up`."""
+    """The cluster file for `ray up`."""
     policies: Path = Path("deploy")
     """Folder of the IAM policies, which must name the same buckets and cluster."""
     constraints: Path = Path("constraints.txt")
-    """File of the versions that nodes install, which must be those of this environment."""
+    """File with the package versions that nodes install, which must match this environment."""
     skip_aws: bool = False
-    """Skip the checks that ask the AWS account: images, instance types, profiles, buckets."""
+    """Skip the checks in the AWS account: images, instance types, profiles, buckets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +23,13 @@ class SpotConfig:
     """Wait for the interruption notice of this spot instance, then drain its Ray node."""
 
     gcs_address: str
-    """Address of the cluster's head, HOST:PORT."""
+    """Address of the head node, HOST:PORT."""
     metadata_url: str = "http://169.254.169.254"
     """URL of the instance metadata service."""
     interval_s: float = 5.0
-    """Seconds between two requests."""
+    """Seconds between requests to the metadata service."""
     timeout_s: float = 3.0
-    """Seconds after which a request to the metadata service or the head fails."""
+    """Timeout of a request to the metadata service or the head node, in seconds."""
 
     def __post_init__(self) -> None:
         if self.interval_s <= 0 or self.timeout_s <= 0:

@@ -40,14 +40,14 @@ JOBS = {
     "watch_spot": Job(config="aws.config:SpotConfig", work="aws.spot:watch_spot"),
 }
 SUMMARIES = {
-    "quickstart": "Make lines and crops, train a small model and evaluate it: end to end in minutes.",
-    "plan_dataset": "Estimate how many lines to render, and the time, storage and cost that they take.",
+    "quickstart": "Run every step on a small scale: render, crop, train, evaluate.",
+    "plan_dataset": "Estimate how many lines to render, and the time, storage and cost.",
     "render_lines": "Render lines of random words and arithmetic into a Parquet dataset.",
-    "audit_lines": "Check a dataset against its plan and manifest, and render some of its lines again.",
+    "audit_lines": "Check a dataset against its plan and manifest; can render lines again to compare them.",
     "crop_pages": "Crop the text lines of labelled pages into a Parquet dataset.",
     "train_trocr": "Fine-tune a TrOCR model on datasets of lines, data-parallel over CPUs or GPUs.",
     "evaluate_trocr": "Read a split with a model and report its errors.",
-    "label_pages": "Read the text boxes of pages with a model into labels, lines and a review page.",
+    "label_pages": "Read the text boxes of pages with a model; write labels, lines and a review page.",
     "check_cluster": "Check a cluster file before `ray up`.",
     "watch_spot": "Wait for the interruption notice of this EC2 spot instance, then drain its Ray node.",
 }

@@ -17,7 +17,7 @@ class ImageConfig:
     """Size and format of line images."""
 
     size: Literal["384", "native"] = "384"
-    """384: resized to a square of 384 px without keeping the aspect, as TrOCR does; native: not resized."""
+    """384: a square of 384 px, without keeping the aspect ratio, as in TrOCR; native: not resized."""
     format: Literal["jpeg", "png"] | None = None
     """jpeg: quality 90; png: lossless; None: png for native images, else jpeg."""
 

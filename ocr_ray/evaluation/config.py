@@ -13,30 +13,30 @@ class EvaluationConfig:
     model_uri: str
     """Model folder, or a Hugging Face hub id."""
     lines_uri: tuple[str, ...]
-    """Datasets of lines to read, each reported under its folder's name."""
+    """Datasets of lines to read; the report names each by its folder."""
     out_uri: str
     """Folder for report.json, report.html and predictions/; an interrupted run resumes here."""
     split: str = "validation"
     """train, validation or test."""
     baseline: str | None = None
-    """report.json of another model on the same lines, with its predictions/ in the same folder. The report
-    compares both models and tests the differences for significance."""
+    """report.json of another model on the same lines, with its predictions/ in the same folder.
+    The report compares both models and tests the differences for significance."""
     trained_on: tuple[str, ...] = ()
-    """Training datasets of the model, used to report seen and unseen words and fonts separately. Default: the
-    datasets named in its metrics.json."""
+    """Training datasets of the model, to report seen and unseen words and fonts separately.
+    Default: the datasets named in its metrics.json."""
     max_aspect: float | None = None
-    """Lines with a larger width-to-height ratio are split at their widest gaps and read in pieces, and as a
-    whole for comparison. Default: every line is read as a whole."""
+    """Lines wider than this many times their height are read in pieces, and as a whole for comparison.
+    Default: every line is read as a whole."""
     num_beams: int = 1
-    """Beams of the search; 1: greedy."""
+    """Number of beams in beam search; 1: greedy decoding."""
     batch_size: int = 16
     """Lines per batch and worker; 64 or more on a GPU."""
     precision: Precision | None = None
     """fp32, tf32, bf16 or fp16. Default: bf16 with --use-gpu, else fp32."""
     num_workers: int | None = None
-    """Models that read in parallel. Default: one per CPU, with --use-gpu one per GPU."""
+    """Number of parallel workers, each with the model. Default: one per CPU; with --use-gpu, per GPU."""
     use_gpu: bool = False
-    """One GPU per worker."""
+    """Give each worker a GPU."""
 
     def __post_init__(self) -> None:
         if not self.lines_uri:

@@ -18,7 +18,7 @@ class CropStyle:
 
     image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
     margin_px: int = 0
-    """Added to each side of a box, as far as the page reaches."""
+    """Margin around each box in pixels, as far as the page reaches."""
     mode: Literal["line", "page"] = "line"
     """line: each labelled line; page: the whole page as one line, with the whole problem as its text."""
 
@@ -31,31 +31,31 @@ class CropStyle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CropConfig:
-    """Cut the labelled text lines from the maths pages of AI Hub (datasets 71716, 71718 and 71859)."""
+    """Crop the labelled text lines of AI Hub's maths pages (datasets 71716, 71718 and 71859)."""
 
     pages_uri: str
-    """Folder or .zip with images (.png, .jpg) and their labels (.json), paired by file name across all
-    sub-folders and zips."""
+    """Folder or .zip with images (.png, .jpg) and their labels (.json), paired by file name.
+    Sub-folders, and zips inside, are read too."""
     out_uri: str
-    """Where the dataset is written: an empty folder, or that of an earlier run, which is completed."""
+    """Folder of the dataset: empty, or from an earlier run, which is completed."""
     validation_share: float = 0.2
     """Share of the problems in the validation split; problems that differ only in numbers stay together.
-    Everything in AI Hub's Validation folder becomes the test split."""
+    AI Hub's own Validation data becomes the test split."""
     seed: int = 0
-    """Decides splits and spliced lines."""
+    """Seed of the splits and the spliced lines."""
     box_format: BoxFormat = "xyxy"
-    """How 71716 labels give a box. xyxy: left, top, right, bottom; xywh: left, top, width, height; points: a
-    list of points."""
+    """How 71716 labels give a box. xyxy: left, top, right, bottom;
+    xywh: left, top, width, height; points: a list of points."""
     crop: Annotated[CropStyle, tyro.conf.arg(name="")] = field(default_factory=CropStyle)
     splice: int = 0
-    """Number of additional lines of 5 to 30 characters, joined from words of different problems: real print
-    without context. Divided among the splits like the pages; the words come from the same split."""
+    """Number of additional lines joined from words of different problems: real print without context.
+    They have 5 to 30 characters. Each split gets its share, made of words from its own pages."""
     preview: int = 0
     """Number of random pages shown with boxes, crops and texts in preview.html, written before cropping."""
     pages_per_part: int = 1024
     """Pages, or spliced lines, per Parquet file; each file is one task."""
     num_cpus: int | None = None
-    """Maximum number of CPUs; None: all of this machine or cluster."""
+    """Maximum number of CPUs. Default: all of this machine or cluster."""
     max_reject_fraction: float = 0.05
     """The job fails if a larger share of boxes and pages is rejected."""
     verify: Verification = "footers"
@@ -78,23 +78,23 @@ class LabelConfig:
     """Read the text of every labelled box with a model; the texts in the labels are ignored."""
 
     model_uri: str
-    """Folder of a model, or its Hugging Face hub id."""
+    """Model folder, or a Hugging Face hub id."""
     pages_uri: str
-    """Folder or .zip with images (.png, .jpg) and labels with boxes (.json) in the format of AI Hub 71716 or
-    71859, paired by file name across all sub-folders and zips."""
+    """Folder or .zip with images (.png, .jpg) and labels with boxes (.json), paired by file name.
+    Sub-folders, and zips inside, are read too. Labels are in the format of AI Hub 71716 or 71859."""
     out_uri: str
-    """Where labels/, the Parquet parts and review.html are written: an empty folder, or that of an earlier
-    run, which is completed."""
+    """Folder for labels/, the Parquet parts and review.html.
+    Empty, or from an earlier run, which is completed."""
     flag_below: float = 0.9
     """Lines with a lower confidence, from 0 to 1, are flagged for review."""
     max_aspect: float | None = None
-    """Boxes wider than this many times their height are cut at their widest gaps and read in pieces; None:
-    never."""
+    """Boxes wider than this many times their height are cut at their widest gaps and read in pieces.
+    Default: every box is read as a whole."""
     margin_px: int = 0
-    """Added to each side of a box; use the margin of the lines that the model was trained on."""
+    """Margin around each box in pixels; use that of the lines that the model was trained on."""
     box_format: BoxFormat = "xyxy"
-    """How 71716 labels give a box. xyxy: left, top, right, bottom; xywh: left, top, width, height; points: a
-    list of points."""
+    """How 71716 labels give a box. xyxy: left, top, right, bottom;
+    xywh: left, top, width, height; points: a list of points."""
     image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
     review: int = 50
     """Number of pages shown in review.html, the least confident first."""
@@ -105,8 +105,8 @@ class LabelConfig:
     pages_per_part: int = 256
     """Pages per Parquet file; each file is one task."""
     num_cpus: int | None = None
-    """Maximum number of CPUs, each with a copy of the model; None: all of this machine or cluster, or one for
-    each GPU."""
+    """Maximum number of CPUs, each with a copy of the model.
+    Default: all of this machine or cluster; with --use-gpu one for each GPU."""
     max_reject_fraction: float = 0.05
     """The job fails if a larger share of boxes and pages gives no line."""
     verify: Verification = "footers"

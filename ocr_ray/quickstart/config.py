@@ -11,21 +11,21 @@ from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
 class QuickstartConfig:
     """Render lines, draw and crop pages, train a small model over two workers, evaluate it.
 
-    It shows that every step works; so few lines and steps make no model that reads.
+    It shows that every step works; the model is too small and trained too briefly to read.
     """
 
     out_uri: str = "runs/quickstart"
-    """Where lines/, pages/, crops/, runs/, models/ and evaluation/ go; a second run makes what is missing."""
+    """Folder for lines/, pages/, crops/, runs/, models/ and evaluation/; a second run resumes there."""
     num_lines: int = 2_000
-    """Rendered lines."""
+    """Number of lines to render."""
     num_pages: int = 60
-    """Pages drawn in AI Hub's format."""
+    """Number of pages to draw, with labels in AI Hub's format."""
     epochs: int = 2
-    """Epochs: passes over all training lines."""
+    """Number of training epochs."""
     num_workers: int = 2
-    """Data-parallel training workers."""
+    """Number of data-parallel training workers."""
     seed: int = 0
-    """Determines every line, page and initial weight."""
+    """Seed of all lines, pages and initial weights."""
 
     def __post_init__(self) -> None:
         if self.num_pages < 1:

@@ -19,18 +19,18 @@ class SourceConfig:
     """Locations of the files that lines are made from."""
 
     corpus_uri: str | None = None
-    """Folder of .txt files to draw random words from; by default, the built-in word list."""
+    """Folder of .txt files to draw random words from. Default: the built-in word list."""
     texts_uri: str | None = None
     """Dataset of labelled lines whose train split gives running text for --sentence-share."""
     lengths_like: str | None = None
     """Dataset of lines whose lengths replace --min-length and --max-length."""
     pictures_uri: str | None = None
-    """Folder of background images for --renderer trdg, which uses a random crop for each line."""
+    """Folder of background images for --renderer trdg; each line gets a random crop of one."""
     model: str | None = None
     """Hub id or folder of the model to train; lines leave out characters that its tokenizer loses."""
     focus: str | None = None
-    """report.json of evaluate_trocr; half of the lines contain more of the characters that it counts as
-    misread. Use it for an additional dataset."""
+    """report.json of evaluate_trocr, for an additional dataset that focuses on what was misread.
+    Half of its lines contain more of the misread characters."""
 
 
 Renderer = Literal["fast", "trdg"]
@@ -43,16 +43,16 @@ class RenderConfig:
     out_uri: str
     """Folder of the dataset: empty, or from an earlier run with the same flags, to resume or grow it."""
     num_lines: int = 300_000
-    """Number of lines; it can grow in a later run. With few resources, start with 100,000 to 300,000."""
+    """Number of lines; can be raised later. With few resources, start with 100000 to 300000."""
     seed: int = 0
-    """Line i depends only on the seed, i, the corpus and the fonts."""
+    """Seed; line i depends only on it, on i, the inputs and the options of text and style."""
     sources: Annotated[SourceConfig, tyro.conf.arg(name="")] = field(default_factory=SourceConfig)
     fonts: tuple[str, ...] = DEFAULT_FONTS
-    """Families in any language, files, batang.ttc#2, folders with a final slash, or NAME=URI."""
+    """Font families, files, faces such as batang.ttc#2, folders with a final slash, or NAME=URI."""
     fonts_uri: str | None = None
     """Folder of font files to search before the machine's own fonts."""
     holdout_fonts: tuple[str, ...] = ()
-    """Fonts that only the test split has."""
+    """Fonts used only in the test split."""
     validation_share: float = 0.01
     """Share of lines in the validation split."""
     test_share: float = 0.01
@@ -62,16 +62,16 @@ class RenderConfig:
     """pages: as varied as scanned pages; plain: the defaults of trdg."""
     look: Annotated[StyleConfig, tyro.conf.arg(name="style")] = field(default_factory=StyleConfig)
     renderer: Renderer = "fast"
-    """fast; trdg: the same geometry, ten times slower, with its own noise or the images of --pictures-uri."""
+    """fast: our own; trdg: same geometry, ten times slower, with its own noise or --pictures-uri."""
     image: ImageConfig = field(default_factory=ImageConfig)
     lines_per_part: int = 4096
-    """Lines in one Parquet file, which is rendered by one task."""
+    """Lines per Parquet file; each file is one task."""
     num_cpus: int | None = None
-    """Number of CPUs to use at most; by default, all of this machine or cluster."""
+    """Maximum number of CPUs. Default: all of this machine or cluster."""
     max_reject_fraction: float = 0.01
     """The job fails if a larger share of the lines cannot be drawn."""
     verify: Verification = "footers"
-    """How to check parts of an earlier run: their footers, or rows to hash every row again."""
+    """How the parts of an earlier run are checked. footers: by their footers; rows: every row is hashed."""
 
     def __post_init__(self) -> None:
         limit = FIRST_NUMBERS["validation"]

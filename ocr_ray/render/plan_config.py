@@ -19,28 +19,28 @@ class PlanConfig:
     labelled_lines: int = 15_224
     """Labelled lines of your own pages."""
     ratios: tuple[float, ...] = (0.3, 0.5)
-    """Context-free lines as shares of the lines with context, each above 0 and at most 1."""
+    """Ratios of context-free lines to lines with context, each above 0 and at most 1."""
     fonts: int = 3
-    """Number of fonts, which get equal numbers of lines."""
+    """Number of fonts; each gets the same number of lines."""
     num_lines: tuple[int, ...] = ()
-    """More numbers of lines to estimate, such as 100000 300000."""
+    """Other numbers of lines to estimate for, such as 100000 300000."""
     pilot_lines: int = 500
-    """Lines rendered here, and thrown away, to measure rate and size; at most one part. 0: counts only."""
+    """Lines rendered as a pilot to measure rate and size, then discarded; at most a part; 0: no pilot."""
     corpus_uri: str | None = None
-    """Corpus of the pilot; by default, the built-in word list."""
+    """Corpus of the pilot. Default: the built-in word list."""
     font_names: tuple[str, ...] = DEFAULT_FONTS
     """Fonts of the pilot, as for --fonts of render_lines."""
     image: ImageConfig = field(default_factory=ImageConfig)
     lines_per_part: int = 4096
-    """Lines in one Parquet file, which is rendered by one core."""
+    """Lines per Parquet file; each file is rendered by one core."""
     machines: int = 4
     """Number of machines that render."""
     cores_per_machine: int = 16
-    """Cores of a machine, as fast as those here; a cloud vCPU is usually a hyperthread: count two as one."""
+    """Cores per machine, as fast as those here; count two cloud vCPUs (hyperthreads) as one."""
     efficiency: float = 0.85
-    """Rate of a core among many busy ones, as a share of its rate in the pilot."""
+    """Speed of a core when all cores are busy, as a share of its speed in the pilot."""
     machine_price: float | None = None
-    """Price of a machine per hour, in any currency; without it, no cost is estimated."""
+    """Price of a machine per hour, in any currency. Default: no cost is estimated."""
 
     def __post_init__(self) -> None:
         for name in ("pretraining_lines", "labelled_lines"):

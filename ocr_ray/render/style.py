@@ -16,7 +16,7 @@ Edge = Literal["", "top", "bottom"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StyleConfig:
-    """Ranges of the styles for `--style pages`, both ends included.
+    """Ranges for `--style pages`, both ends included.
 
     For comparison, print on the pages of AI Hub is about 15 px high.
     """
@@ -24,21 +24,21 @@ class StyleConfig:
     text_height_px: tuple[int, int] = (12, 64)
     """Height of the text before the image is resized; log-uniform."""
     margin: tuple[float, float] = (0.03, 0.4)
-    """Distance between the text and each of the four edges, as a share of the text's height; log-uniform."""
+    """Margin at each of the four edges, as a share of the text's height; log-uniform."""
     ink: tuple[int, int] = (0, 96)
     """Grey value of the text, from 0 (black) to 255."""
     paper: tuple[int, int] = (208, 255)
-    """Grey value of the paper; half of the lines have the lightest."""
+    """Grey value of the paper; half of the lines have the lightest value."""
     skew_share: float = 0.2
     """Share of lines that are slightly rotated."""
     skew_deg: tuple[float, float] = (-1.0, 1.0)
-    """Their angle, anticlockwise."""
+    """Angle of the rotated lines in degrees, anticlockwise."""
     blur: tuple[float, float] = (0.0, 0.025)
     """Standard deviation of the Gaussian blur, as a share of the text's height."""
     noise_share: float = 0.2
     """Share of lines on noisy paper."""
     noise: tuple[float, float] = (2.0, 10.0)
-    """Standard deviation of their noise, in grey values."""
+    """Standard deviation of the noise, in grey values."""
     space_width: tuple[float, float] = (0.7, 1.4)
     """Width of a space, as a multiple of the font's own."""
     letter_spacing: tuple[float, float] = (-0.02, 0.12)

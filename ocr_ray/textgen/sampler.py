@@ -98,7 +98,7 @@ class TextInputs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TextConfig:
-    """Kinds of lines and their contents."""
+    """Kinds of lines and what they contain."""
 
     min_length: int = 5
     """Fewest characters in a line."""
@@ -107,20 +107,20 @@ class TextConfig:
     arithmetic_share: float = 0.3
     """Share of lines of arithmetic."""
     mixed_share: float = 0.2
-    """Share of lines of words, numbers, symbols and arithmetic."""
+    """Share of lines that mix words, numbers, symbols and arithmetic."""
     sentence_share: float = 0.0
     """Share of lines of running text; the remaining lines are unrelated words."""
     cut_share: float = 0.3
-    """Share of lines of words that start or end inside a word, or both."""
+    """Share of the lines of words that start or end inside a word, or both."""
     novel_share: float = 0.2
-    """Share of words made of random syllables, so that every syllable must be read and not guessed."""
+    """Share of words made of random syllables, so that every syllable must be read, not guessed."""
     maths_share: float = 0.15
     """Share of words from the built-in list of maths words; the remaining words come from the corpus."""
     punctuation_share: float = 0.16
     """Share of words with punctuation."""
     holdout_word_share: float = 0.0
-    """Share of words, and of numbers of three or more digits, that only the test split contains; 0, or 0.01
-    to 0.5."""
+    """Share of words, and of numbers of three or more digits, that only the test split contains.
+    Must be 0, or from 0.01 to 0.5."""
     arithmetic: ArithmeticConfig = field(default_factory=ArithmeticConfig)
 
     def __post_init__(self) -> None:

@@ -20,24 +20,24 @@ class TrainConfig:
     """Hyperparameters of fine-tuning."""
 
     epochs: int = 5
-    """Number of epochs; can be raised for a run that has finished."""
+    """Number of epochs; can be raised to continue a finished run."""
     batch_size: int = 16
     """Batch size per worker."""
     global_batch_size: int | None = None
-    """Lines per optimizer step over all workers, a multiple of --batch-size x --num-workers: larger values
-    accumulate gradients. Default: --batch-size x --num-workers."""
+    """Lines per optimizer step over all workers; larger values accumulate gradients.
+    Must be a multiple of --batch-size x --num-workers, which is the default."""
     lr: float = 5e-5
     """Learning rate of Adam after warm-up."""
     warmup_steps: int = 0
     """Steps of linear learning rate warm-up."""
     lr_patience: int = 0
-    """Validations without improvement before the learning rate is reduced."""
+    """Number of validations without improvement to tolerate before the learning rate is reduced."""
     lr_factor: float = 0.5
     """Factor by which the learning rate is reduced."""
     max_grad_norm: float | None = None
     """Clip gradients to this norm. Default: no clipping."""
     precision: Precision = "fp32"
-    """fp32; tf32: fp32 with faster products on NVIDIA GPUs; bf16 or fp16: autocast, weights stay fp32."""
+    """tf32: fp32 with faster matrix products on NVIDIA GPUs; bf16, fp16: autocast, weights stay fp32."""
     batch_by_length: bool = True
     """Put labels of similar length into one step, which saves padding."""
     augment: bool = False
@@ -45,19 +45,19 @@ class TrainConfig:
     seed: int = 0
     """Seed of the line order, augmentation and dropout."""
     label_column: LabelColumn = "text"
-    """text: what is printed; markup: with maths in $...$ as AI Hub writes it."""
+    """Column to train on. text: the printed text; markup: with maths in $...$ as AI Hub writes it."""
     select_on: Literal["page", "all"] = "page"
-    """Validation lines that select the best model: page (all lines if no dataset has any) or all."""
+    """Validation lines that select the best model. page: page lines, or all if there are none."""
     best_by: Literal["validation_loss", "cer"] = "validation_loss"
     """Metric that selects the best model and reduces the learning rate; lower is better."""
     validate_every_lines: int | None = None
-    """Validate within epochs too, each time this many lines were trained on. Default: only at their ends."""
+    """Also validate within epochs, after every this many lines. Default: only at the end of epochs."""
     max_generated_lines: int = 2000
-    """Validation lines per dataset that are read for CER and WER; the loss is over all lines."""
+    """Maximum number of validation lines per dataset to decode for CER and WER; the loss is over all."""
     checkpoint_every_minutes: float = 10.0
-    """Minutes between checkpoints, which is the most that an interruption costs; 0: only at validations."""
+    """Minutes between checkpoints, the most that an interruption can cost; 0: only at validations."""
     loader_threads: int = 2
-    """Threads per worker that decode images."""
+    """Number of threads per worker that decode images."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "max_generated_lines", "loader_threads"):
@@ -114,33 +114,32 @@ class TrainJobConfig:
     """
 
     lines_uri: tuple[str, ...]
-    """Datasets of lines from render_lines and crop_pages; every line of the train splits is used once an
-    epoch."""
+    """Datasets from render_lines and crop_pages; each line of their train splits is used once an epoch."""
     models_uri: str
     """Output folder for best_ocr/ and trained_ocr/."""
     run_name: str
     """Name of the run to start or resume."""
     mix: tuple[str, ...] = ()
-    """URI=WEIGHT for each of --lines-uri: its share of the lines trained on at any time; small datasets
-    repeat, large ones continue in the next epoch. Default: every line once an epoch."""
+    """URI=WEIGHT for each of --lines-uri: its share of the lines trained on at any time.
+    Small datasets repeat, large ones continue in the next epoch. Default: every line once an epoch."""
     model: str = "team-lucid/trocr-small-korean"
-    """Model to fine-tune: a hub id, or a local or s3:// folder with any Hugging Face VisionEncoderDecoder,
-    such as best_ocr of an earlier run; tiny: a small model of random weights, to try things out."""
+    """VisionEncoderDecoder to fine-tune: a hub id, or a folder, such as best_ocr of an earlier run.
+    The value tiny stands for a small model with random weights, to try things out."""
     runs_uri: str = "runs"
-    """Folder for checkpoints; each run has a subfolder of its name."""
+    """Folder for checkpoints; each run has a subfolder with its name."""
     fresh: bool = False
     """Fail if the run exists already instead of resuming it."""
     num_workers: int = 2
-    """Data-parallel workers."""
+    """Number of data-parallel workers."""
     use_gpu: bool = False
     """Give each worker a GPU."""
     max_failures: int = 3
-    """Number of worker failures after which the run stops restarting by itself; lost nodes do not count."""
+    """Number of times that failed workers are restarted; lost nodes do not count."""
     keep_checkpoints: int = 1
     """Number of best checkpoints to keep in addition to the latest."""
     pretraining_lines: int = 0
-    """Lines with context that the model was trained on before, for the reported ratio of context-free lines;
-    6000000 for team-lucid/trocr-small-korean."""
+    """Lines with context from pre-training, which count in the reported ratio of context-free lines.
+    For team-lucid/trocr-small-korean: 6000000."""
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:

@@ -102,12 +102,12 @@ CHARACTERS = frozenset("0123456789+-×÷=<>□○(){}:%.,… ") | operations.UNI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArithmeticConfig:
-    """Arithmetic in the lines."""
+    """Arithmetic in arithmetic and mixed lines."""
 
     grades: tuple[int, ...] = (1, 2, 3, 4, 5, 6)
-    """School grades to draw arithmetic from, equally often."""
+    """School grades of the arithmetic, all equally frequent."""
     false_share: float = 0.3
-    """Share of false results among complete equations and comparisons; half of them are near misses."""
+    """Share of complete equations and comparisons that are false; half of those are near misses."""
 
     def __post_init__(self) -> None:
         if not self.grades or not set(self.grades) <= set(OPERATIONS):
