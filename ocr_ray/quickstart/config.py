@@ -47,7 +47,7 @@ def plan_lines(config: QuickstartConfig, out_uri: str, fonts: list[Font]) -> Ren
 
 
 def plan_training(config: QuickstartConfig, out_uri: str) -> TrainJobConfig:
-    """Return the configuration of the training; random weights need a higher learning rate than fine-tuning."""
+    """Return the configuration of the training; random weights need a higher learning rate."""
     return TrainJobConfig(
         lines_uri=(f"{out_uri}/lines", f"{out_uri}/crops"),
         model=TINY,
