@@ -69,7 +69,7 @@ def open_lines(lines_uri: str, split: str = "train") -> Lines:
     Raises:
         InputError: it is no complete dataset, or has no such split.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> lines = ocr_ray.open_lines("data/lines", "train")
         >>> len(lines)
@@ -91,7 +91,7 @@ def open_lines(lines_uri: str, split: str = "train") -> Lines:
 def open_image(line: TextLine) -> Image.Image:
     """Return the image of a line, 8-bit greyscale.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> ocr_ray.open_image(ocr_ray.open_lines("data/lines")[0]).mode
         'L'
@@ -109,7 +109,7 @@ def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     Raises:
         InputError: it is no complete dataset, or has no such split.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> dataset = ocr_ray.as_datasets("data/lines", "train")
         >>> dataset.num_rows, dataset[0]["image"].size

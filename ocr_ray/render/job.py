@@ -29,7 +29,7 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     Raises:
         InputError: a font, the corpus or the output location is wrong; found before any line is drawn.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> config = ocr_ray.RenderConfig(out_uri="data/few", num_lines=20, seed=7, validation_share=0.1)
         >>> ocr_ray.render_lines(config)["by_split"]
