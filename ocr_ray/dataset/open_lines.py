@@ -11,7 +11,7 @@ from PIL import Image
 
 from ocr_ray.dataset.lines import SPLITS, TextLine, table_to_lines
 from ocr_ray.dataset.manifest import require_datasets
-from ocr_ray.errors import InputError
+from ocr_ray.errors import InputError, require_package
 from ocr_ray.storage.location import Location, list_files, open_file
 
 if TYPE_CHECKING:
@@ -104,10 +104,10 @@ def open_image(line: TextLine) -> Image.Image:
 def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     """Return a split as a `datasets.Dataset` of Hugging Face, whose column `image` is decoded.
 
-    Files on S3 are copied into the cache of `datasets`. The package `datasets` must be installed.
+    Files on S3 are copied into the cache of `datasets`.
 
     Raises:
-        InputError: it is no complete dataset, or has no such split.
+        InputError: the package `datasets` is not installed, or this is no complete dataset with that split.
 
     Examples:
         >>> import ocr_ray
@@ -115,6 +115,7 @@ def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
         >>> dataset.num_rows, dataset[0]["image"].size
         (6, (384, 384))
     """
+    require_package("datasets", needed_by="as_datasets", install="datasets")
     import datasets
 
     parts = list_parts(lines_uri, split)

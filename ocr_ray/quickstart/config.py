@@ -1,4 +1,4 @@
-"""The flags of quickstart."""
+"""Flags of quickstart."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
 class QuickstartConfig:
     """Render lines, draw and crop pages, train a small model over two workers, evaluate it.
 
-    It shows that every step works; so few lines and steps make no model that reads.
+    A demonstration of the whole pipeline: the model is trained for too few steps to read well.
     """
 
     out_uri: str = "runs/quickstart"
-    """Where lines/, pages/, crops/, runs/, models/ and evaluation/ go; a second run makes what is missing."""
+    """Folder of lines/, pages/, crops/, runs/, models/ and evaluation/; a second run adds what is missing."""
     num_lines: int = 2_000
-    """Rendered lines."""
+    """Lines to render."""
     num_pages: int = 60
-    """Pages drawn in AI Hub's format."""
+    """Pages to draw, with labels in AI Hub's format."""
     epochs: int = 2
     """Epochs: passes over all training lines."""
     num_workers: int = 2
