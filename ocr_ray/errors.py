@@ -13,6 +13,7 @@ ProductionError       the job failed or its output must not be used: exit code 1
 """
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -20,9 +21,14 @@ class InputError(ValueError):
     """A flag, file or folder is wrong; the message says what must hold, what is there and what to do."""
 
 
-def missing_extra(package: str, extra: str) -> InputError:
-    """Return the error for a package that only an extra of this one installs."""
-    return InputError(f"the package {package} must be installed: pip install 'ocr_ray[{extra}]'")
+def require_package(package: str, *, needed_by: str, install: str) -> None:
+    """Check that an optional package is installed; `install` is the requirement that installs it.
+
+    Raises:
+        InputError: it is not.
+    """
+    if find_spec(package) is None:
+        raise InputError(f'{needed_by} needs the package {package}: pip install "{install}"')
 
 
 class RowError(Exception):

@@ -288,7 +288,7 @@ def evaluate_pairs(references: Sequence[str], predictions: Sequence[str]) -> dic
     Raises:
         ValueError: the two differ in length.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> rates = ocr_ray.evaluate_pairs(["탁자 7개", "3 × 8 = 24"], ["탁자 1개", "3 × 8 = 24"])
         >>> rates["lines"], round(rates["cer"], 3), rates["exact_match"]

@@ -1,4 +1,4 @@
-"""The names of `import ocr_ray`: light to import, and their documented examples run."""
+"""The public names of `import ocr_ray`: the import is light, and the documented examples run."""
 
 import doctest
 import shutil
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch.utils.data
 
 import ocr_ray
 from ocr_ray.dataset.open_lines import as_datasets, open_lines
@@ -20,7 +21,7 @@ FUNCTIONS = [name for name in ocr_ray.__all__ if name[0].islower()]
 
 @pytest.fixture(scope="module")
 def folder(ray_session, fonts, model_folder, tmp_path_factory) -> Path:
-    """What the examples find: `data/lines` with six lines, `models/best_ocr`."""
+    """The working directory of the examples: `data/lines` holds six lines, `models/best_ocr` a model."""
     folder = tmp_path_factory.mktemp("api")
     names = tuple(font.name for font in fonts)
     render_lines(
@@ -68,7 +69,21 @@ def test_lines_are_read_by_index_and_in_order(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_no_dataset_split_or_image_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
+def test_a_missing_datasets_package_is_named(folder: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError, match=r"as_datasets needs the package datasets: pip install \"datasets\""):
+        as_datasets(str(folder / "data/lines"))
+
+
+@pytest.mark.slow
+def test_loader_processes_read_lines_in_order(folder: Path) -> None:
+    lines = open_lines(str(folder / "data/lines"))
+    loader = torch.utils.data.DataLoader(lines, batch_size=2, num_workers=2, collate_fn=list)
+    assert [line for batch in loader for line in batch] == list(lines)
+
+
+@pytest.mark.slow
+def test_a_wrong_dataset_split_or_image_is_refused_by_name(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="complete dataset"):
         open_lines(str(tmp_path))
     with pytest.raises(InputError, match="must be one of train, validation, test, got 'dev'"):

@@ -1,7 +1,7 @@
-"""The jobs by name, and the console command `ocr-ray`.
+"""The list of all jobs, and the console command `ocr-ray`.
 
-Configurations and work are named as strings and imported only when needed, so that help and wrong flags are
-answered without the seconds that Ray and PyTorch take to import.
+Each job names its configuration and its work as strings, which are imported only when they are needed:
+`--help` and wrong flags do not wait for Ray and PyTorch.
 """
 
 import sys
@@ -9,22 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ocr_ray.cli.run_job import run_job
-from ocr_ray.errors import missing_extra
+from ocr_ray.errors import require_package
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job: its flags and its work, both as `module:name` within the package."""
+    """A job; its configuration and its work are written `module:name`, within the package."""
 
     config: str
-    """A dataclass; its module imports nothing heavy."""
+    """The dataclass of its flags; the module imports neither Ray nor PyTorch."""
     work: str
-    """A function of the configuration; returns the summary."""
-    extra: str | None = None
-    """The extra of the package that the work needs."""
+    """The function that takes the configuration and returns the summary."""
+    extra: str = ""
+    """The extra of ocr_ray that the work needs."""
 
 
 JOBS = {
@@ -51,38 +51,37 @@ SUMMARIES = {
     "check_cluster": "Check a cluster file before `ray up`.",
     "watch_spot": "Wait for the interruption notice of this EC2 spot instance, then drain its Ray node.",
 }
-"""One line for each job, for `ocr-ray --help`."""
+"""One line about each job, for `--help`."""
+EXTRAS = {"cluster": ("boto3", "jsonschema")}
+"""The packages of each extra that a job needs."""
 
 
 def run_named_job(name: str, *, prog: str | None = None, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the job `name` of `JOBS` as `run_job` does; `arguments` are those of the process by default."""
+    """Run a job of `JOBS` and exit, as `run_job` does; `arguments` defaults to those of the process."""
     job = JOBS[name]
+
+    def load_work() -> Any:
+        for package in EXTRAS.get(job.extra, ()):
+            require_package(package, needed_by=name, install=f"ocr_ray[{job.extra}]")
+        return load(job.work)
+
     run_job(
         load(job.config),
-        lambda: _load_work(job),
+        load_work,
         prog=prog or f"python -m jobs.{name}",
         description=SUMMARIES[name],
         arguments=arguments,
     )
 
 
-def _load_work(job: Job) -> Any:
-    try:
-        return load(job.work)
-    except ModuleNotFoundError as error:
-        if job.extra is None:
-            raise
-        raise missing_extra(error.name or "", job.extra) from error
-
-
 def load(path: str) -> Any:
-    """Return what `module:name` names within the package."""
+    """Import `module:name` of the package and return it."""
     module, _, name = path.partition(":")
     return getattr(import_module(f"ocr_ray.{module}"), name)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the console command `ocr-ray`: a job by its name with dashes, `--help` or `--version`."""
+    """Run the console command `ocr-ray`, whose first argument is a job's name with dashes."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[0] if words else "--help"
     if command in ("-h", "--help"):
@@ -93,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         run_named_job(name, prog=f"ocr-ray {command}", arguments=words[1:])
     else:
         names = ", ".join(name.replace("_", "-") for name in JOBS)
-        _write(sys.stderr, f"ocr-ray: the command must be one of {names}; got {command!r}")
+        _write(sys.stderr, f"ocr-ray: the command must be one of {names}, got {command!r}")
         sys.exit(2)
     sys.exit(0)
 
@@ -104,14 +103,14 @@ def _help() -> str:
         [
             "usage: ocr-ray COMMAND [FLAGS]",
             "",
-            "Data, training and evaluation for reading printed Korean maths, with Ray.",
+            "Data, training and evaluation for TrOCR models that read printed Korean maths, with Ray.",
             "",
             *jobs,
             "",
-            "`ocr-ray COMMAND --help` explains the flags of a command; `ocr-ray --version` shows the version",
+            "`ocr-ray COMMAND --help` lists the flags of a command, `ocr-ray --version` shows the version.",
         ]
     )
 
 
-def _write(stream: Any, text: str) -> None:
+def _write(stream: TextIO, text: str) -> None:
     stream.write(text + "\n")

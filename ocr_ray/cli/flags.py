@@ -1,4 +1,4 @@
-"""How a job is called: its flags by their names without dashes, as words of a command line."""
+"""Flags of a job, by their names without dashes, as the arguments of a command line."""
 
 import shlex
 from collections.abc import Callable, Mapping
@@ -9,21 +9,21 @@ from ocr_ray.storage.location import locate, locate_model
 
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
-    """Return the words of a command line; a flag whose value is None is left out."""
-    words: list[str] = []
+    """Return the arguments that set these flags; a flag whose value is None is left out."""
+    arguments: list[str] = []
     for name, value in flags.items():
         if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no-{name}")
+            arguments.append(f"--{name}" if value else f"--no-{name}")
         elif isinstance(value, list | tuple):
-            words += [f"--{name}", *map(str, value)]
+            arguments += [f"--{name}", *map(str, value)]
         elif value is not None:
-            words += [f"--{name}", str(value)]
-    return words
+            arguments += [f"--{name}", str(value)]
+    return arguments
 
 
 def write_command(job: str, flags: Mapping[str, Any]) -> str:
-    """Return the command that runs a job with these flags, to be pasted into a shell."""
-    return shlex.join(["python", "-m", f"jobs.{job}", *list_arguments(flags)])
+    """Return the shell command that runs a job with these flags."""
+    return shlex.join(["ocr-ray", job.replace("_", "-"), *list_arguments(flags)])
 
 
 def describe_flags(

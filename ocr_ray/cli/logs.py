@@ -1,4 +1,4 @@
-"""What a job logs on standard error: lines to read, or with OCR_RAY_LOG=json one JSON object a line."""
+"""Logs of a job on standard error: plain lines or, with OCR_RAY_LOG=json, one JSON object per line."""
 
 import json
 import logging
@@ -13,57 +13,57 @@ from ocr_ray.errors import InputError
 VARIABLE = "OCR_RAY_LOG"
 TEXT, JSON = "text", "json"
 COLOUR = re.compile(r"\x1b\[\d*m")
-"""What Ray puts around the address of its dashboard."""
+"""Terminal colours; Ray puts them around the address of its dashboard."""
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as a JSON object in one line, its time in UTC; `exc_text` is a traceback.
+    """Formats a record as one line of JSON with its time in UTC; `exc_text` is a traceback.
 
-    The keys are those of Ray's own JSON logs, which its dashboard knows how to show.
+    The keys are those of Ray's own JSON logs, which its dashboard can show.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        shown = {
+        fields = {
             "asctime": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "levelname": record.levelname,
             "name": record.name,
             "message": COLOUR.sub("", record.getMessage()),
         }
         if record.exc_info:
-            shown["exc_text"] = self.formatException(record.exc_info)
-        return json.dumps(shown, ensure_ascii=False)
+            fields["exc_text"] = self.formatException(record.exc_info)
+        return json.dumps(fields, ensure_ascii=False)
 
 
 def start_logs() -> None:
-    """Log from INFO on to standard error, in the form that OCR_RAY_LOG names.
+    """Log to standard error from level INFO, in the format that OCR_RAY_LOG names.
 
     Raises:
-        InputError: it names none.
+        InputError: there is no such format.
     """
-    form = os.environ.get(VARIABLE, TEXT)
+    log_format = os.environ.get(VARIABLE, TEXT)
     logging.basicConfig(
         level=logging.INFO,
         stream=sys.stderr,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         force=True,
     )
-    if form == JSON:
+    if log_format == JSON:
         _log_json()
-    elif form != TEXT:
-        raise InputError(f"{VARIABLE} must be {TEXT} or {JSON}, got {form!r}")
+    elif log_format != TEXT:
+        raise InputError(f"{VARIABLE} must be {TEXT} or {JSON}, got {log_format!r}")
 
 
 def _log_json() -> None:
-    """Give all records in this process, Ray's own, warnings and a last traceback too, the form of JSON."""
-    os.environ.setdefault("RAY_BACKEND_LOG_JSON", "1")  # what Ray logs from C++, without a name
+    """Log everything in this process as JSON: Ray's records, warnings and an uncaught exception too."""
+    os.environ.setdefault("RAY_BACKEND_LOG_JSON", "1")  # for the logs of Ray's C++ code
     formatter = JsonFormatter()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter)
-    ray_logger = logging.getLogger("ray")  # ray.init sets the format of its handlers; it has none now
+    ray_logger = logging.getLogger("ray")  # ray.init would set the format of its handlers
     ray_logger.handlers.clear()
     ray_logger.propagate = True
     for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):  # its other one writes a file
+        if isinstance(handler, logging.StreamHandler):  # the other handler writes a file
             handler.setFormatter(formatter)
     logging.captureWarnings(True)
     sys.excepthook = _log_exception

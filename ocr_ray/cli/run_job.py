@@ -1,4 +1,4 @@
-"""The frame of every job: flags in, one JSON line out, exit codes that can be relied on."""
+"""Runs a job: parses flags, logs, prints the summary as one line of JSON, sets the exit code."""
 
 import json
 import logging
@@ -27,12 +27,11 @@ def run_job(
 ) -> NoReturn:
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
-    `load_work` imports what the work needs; it is called once the flags are right. `prog` is the command as
-    usage shows it; `arguments` are those of the process by default.
+    `load_work` imports the work; it is called only after the flags were parsed. `prog` is the command as the
+    usage shows it. `arguments` defaults to those of the process.
 
-    Exits with 0 when done, 1 when the work failed or was stopped (SIGTERM, which `ray job stop` sends), 2 if
-    a flag or an input is wrong. A failure that has a summary prints it too. Logs go to standard error, with
-    OCR_RAY_LOG=json as one JSON object a line.
+    Exits with 0 when the work is done, 1 when it failed or was stopped (`ray job stop` sends SIGTERM), 2 when
+    a flag or an input is wrong. A failure that has a summary prints it too. Logs go to standard error.
     """
     try:
         start_logs()
@@ -43,7 +42,7 @@ def run_job(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as Ray itself does
     try:
         work = load_work()
-        start_logs()  # again: Ray sets up loggers of its own when it is imported
+        start_logs()  # again: importing Ray sets up other loggers
         summary = work(config)
     except InputError as error:
         log.error("%s", error)
@@ -67,7 +66,7 @@ def run_job(
 
 
 def _fail(message: str) -> NoReturn:
-    log.error("%s; finished work is kept: mend that and run the same command to resume", message)
+    log.error("%s; finished work is kept: fix this and run the same command to resume", message)
     sys.exit(1)
 
 

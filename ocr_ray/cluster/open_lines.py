@@ -11,7 +11,7 @@ def as_ray_dataset(lines_uri: str, split: str = "train") -> ray.data.Dataset:
     Raises:
         InputError: it is no complete dataset, or has no such split.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> dataset = ocr_ray.as_ray_dataset("data/lines", "train")
         >>> dataset.count()

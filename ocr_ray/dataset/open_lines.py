@@ -11,7 +11,7 @@ from PIL import Image
 
 from ocr_ray.dataset.lines import SPLITS, TextLine, table_to_lines
 from ocr_ray.dataset.manifest import require_datasets
-from ocr_ray.errors import InputError
+from ocr_ray.errors import InputError, require_package
 from ocr_ray.storage.location import Location, list_files, open_file
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def open_lines(lines_uri: str, split: str = "train") -> Lines:
     Raises:
         InputError: it is no complete dataset, or has no such split.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> lines = ocr_ray.open_lines("data/lines", "train")
         >>> len(lines)
@@ -91,7 +91,7 @@ def open_lines(lines_uri: str, split: str = "train") -> Lines:
 def open_image(line: TextLine) -> Image.Image:
     """Return the image of a line, 8-bit greyscale.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> ocr_ray.open_image(ocr_ray.open_lines("data/lines")[0]).mode
         'L'
@@ -104,17 +104,18 @@ def open_image(line: TextLine) -> Image.Image:
 def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     """Return a split as a `datasets.Dataset` of Hugging Face, whose column `image` is decoded.
 
-    Files on S3 are copied into the cache of `datasets`. The package `datasets` must be installed.
+    Files on S3 are copied into the cache of `datasets`.
 
     Raises:
-        InputError: it is no complete dataset, or has no such split.
+        InputError: the package `datasets` is not installed, or this is no complete dataset with that split.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> dataset = ocr_ray.as_datasets("data/lines", "train")
         >>> dataset.num_rows, dataset[0]["image"].size
         (6, (384, 384))
     """
+    require_package("datasets", needed_by="as_datasets", install="datasets")
     import datasets
 
     parts = list_parts(lines_uri, split)

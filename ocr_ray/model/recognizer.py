@@ -55,7 +55,7 @@ def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognize
     Raises:
         InputError: it cannot be loaded.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> recognizer = ocr_ray.load_recognizer("models/best_ocr")
         >>> reading, = recognizer.read([ocr_ray.render_line("3 × 8 = 24")])

@@ -1,4 +1,4 @@
-"""The flags of quickstart."""
+"""Flags of quickstart."""
 
 from dataclasses import dataclass
 
@@ -11,21 +11,21 @@ from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
 class QuickstartConfig:
     """Render lines, draw and crop pages, train a small model over two workers, evaluate it.
 
-    It shows that every step works; the model is too small and trained too briefly to read.
+    A demonstration of the whole pipeline: the model is trained for too few steps to read well.
     """
 
     out_uri: str = "runs/quickstart"
-    """Folder for lines/, pages/, crops/, runs/, models/ and evaluation/; a second run resumes there."""
+    """Folder of lines/, pages/, crops/, runs/, models/ and evaluation/; a second run adds what is missing."""
     num_lines: int = 2_000
-    """Number of lines to render."""
+    """Lines to render."""
     num_pages: int = 60
-    """Number of pages to draw, with labels in AI Hub's format."""
+    """Pages to draw, with labels in AI Hub's format."""
     epochs: int = 2
-    """Number of training epochs."""
+    """Epochs: passes over all training lines."""
     num_workers: int = 2
-    """Number of data-parallel training workers."""
+    """Data-parallel training workers."""
     seed: int = 0
-    """Seed of all lines, pages and initial weights."""
+    """Determines every line, page and initial weight."""
 
     def __post_init__(self) -> None:
         if self.num_pages < 1:
@@ -47,7 +47,7 @@ def plan_lines(config: QuickstartConfig, out_uri: str, fonts: list[Font]) -> Ren
 
 
 def plan_training(config: QuickstartConfig, out_uri: str) -> TrainJobConfig:
-    """Return the configuration of the training; random weights need a higher learning rate than fine-tuning."""
+    """Return the configuration of the training; random weights need a higher learning rate."""
     return TrainJobConfig(
         lines_uri=(f"{out_uri}/lines", f"{out_uri}/crops"),
         model=TINY,

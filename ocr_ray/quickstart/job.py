@@ -21,11 +21,11 @@ from ocr_ray.training.job import train_trocr
 log = logging.getLogger(__name__)
 
 PAGE_FONT = "맑은 고딕"
-"""The pages of AI Hub are set in a gothic."""
+"""Pages of AI Hub are printed in a sans serif."""
 
 
 def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
-    """Make everything below `out_uri`; return what was made and where."""
+    """Make all datasets and models under `out_uri`; return their counts and locations."""
     out = locate(config.out_uri)
     fonts = find_available_fonts(DEFAULT_FONTS)
     plan = {**asdict(config), "out_uri": "", "fonts": [font.name for font in fonts]}
@@ -47,7 +47,7 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
         crops = crop_pages(
             CropConfig(pages_uri=f"{out.uri}/pages", out_uri=f"{out.uri}/crops", seed=config.seed)
         )
-        log.info("4 of 5: training a small model; too few lines and steps for it to read")
+        log.info("4 of 5: training a small model, for too few steps to read well")
         training = train_trocr(plan_training(config, out.uri))
         log.info("5 of 5: evaluating best_ocr")
         evaluation = evaluate_lines(
@@ -64,5 +64,5 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
         "models": [training["best_ocr"]["uri"], training["trained_ocr"]["uri"]],
         "report": evaluation["report"],
         "cer": evaluation["overall"]["cer"],
-        "note": "a demonstration: trained on too few lines and steps to read",
+        "note": "a demonstration: the model was trained for too few steps to read well",
     }

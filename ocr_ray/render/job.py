@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
-from ocr_ray.errors import InputError, missing_extra
+from ocr_ray.errors import InputError, require_package
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.fonts.find import Font, describe_font, find_fonts
 from ocr_ray.render.inputs import check_tokenizer, load_inputs
@@ -29,7 +28,7 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     Raises:
         InputError: a font, the corpus or the output location is wrong; found before any line is drawn.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> config = ocr_ray.RenderConfig(out_uri="data/few", num_lines=20, seed=7, validation_share=0.1)
         >>> ocr_ray.render_lines(config)["by_split"]
@@ -48,8 +47,8 @@ def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
     Raises:
         InputError: a font or another input is missing, or no lines can be made of them.
     """
-    if config.renderer == "trdg" and find_spec("trdg") is None:
-        raise missing_extra("trdg", "trdg")
+    if config.renderer == "trdg":
+        require_package("trdg", needed_by="--renderer trdg", install="ocr_ray[trdg]")
     fonts, holdout_fonts = _find_fonts(config)
     loaded = load_inputs(config.sources, config.text, [*fonts, *holdout_fonts])
     inputs = RenderInputs(

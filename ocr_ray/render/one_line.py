@@ -19,7 +19,7 @@ def render_line(
         InputError: the font is not installed.
         RenderError: the font lacks a character of `text`, or the text leaves no ink.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> image = ocr_ray.render_line("탁자 7개", seed=3)
         >>> image.mode, image.width > image.height

@@ -58,7 +58,7 @@ def plan_dataset(config: PlanConfig) -> dict[str, Any]:
     Raises:
         InputError: the corpus is wrong, or the fonts lack what every line needs.
 
-    Example:
+    Examples:
         >>> import ocr_ray
         >>> config = ocr_ray.PlanConfig(num_lines=(100_000,), pilot_lines=0)
         >>> [plan["lines"] for plan in ocr_ray.plan_dataset(config)["plans"]]

@@ -155,8 +155,8 @@ def test_all_damage_is_found_and_repaired(intact, config, monkeypatch, capsys) -
     for path in summary["move_away"]:
         dataset.filesystem.delete_file((dataset / path).path)
     words = shlex.split(summary["run"])
-    assert words[:3] == ["python", "-m", "jobs.render_lines"]
-    repair = tyro.cli(RenderConfig, args=words[3:])
+    assert words[:2] == ["ocr-ray", "render-lines"]
+    repair = tyro.cli(RenderConfig, args=words[2:])
     assert repair == replace(config, verify="rows")
     assert render_lines(repair)["parts_made"] == 7
     assert audit_lines(AuditConfig(lines_uri=dataset.uri, rerender=5))["rerendered"] == 5

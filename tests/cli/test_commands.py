@@ -1,4 +1,4 @@
-"""The console command `ocr-ray`, and what a job imports before its flags are right."""
+"""The console command `ocr-ray`, and what is imported before the flags are parsed."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocr_ray.cli.commands import JOBS, load, main
+from ocr_ray.cli.commands import JOBS, load, main, run_named_job
 
 HEAVY = ("ray", "torch", "transformers", "trdg", "cv2", "boto3", "matplotlib")
 
@@ -20,7 +20,7 @@ def call(capsys, *words: str) -> tuple[int, str, str]:
     return int(exit_info.value.code or 0), shown.out, shown.err
 
 
-def test_every_job_file_has_its_command_and_the_other_way_round() -> None:
+def test_the_commands_are_the_job_files() -> None:
     assert {path.stem for path in Path("jobs").glob("*.py")} - {"__init__"} == set(JOBS)
     for job in JOBS.values():
         assert callable(load(job.work))
@@ -38,7 +38,7 @@ def test_the_version_is_that_of_the_package(capsys) -> None:
     assert call(capsys, "--version") == (0, f"ocr-ray {version('ocr_ray')}\n", "")
 
 
-def test_an_unknown_command_exits_2_and_names_those_there_are(capsys) -> None:
+def test_an_unknown_command_exits_2_and_lists_the_commands(capsys) -> None:
     code, out, err = call(capsys, "render")
     assert (code, out) == (2, "")
     assert "render-lines" in err
@@ -54,36 +54,54 @@ def test_a_command_takes_the_flags_of_its_job(capsys) -> None:
     assert "--pilot-lines" in out + err
 
 
+@pytest.mark.parametrize("name", JOBS)
+def test_a_command_has_the_help_of_its_job(name: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    command = f"ocr-ray {name.replace('_', '-')}"
+    with pytest.raises(SystemExit):
+        run_named_job(name, arguments=["--help"])
+    help_of_job = capsys.readouterr().out
+    code, out, _ = call(capsys, *command.split()[1:], "--help")
+    assert code == 0
+    assert out.startswith(f"usage: {command} ")
+    assert out.splitlines()[2:] == help_of_job.splitlines()[2:]
+
+
 @pytest.mark.parametrize("job", JOBS)
-def test_help_imports_nothing_heavy(job: str) -> None:
+@pytest.mark.parametrize("flag", ["--help", "--no-such-flag"])
+def test_help_and_wrong_flags_import_nothing_heavy(job: str, flag: str) -> None:
     program = (
-        "import sys\n"
+        "import atexit, sys\n"
         "from ocr_ray.cli.commands import main\n"
-        "try:\n"
-        f"    main(['{job.replace('_', '-')}', '--help'])\n"
-        "except SystemExit as end:\n"
-        f"    print(end.code, *sorted({HEAVY} & sys.modules.keys()))\n"
-    ).replace(f"{HEAVY}", f"set({HEAVY})")
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert result.stdout.splitlines()[-1] == "0"
+        f"atexit.register(lambda: print('heavy:', *sorted(set({HEAVY}) & sys.modules.keys())))\n"
+        f"main(['{job.replace('_', '-')}', '{flag}'])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == (0 if flag == "--help" else 2), result.stderr
+    assert result.stdout.splitlines()[-1] == "heavy:"
 
 
 @pytest.mark.parametrize(
-    ("package", "words", "extra"),
+    ("package", "words", "message"),
     [
-        ("boto3", ["check-cluster"], "cluster"),
-        ("trdg", ["render-lines", "--out-uri", "OUT", "--renderer", "trdg"], "trdg"),
+        ("boto3", ["check-cluster"], 'check_cluster needs the package boto3: pip install "ocr_ray[cluster]"'),
+        ("jsonschema", ["check-cluster"], "check_cluster needs the package jsonschema: pip install"),
+        (
+            "trdg",
+            ["render-lines", "--renderer", "trdg", "--out-uri"],
+            '--renderer trdg needs the package trdg: pip install "ocr_ray[trdg]"',
+        ),
     ],
 )
-def test_a_missing_extra_exits_2_and_says_how_to_install_it(
-    package: str, words: list[str], extra: str, tmp_path: Path
+def test_a_missing_package_exits_2_and_says_how_to_install_it(
+    package: str, words: list[str], message: str, tmp_path: Path
 ) -> None:
-    words = [str(tmp_path / "out") if word == "OUT" else word for word in words]
+    words = [*words, str(tmp_path / "out")] if words[-1] == "--out-uri" else words
     program = (
         f"import sys; sys.modules[{package!r}] = None; from ocr_ray.cli.commands import main; main({words})"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 2, result.stderr
-    assert f"{package} must be installed: pip install 'ocr_ray[{extra}]'" in result.stderr
+    assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()

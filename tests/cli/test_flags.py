@@ -68,4 +68,4 @@ def test_every_kind_of_value_becomes_words() -> None:
     assert list_arguments(flags) == words
     command = write_command("render_lines", flags)
     assert "'맑은 고딕'" in command
-    assert shlex.split(command) == ["python", "-m", "jobs.render_lines", *words]
+    assert shlex.split(command) == ["ocr-ray", "render-lines", *words]

@@ -131,7 +131,7 @@ def test_the_command_is_the_same_words_in_a_shell() -> None:
     }
     card = dataset_card(make_manifest(flags=flags))
     (command,) = re.findall(r"```bash\n(.*?)\n```", card, re.DOTALL)
-    words = ["python", "-m", "jobs.render_lines", "--out-uri", "s3://bucket/my lines"]
+    words = ["ocr-ray", "render-lines", "--out-uri", "s3://bucket/my lines"]
     words += ["--fonts", "바탕", "맑은 고딕", "a'b", "--text.cut-share", "0.3", "--shuffle", "--no-warm"]
     assert shlex.split(command) == words
 

@@ -29,7 +29,7 @@ from ocr_ray.training.config import TrainConfig
 pytestmark = pytest.mark.soak
 
 WAIT_S = 1800
-ADVICE = "finished work is kept: mend that and run the same command to resume"
+ADVICE = "finished work is kept: fix this and run the same command to resume"
 
 
 @pytest.fixture(scope="module")

@@ -248,7 +248,7 @@ def test_the_manifest_describes_what_the_lines_are_made_of(config, summary, font
     assert manifest["balance"]["characters"] == Counter("".join(texts))
     assert manifest["balance"]["lengths"] == {str(n): k for n, k in Counter(map(len, texts)).items()}
     card = read_bytes(locate(config.out_uri) / "README.md").decode()
-    assert "python -m jobs.render_lines" in card
+    assert "ocr-ray render-lines" in card
     assert "lines.png" in card
 
 

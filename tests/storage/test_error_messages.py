@@ -270,5 +270,5 @@ def test_a_job_that_is_refused_midway_exits_1_and_reports_the_remedy(error, monk
         run_job(Flags, lambda: work, prog="x", description="x", arguments=[])
     log = capsys.readouterr().err
     assert "s3://b/x/a could not be written" in log
-    assert "finished work is kept: mend that and run the same command to resume" in log
+    assert "finished work is kept: fix this and run the same command to resume" in log
     assert "Traceback" not in log

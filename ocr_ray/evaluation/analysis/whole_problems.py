@@ -1,8 +1,8 @@
 """Whole problems: the predictions of a page's lines joined in reading order, against the problem's own text.
 
 The label of a page holds the problem as a whole, and its boxes cut it into lines. The joined lines show what
-is lost between boxes: boxes that were not cropped, and words that are split across two boxes, which cannot
-be distinguished from two words. Joining the references the same way shows the cost of joining alone.
+is lost between boxes: boxes that were not cropped, and words that are split across two boxes. Joining the
+references the same way shows the cost of joining by itself.
 """
 
 from collections import defaultdict
