@@ -1,4 +1,4 @@
-"""What each flag of training does to its speed: `python -m benchmarks.flags [--size small]`.
+"""The effect of each training flag on speed: `python -m benchmarks.flags [--size small]`.
 
 A line of JSON for each flag on standard output; `ratio` is lines per CPU second of the training thread with
 the flag over without it, by median turns, everything else the same: threads of torch, the model of
@@ -16,7 +16,7 @@ import torch
 import tyro
 
 from benchmarks.train import take_turns
-from benchmarks.train_data import Size, draw_lines, make_material, print_case, write_dataset
+from benchmarks.train_data import Size, draw_lines, make_inputs, print_case, write_dataset
 from benchmarks.train_sides import Setup, Turn, train_ours
 
 NUM_DRAWN = 1024
@@ -25,17 +25,17 @@ NUM_LINES = 20_480
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Measure what flags do to the speed of training on a CPU."""
+    """Measure the effect of flags on the speed of training on a CPU."""
 
     size: Size = "tiny"
     turns: int = 3
-    """Of each flag."""
+    """Turns of each flag."""
     threads: int = 1
-    """Of torch."""
+    """Threads of torch."""
 
 
 def list_setups(usual: Setup, batch_size: int) -> dict[str, Setup]:
-    """Return the setup of each flag, and the one without any."""
+    """Return the setup of each flag, and one without any flag."""
     shuffled = {"batch_by_length": False}
     return {
         "none": usual,
@@ -60,10 +60,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lines = [replace(line, source="page") for line in draw_lines(NUM_DRAWN)]
-        material = make_material(folder, write_dataset(folder / "lines", lines, NUM_LINES), config.size)
+        inputs = make_inputs(folder, write_dataset(folder / "lines", lines, NUM_LINES), config.size)
         batch_size, num_steps, warmup_steps = (16, 24, 4) if config.size == "tiny" else (4, 4, 1)
         usual = Setup(
-            material=material,
+            inputs=inputs,
             global_batch_size=batch_size,
             num_steps=num_steps,
             warmup_steps=warmup_steps,

@@ -1,4 +1,4 @@
-"""What training is measured on: rendered lines in Parquet, as `render_lines` writes them, and two models."""
+"""Inputs of the training benchmarks: rendered lines in Parquet, as from `render_lines`, and two models."""
 
 import itertools
 import json
@@ -31,12 +31,12 @@ from ocr_ray.training.setup import TrainData, open_splits
 
 SEED = 7
 NUM_DRAWN = 4096
-"""Lines that are really drawn; a greater dataset holds them several times, under other ids."""
+"""Lines that are drawn; a larger dataset repeats them under other ids."""
 LINES_PER_PART = 4096
 MIN_CHARACTERS, MAX_CHARACTERS = 5, 30
 NUM_TOKENIZER_TEXTS = 20_000
 SMALL_VOCAB_SIZE = 32_000
-"""Of the small model's decoder, as published ones have it; its tokenizer is the tiny one's."""
+"""Vocabulary of the small model's decoder, as in published models; the tokenizer is the tiny model's."""
 
 Size = Literal["tiny", "small"]
 
@@ -85,12 +85,12 @@ def draw_lines(count: int) -> list[TextLine]:
 
 
 def write_dataset(folder: Path, lines: Sequence[TextLine], num_lines: int) -> LineDataset:
-    """Write `num_lines` of the lines, again and again, to train on, and two to validate with."""
+    """Write `num_lines` train lines, repeating `lines`, and two validation lines."""
     place = locate(str(folder))
 
     def repeat(spec: PartSpec) -> Iterator[TextLine]:
-        some = itertools.islice(itertools.cycle(lines), spec.start % len(lines), None)
-        for number, line in zip(range(spec.start, spec.stop), some, strict=False):
+        repeated = itertools.islice(itertools.cycle(lines), spec.start % len(lines), None)
+        for number, line in zip(range(spec.start, spec.stop), repeated, strict=False):
             yield replace(line, line_id=f"{number:09d}")
 
     for spec in (*cut_parts("train", 0, num_lines, LINES_PER_PART), *cut_parts("validation", 0, 2, 2)):
@@ -101,7 +101,7 @@ def write_dataset(folder: Path, lines: Sequence[TextLine], num_lines: int) -> Li
 def write_model(folder: Path, size: Size) -> None:
     """Write a model of random weights.
 
-    tiny: the project's own. small: DeiT-small (12 layers, 384 wide, patch 16: 577 places) with a RoBERTa
+    tiny: the project's own. small: DeiT-small (12 layers, 384 wide, patch 16: 577 positions) with a RoBERTa
     decoder of 6 layers, 256 wide, and 32,000 tokens.
     """
     write_tiny_model(folder, draw_texts(NUM_TOKENIZER_TEXTS, seed=SEED + 1), SEED)
@@ -138,15 +138,15 @@ def write_model(folder: Path, size: Size) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Material:
-    """A dataset and a model, as files."""
+class TrainInputs:
+    """A dataset and a model."""
 
     model: Path
     data: TrainData
 
 
-def make_material(folder: Path, dataset: LineDataset, size: Size) -> Material:
-    """Write a model and return it with the dataset, whose labels it has checked."""
+def make_inputs(folder: Path, dataset: LineDataset, size: Size) -> TrainInputs:
+    """Write a model, check the labels of the dataset with it, and return both."""
     model = folder / size
     write_model(model, size)
     ocr = load_model(model)
@@ -156,7 +156,7 @@ def make_material(folder: Path, dataset: LineDataset, size: Size) -> Material:
     num_weights = sum(weights.numel() for weights in ocr.network.parameters())
     mean = np.mean(lengths[dataset.name])
     print_note(f"{size}: {num_weights:,} weights, {mean:.1f} tokens a line")
-    return Material(model=model, data=TrainData(datasets=(dataset,), lengths=lengths))
+    return TrainInputs(model=model, data=TrainData(datasets=(dataset,), lengths=lengths))
 
 
 def print_note(text: str) -> None:
@@ -164,6 +164,6 @@ def print_note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def print_case(case: str, ratio: float, **figures: object) -> None:
+def print_case(case: str, ratio: float, **values: object) -> None:
     """Print a case as a line of JSON."""
-    print(json.dumps({"case": case, "ratio": round(ratio, 3), **figures}), flush=True)
+    print(json.dumps({"case": case, "ratio": round(ratio, 3), **values}), flush=True)

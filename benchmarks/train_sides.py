@@ -1,8 +1,8 @@
-"""The same training twice: ours, and transformers' `Seq2SeqTrainer` as its examples set it up.
+"""The two sides of the training benchmarks: our loop, and transformers' `Seq2SeqTrainer` as in its examples.
 
-Both begin with the files of a model and with encoded images, train some steps, and are timed from the step
-behind the warm-up's last to the last: from the moment when a batch is there to the same of a later step, so
-that waiting for data counts and starting up does not. Neither validates or saves meanwhile.
+Both start from the files of a model and from encoded images. They are timed from the first step after the
+warm-up to the last, always at the moment when a batch is ready, so that waiting for data counts and start-up
+does not. Neither validates or saves while it is timed.
 """
 
 import gc
@@ -33,7 +33,7 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 
-from benchmarks.train_data import SEED, Material
+from benchmarks.train_data import SEED, TrainInputs
 from ocr_ray.model.load import load_model
 from ocr_ray.model.options import Precision
 from ocr_ray.model.pixels import to_pixel_values
@@ -51,49 +51,49 @@ LR = 5e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What both sides share."""
+    """The settings of both sides."""
 
-    material: Material
+    inputs: TrainInputs
     global_batch_size: int
     num_steps: int
-    """That are timed."""
+    """Steps that are timed."""
     warmup_steps: int
     num_threads: int = 1
-    """Of torch, in each process."""
+    """Threads of torch in each process."""
     device: str = "cpu"
     precision: Precision = "fp32"
     flags: Mapping[str, Any] = field(default_factory=dict)
-    """Of our `TrainConfig`, where they differ from the rest of this setup."""
+    """Fields of our `TrainConfig` that override this setup."""
 
 
 class Enough(Exception):  # noqa: N818
-    """All steps that are timed are taken."""
+    """Raised when all steps to be timed are done."""
 
 
 @dataclass(kw_only=True)
 class Clock:
-    """Takes the time of a step's beginning; a GPU is waited for only where it matters."""
+    """Records when steps start; it waits for the GPU only at the first and the last."""
 
     setup: Setup
-    num_begun: int = 0
+    num_started: int = 0
     times_s: list[float] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
-    """Of the thread that trains."""
+    """CPU time of the training thread."""
 
     def tick(self) -> None:
-        """Take the time as a batch is there; raise Enough at the first step that is not timed."""
-        is_end = self.num_begun == self.setup.warmup_steps + self.setup.num_steps
-        if is_end or self.num_begun == self.setup.warmup_steps:
+        """Record the time when a batch is ready; raise Enough after the last step to be timed."""
+        is_end = self.num_started == self.setup.warmup_steps + self.setup.num_steps
+        if is_end or self.num_started == self.setup.warmup_steps:
             if self.setup.device == "cuda":
                 torch.cuda.synchronize()
             self.times_s.append(time.perf_counter())
             self.cpu_s.append(time.thread_time())
         if is_end:
             raise Enough
-        self.num_begun += 1
+        self.num_started += 1
 
     def to_turn(self, feed_wait_share: float | None = None) -> "Turn":
-        """Return what the timed steps took."""
+        """Return the speed of the timed steps."""
         num_lines = self.setup.num_steps * self.setup.global_batch_size
         (started_s, ended_s), (started_cpu_s, ended_cpu_s) = self.times_s, self.cpu_s
         return Turn(
@@ -105,16 +105,16 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """What a turn of a side gave."""
+    """The result of one turn of a side."""
 
     lines_per_second: float
     lines_per_cpu_second: float
-    """Of the thread that trains: what it would be if nothing else ran and loading kept up."""
+    """Per CPU second of the training thread: the speed if nothing else ran and loading kept up."""
     feed_wait_share: float | None = None
 
 
 def train_ours(setup: Setup, *, loader_threads: int, world_size: int = 1) -> Turn:
-    """Train with this package, the loop that every rank of a run is in; each rank calls this."""
+    """Train with the loop of this package; each rank calls this."""
     clock, states = Clock(setup=setup), [TrainState()]
 
     def step(_: StepBatches) -> None:
@@ -134,19 +134,19 @@ def train_ours(setup: Setup, *, loader_threads: int, world_size: int = 1) -> Tur
         "loader_threads": loader_threads,
     }
     config = TrainConfig(**usual | dict(setup.flags))
-    ocr = load_model(setup.material.model)
+    ocr = load_model(setup.inputs.model)
     ocr.network.to(setup.device)
     hooks = Hooks(report=report, step=step, record=states.append)
     with suppress(Enough):
-        train(ocr, setup.material.data, config, hooks=hooks)
+        train(ocr, setup.inputs.data, config, hooks=hooks)
     gc.collect()
     records = [record for record in states[-1].history if record["step"] > setup.warmup_steps]
-    waits = [float(record["feed_wait_share"]) for record in records[1:]]  # the first began in the warm-up
+    waits = [float(record["feed_wait_share"]) for record in records[1:]]  # the first started in the warm-up
     return clock.to_turn(round(sum(waits) / len(waits), 4) if waits else None)
 
 
 def run_processes(setup: Setup, folder: Path, world_size: int) -> Turn:
-    """Return what the first of some ranks measured, each a process of its own."""
+    """Return the result of the first rank; each rank is a process."""
     with tempfile.TemporaryDirectory(dir=folder) as meeting:
         turns = run_apart(partial(_train_rank, setup, Path(meeting) / "ranks", world_size), world_size)
     first: Turn = turns[0]
@@ -163,7 +163,7 @@ def _train_rank(setup: Setup, meeting: Path, world_size: int, rank: int) -> Turn
 
 
 def run_apart(work: Callable[[int], Any], count: int) -> list[Any]:
-    """Return what `work` gives for 0, 1, …, each in a fresh process at the same time."""
+    """Return `work(0)`, `work(1)`, …, each run in a new process at the same time."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, mp_context=context) as pool:
         return list(pool.map(work, range(count)))
@@ -171,10 +171,10 @@ def run_apart(work: Callable[[int], Any], count: int) -> list[Any]:
 
 def count_flops_per_line(setup: Setup) -> float:
     """Return the floating-point operations of a forward and a backward pass, per line of a first batch."""
-    ocr = load_model(setup.material.model)
+    ocr = load_model(setup.inputs.model)
     ocr.network.to(setup.device).train()
     loader = LineLoader(
-        splits=tuple(open_splits(setup.material.data.datasets)[0]), ocr=ocr, batch_size=64, seed=SEED
+        splits=tuple(open_splits(setup.inputs.data.datasets)[0]), ocr=ocr, batch_size=64, seed=SEED
     )
     with closing(loader.steps(0)) as steps:
         batch = next(steps).batches[0]
@@ -195,9 +195,9 @@ class EncodedLine:
     text: str
 
 
-def read_encoded(material: Material, count: int) -> list[EncodedLine]:
-    """Return the first lines of the dataset, held in memory: reading them costs the Trainer nothing."""
-    groups = [group for split in open_splits(material.data.datasets)[0] for group in split.row_groups]
+def read_encoded(inputs: TrainInputs, count: int) -> list[EncodedLine]:
+    """Return the first lines of the dataset in memory, so that reading costs the Trainer nothing."""
+    groups = [group for split in open_splits(inputs.data.datasets)[0] for group in split.row_groups]
     stored = (line for group in groups for line in read_lines(group, "text") if line)
     return [EncodedLine(image_bytes=line.image_bytes, text=line.text) for line in islice(stored, count)]
 
@@ -219,7 +219,7 @@ class Collator:
 
 
 class _Ticks(TrainerCallback):  # type: ignore[misc]
-    """Ticks as the Trainer begins a step, its batch ready."""
+    """Ticks when the Trainer starts a step with its batch ready."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -258,9 +258,9 @@ def train_theirs(setup: Setup, lines: Sequence[EncodedLine], *, num_workers: int
         seed=SEED,
     )
     trainer = Seq2SeqTrainer(
-        model=VisionEncoderDecoderModel.from_pretrained(setup.material.model, dtype=torch.float32),
+        model=VisionEncoderDecoderModel.from_pretrained(setup.inputs.model, dtype=torch.float32),
         args=settings,
-        data_collator=Collator(setup.material.model),
+        data_collator=Collator(setup.inputs.model),
         train_dataset=lines,
         callbacks=[_Ticks(clock)],
     )

@@ -180,9 +180,8 @@ def _load_network(folder: Path) -> Any:
     config = VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True)
     attention = choose_attention(config)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(
-            0
-        )  # for weights that the file may lack because no loss reaches them, such as a pooler's
+        # For weights that the file may lack because no loss reaches them, such as a pooler's.
+        torch.manual_seed(0)
         network, loaded = VisionEncoderDecoderModel.from_pretrained(
             folder,
             config=config,

@@ -68,7 +68,7 @@ def folder(tmp_path: Path, training: Training) -> Path:
     return tmp_path / "checkpoint"
 
 
-def test_everything_is_put_back_as_it_was(folder: Path, training: Training, model_folder: Path) -> None:
+def test_everything_is_restored(folder: Path, training: Training, model_folder: Path) -> None:
     drawn = [random.random(), np.random.random(), torch.rand(1).item()]
     other = make_training(make_tiny_model(model_folder))
     assert load_checkpoint(folder, other) == STATE
@@ -94,8 +94,8 @@ def test_a_checkpoint_is_a_hugging_face_folder_with_the_files_of_its_model(
     assert {path.name for path in folder.iterdir() if is_model_file(path.name)} == {
         path.name for path in model_folder.iterdir()
     }
-    told = json.loads((folder / HISTORY_FILE).read_text())
-    assert told == {"history": STATE.history, "samples": STATE.samples}
+    saved = json.loads((folder / HISTORY_FILE).read_text())
+    assert saved == {"history": STATE.history, "samples": STATE.samples}
     for name in PROCESSOR_FILES:
         if (model_folder / name).exists():
             assert (folder / name).read_bytes() == (model_folder / name).read_bytes()
@@ -103,7 +103,7 @@ def test_a_checkpoint_is_a_hugging_face_folder_with_the_files_of_its_model(
     assert len(AutoTokenizer.from_pretrained(folder)) > 256
 
 
-def test_a_rank_other_than_the_first_writes_its_generators_alone(tmp_path: Path, training: Training) -> None:
+def test_other_ranks_write_only_their_generators(tmp_path: Path, training: Training) -> None:
     other = make_training(training.ocr, rank=1, world_size=2)
     save_checkpoint(tmp_path / "rank", other, STATE)
     assert [path.name for path in (tmp_path / "rank").iterdir()] == ["rng-00001.pt"]
@@ -166,7 +166,7 @@ def test_no_code_of_a_checkpoint_is_run(folder: Path, training: Training, name: 
 
 
 class Touch:
-    """What makes a file when it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -19,7 +19,7 @@ from ocr_ray.training.job import SNAPSHOT
 pytestmark = pytest.mark.soak
 
 START_S = 600
-"""Ray Train's workers import torch and transformers one after the other."""
+"""Ray Train's workers import torch and transformers one after another."""
 NOTICE_S = 20
 """Between the notice and the end of a node; EC2 gives two minutes."""
 
@@ -29,14 +29,14 @@ def lines_uri(fonts, tmp_path_factory) -> tuple[str, str]:
     return make_lines(str(tmp_path_factory.mktemp("data")), fonts, num_lines=3000)
 
 
-def plan(place: Path, lines_uri: tuple[str, ...]) -> TrainJobConfig:
+def plan(base_uri: Path, lines_uri: tuple[str, ...]) -> TrainJobConfig:
     """Return a run whose epochs are longer than the notice, and whose checkpoints come after ten minutes."""
     return TrainJobConfig(
         lines_uri=lines_uri,
         model="tiny",
         run_name="run",
-        runs_uri=f"{place}/runs",
-        models_uri=f"{place}/models",
+        runs_uri=f"{base_uri}/runs",
+        models_uri=f"{base_uri}/models",
         train=TrainConfig(epochs=2, batch_size=8, lr=5e-4),
     )
 
@@ -58,14 +58,14 @@ def read_latest(config: TrainJobConfig) -> dict[str, Any]:
 
 
 def drain(cluster: Cluster, node_id: str, deadline_s: float) -> None:
-    """Tell Ray that a node will be taken away, as its autoscaler and `ray drain-node` do."""
+    """Announce to Ray that a node will be taken away, as its autoscaler and `ray drain-node` do."""
     reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
     client = GcsClient(address=cluster.address)
     assert client.drain_node(node_id, reason, "taken away", int(deadline_s * 1000)) == (True, "")
 
 
 @pytest.mark.parametrize("num_drained", [1, 2])
-def test_a_checkpoint_is_saved_before_a_node_is_taken_away_and_training_leaves_no_trace(
+def test_a_checkpoint_is_saved_before_a_node_is_taken_away_and_training_does_not_change_the_weights(
     num_drained: int, undisturbed, lines_uri, tmp_path
 ) -> None:
     """The head has no CPU, as on EC2, so that the workers are on nodes that can be lost, one on each."""
@@ -74,8 +74,8 @@ def test_a_checkpoint_is_saved_before_a_node_is_taken_away_and_training_leaves_n
     drained = [cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)][:num_drained]
     job = start_job("train_trocr", describe_flags(config), log_path, address=cluster.address)
     try:
-        begun = locate(config.runs_uri) / config.run_name / "metrics.jsonl"
-        wait_for(lambda: exists(begun), job, log_path, timeout_s=START_S)
+        started = locate(config.runs_uri) / config.run_name / "metrics.jsonl"
+        wait_for(lambda: exists(started), job, log_path, timeout_s=START_S)
         cluster.add_node(num_cpus=num_drained)
         assert read_latest(config) == {}
         deadline_s = time.time() + NOTICE_S

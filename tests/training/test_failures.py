@@ -1,4 +1,4 @@
-"""Training runs that lose a worker, a node or their S3, or are asked to stop: the weights are the same."""
+"""Training runs that lose a worker, a node or S3, or are stopped: they end with the same weights."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from ocr_ray.training.job import SNAPSHOT
 pytestmark = pytest.mark.soak
 
 START_S = 600
-"""Ray Train's workers import torch and transformers one after the other."""
+"""Ray Train's workers import torch and transformers one after another."""
 CONFIG = TrainConfig(epochs=3, batch_size=8, lr=5e-4, checkpoint_every_minutes=0.05)
 
 
@@ -33,13 +33,13 @@ def lines_uri(fonts, tmp_path_factory) -> tuple[str, str]:
     return make_lines(str(tmp_path_factory.mktemp("data")), fonts, num_lines=600)
 
 
-def plan(place: Path | str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
+def plan(base_uri: Path | str, lines_uri: tuple[str, ...]) -> TrainJobConfig:
     return TrainJobConfig(
         lines_uri=lines_uri,
         model="tiny",
         run_name="run",
-        runs_uri=f"{place}/runs",
-        models_uri=f"{place}/models",
+        runs_uri=f"{base_uri}/runs",
+        models_uri=f"{base_uri}/models",
         train=CONFIG,
     )
 
@@ -63,7 +63,7 @@ def find_trainers(pid: int) -> list[psutil.Process]:
     return [p for p in find_tree(pid) if "RayTrainWorker" in " ".join(p.cmdline())]
 
 
-def test_a_worker_killed_within_an_epoch_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> None:
+def test_a_worker_killed_in_an_epoch_does_not_change_the_weights(undisturbed, lines_uri, tmp_path) -> None:
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     job = start_job("train_trocr", describe_flags(config), log_path)
     wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
@@ -73,7 +73,7 @@ def test_a_worker_killed_within_an_epoch_leaves_no_trace(undisturbed, lines_uri,
     assert_same_weights(config.models_uri, undisturbed.models_uri)
 
 
-def test_a_node_taken_away_leaves_no_trace(undisturbed, lines_uri, tmp_path) -> None:
+def test_a_node_taken_away_does_not_change_the_weights(undisturbed, lines_uri, tmp_path) -> None:
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
@@ -108,7 +108,7 @@ def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(undisturbed, lines
 
 
 def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
-    """The autoscaler's file promises a node that never comes."""
+    """The autoscaler's file lists a node that never comes."""
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     nodes = {"worker": {"resources": {"CPU": 1}, "max_workers": 2}}
     write_json(
@@ -153,7 +153,7 @@ def server(monkeypatch) -> Iterator["Refusing"]:
 
 
 class Refusing:
-    """An S3 that can refuse every connection for a while, and keeps what it holds."""
+    """An S3 server that can refuse every connection for a while and keeps its objects."""
 
     def __init__(self) -> None:
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -171,14 +171,14 @@ class Refusing:
         self._server.stop()
 
 
-def test_an_s3_that_refuses_every_call_for_a_minute_leaves_no_trace(
+def test_an_s3_that_refuses_every_call_for_a_minute_does_not_change_the_weights(
     undisturbed, server, fonts, tmp_path
 ) -> None:
     import boto3
 
-    boto3.client("s3").create_bucket(Bucket="road")
-    lines_uri = make_lines("s3://road", fonts, num_lines=600)
-    config, log_path = plan("s3://road", lines_uri), tmp_path / "log"
+    boto3.client("s3").create_bucket(Bucket="failures")
+    lines_uri = make_lines("s3://failures", fonts, num_lines=600)
+    config, log_path = plan("s3://failures", lines_uri), tmp_path / "log"
     job = start_job("train_trocr", describe_flags(config), log_path)
     try:
         wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)

@@ -44,7 +44,7 @@ def make_training(ocr: OcrModel) -> Training:
     )
 
 
-def test_validation_comes_within_an_epoch_too(short: LineDataset, model_folder: Path) -> None:
+def test_validation_within_epochs(short: LineDataset, model_folder: Path) -> None:
     keeper = Keeper()
     config = replace(CONFIG, epochs=2, batch_size=2, validate_every_lines=4)
     state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
@@ -53,7 +53,7 @@ def test_validation_comes_within_an_epoch_too(short: LineDataset, model_folder: 
     assert state.best_score == min(m["score"] for m in keeper.validations)
 
 
-def test_adding_up_batches_gives_the_weights_of_a_greater_batch(
+def test_gradient_accumulation_gives_the_weights_of_a_larger_batch(
     short: LineDataset, model_folder: Path
 ) -> None:
     """Without dropout, whose masks depend on the batch."""
@@ -71,7 +71,7 @@ def test_adding_up_batches_gives_the_weights_of_a_greater_batch(
             torch.testing.assert_close(other[name], value, rtol=1e-4, atol=2e-5)
 
 
-def test_warming_up_scales_the_first_steps(short: LineDataset, model_folder: Path) -> None:
+def test_warm_up_scales_the_learning_rate_of_the_first_steps(short: LineDataset, model_folder: Path) -> None:
     """Adam's first step moves every weight by the learning rate, whatever the gradient."""
     moved = []
     for warmup_steps in (0, 10):
@@ -190,7 +190,7 @@ def test_37_lines_on_two_ranks_give_the_gradients_of_one(
                     torch.testing.assert_close(gradients[name], parameter.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_the_generated_lines_are_evenly_spaced_and_always_the_same() -> None:
+def test_generated_lines_are_evenly_spaced_and_always_the_same() -> None:
     assert choose_generated(10, 3) == {0, 3, 6}
     assert choose_generated(3, 10) == {0, 1, 2}
     assert choose_generated(0, 10) == frozenset()
@@ -232,7 +232,7 @@ def test_a_dataset_without_validation_lines_is_left_out_of_the_metrics(
         train(make_tiny_model(model_folder), data_of(words, words), CONFIG, hooks=keeper.hooks)
 
 
-def test_a_run_that_diverges_fails(short: LineDataset, model_folder: Path) -> None:
+def test_a_loss_that_is_not_finite_fails(short: LineDataset, model_folder: Path) -> None:
     ocr = make_tiny_model(model_folder)
     with torch.no_grad():
         ocr.network.decoder.lm_head.bias.fill_(math.inf)
@@ -254,7 +254,7 @@ def test_a_run_that_diverges_fails(short: LineDataset, model_folder: Path) -> No
         ("select_on", "words"),
     ],
 )
-def test_a_config_that_cannot_be_is_refused(field: str, value: object) -> None:
+def test_invalid_fields_are_refused(field: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"{field} must be .*, got"):
         TrainConfig(**{field: value})  # type: ignore[arg-type]
 

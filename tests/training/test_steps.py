@@ -57,7 +57,7 @@ def test_loss_and_gradients_are_those_of_transformers(
             torch.testing.assert_close(own[name].grad, parameter.grad, rtol=1e-4, atol=1e-7)
 
 
-def test_each_line_has_its_own_loss_whatever_stands_beside_it(tmp_path: Path) -> None:
+def test_the_loss_of_a_line_does_not_depend_on_the_other_lines(tmp_path: Path) -> None:
     ocr = load_model(write_standin(tmp_path))
     labels, pixel_values = make_labels(ocr), make_grey()
     with torch.no_grad():

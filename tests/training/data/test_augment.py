@@ -46,9 +46,9 @@ def change(image: Image.Image, size_px: tuple[int, int] | None = None, **drawn: 
 
 
 def mean_and_variance(weights: Floats) -> tuple[float, float]:
-    places = np.arange(len(weights))
-    mean = float((weights * places).sum() / weights.sum())
-    return mean, float((weights * (places - mean) ** 2).sum() / weights.sum())
+    positions = np.arange(len(weights))
+    mean = float((weights * positions).sum() / weights.sum())
+    return mean, float((weights * (positions - mean) ** 2).sum() / weights.sum())
 
 
 @pytest.mark.parametrize("source", ["words", "sentence", "arithmetic", "mixed"])
@@ -71,7 +71,7 @@ def test_a_line_depends_on_seed_epoch_and_id_and_on_no_line_before_it() -> None:
     one = draw(7, 3, "쪽#1")
     assert len({draw(*key) for key in [(7, 3, "쪽#1"), (8, 3, "쪽#1"), (7, 4, "쪽#1"), (7, 3, "쪽#2")]}) == 4
     assert draw(7, 3, "쪽#1") == one
-    # As first written: a run that goes on with another version must see the same lines.
+    # Fixed values: a run resumed with a later version must see the same lines.
     assert one.edges_px == (-3, 0, -3, 1)
     assert one.slant == pytest.approx(0.0432397363)
 
@@ -86,7 +86,7 @@ def test_threads_give_the_pixels_of_a_plain_loop() -> None:
         assert list(pool.map(change_line, range(200))) == [change_line(number) for number in range(200)]
 
 
-def test_each_kind_of_variation_meets_its_share_and_keeps_its_range() -> None:
+def test_each_change_is_applied_to_its_share_of_lines_within_its_range() -> None:
     config = AugmentConfig(share=0.3, black=(5, 64), white=(200, 250), edge_px=(1, 3))
     drawn = [draw_augmentation(config, seed=0, epoch=0, line_id=str(number)) for number in range(4000)]
     plain = Augmentation()
@@ -99,7 +99,7 @@ def test_each_kind_of_variation_meets_its_share_and_keeps_its_range() -> None:
         assert high - (high - low) / 20 <= values.max() <= high, field.name
 
 
-def test_kinds_of_variation_are_drawn_independently() -> None:
+def test_changes_are_drawn_independently() -> None:
     drawn = [draw_augmentation(AugmentConfig(), seed=0, epoch=0, line_id=str(i)) for i in range(4000)]
     met = np.array(
         [
@@ -111,7 +111,7 @@ def test_kinds_of_variation_are_drawn_independently() -> None:
     assert np.abs(correlations).max() < 0.07
 
 
-def test_another_share_leaves_the_values_of_the_lines_that_are_met() -> None:
+def test_values_do_not_depend_on_the_share() -> None:
     few, all_ = (
         [draw_augmentation(config, seed=0, epoch=0, line_id=str(i)).blur_px for i in range(100)]
         for config in (AugmentConfig(share=0.2), ALWAYS)
@@ -120,7 +120,7 @@ def test_another_share_leaves_the_values_of_the_lines_that_are_met() -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_a_stored_square_is_varied_as_the_line_before_it_was_stretched(seed: int) -> None:
+def test_a_stored_square_is_changed_like_the_line_before_it_was_stretched(seed: int) -> None:
     drawn = draw_augmentation(ALWAYS, seed=seed, epoch=0, line_id="p#1")
     drawn = replace(drawn, jpeg_quality=None)  # its blocks lie on other pixels
     line = LINE.resize((380, 24), Image.Resampling.BILINEAR)
@@ -133,7 +133,7 @@ def test_a_stored_square_is_varied_as_the_line_before_it_was_stretched(seed: int
     assert np.abs(as_native - np.asarray(as_if_square)).mean() > 3.0  # what ignoring the stretch would give
 
 
-def test_a_line_that_only_one_faint_thing_meets_keeps_its_sharpness() -> None:
+def test_a_line_with_one_faint_change_keeps_its_sharpness() -> None:
     line = LINE.resize((380, 24), Image.Resampling.BILINEAR)
     stored = as_stored(line)
     faint = change(stored, line.size, black=1).resize((384, 384), Image.Resampling.BILINEAR)
@@ -145,7 +145,7 @@ def test_a_line_that_only_one_faint_thing_meets_keeps_its_sharpness() -> None:
 
 
 @pytest.mark.parametrize("ink_px", [0.4, 1.0, 2.6, -0.4, -1.0, -2.6])
-def test_strokes_become_wider_or_narrower_by_what_was_drawn(ink_px: float) -> None:
+def test_strokes_become_wider_or_narrower_by_the_drawn_width(ink_px: float) -> None:
     dark = darkness_of(change(draw_bar(), ink_px=ink_px))
     assert dark[20].sum() == pytest.approx(6 + ink_px, abs=0.02)  # across the bar
     assert dark[:, 30].sum() == pytest.approx(20 + ink_px, abs=0.02)  # along it
@@ -170,7 +170,7 @@ def test_blur_spreads_ink_by_its_variance_on_both_axes(width: int, scale: float)
 
 
 def test_a_slant_leans_print_to_the_right_and_loses_none_of_it() -> None:
-    line = draw_bar(width=8)  # with 1 px of paper beside the bar
+    line = draw_bar(width=8)  # with 1 px of paper on each side of the bar
     dark = darkness_of(change(line, slant=0.25))
     assert dark.sum() == pytest.approx(darkness_of(line).sum(), rel=0.01)
     rows = np.flatnonzero(dark.sum(axis=1) > 3)
@@ -244,7 +244,7 @@ def test_a_jpeg_of_less_quality_is_further_from_the_line() -> None:
     assert 0 < far[0] < far[1] < far[2] < 0.05
 
 
-def test_the_recommended_variations_leave_print_clearly_darker_than_paper() -> None:
+def test_the_default_ranges_leave_print_clearly_darker_than_paper() -> None:
     # Its strokes are as thin as those of a page of 15 px: 1 to 2 px.
     line = LINE.resize((LINE.width * 5 // 8, 20), Image.Resampling.LANCZOS)
     for number in range(300):
@@ -289,7 +289,7 @@ def test_lines_of_any_size_come_out_as_greyscale_lines(
         ({"black": (0, 180)}, r"augment\.black must stay 64 grey values or more below augment\.white"),
     ],
 )
-def test_ranges_that_make_no_sense_are_refused(values: dict[str, object], message: str) -> None:
+def test_invalid_ranges_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         AugmentConfig(**values)  # type: ignore[arg-type]
 
