@@ -47,3 +47,13 @@ def test_every_declared_dependency_is_pinned_to_one_version(requirement: str) ->
 def test_the_opencv_that_links_libgl_is_pinned_for_no_platform() -> None:
     for pin in (line for line in PINS.splitlines() if line.startswith("opencv-")):
         assert normalize(pin) == "opencv-python-headless" or "sys_platform == 'never'" in pin, pin
+
+
+def test_pre_commit_runs_the_pinned_ruff() -> None:
+    config = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    (rev,) = re.findall(r"ruff-pre-commit\n +rev: v(\S+)", config)
+    assert f"ruff=={rev}" in PINS.splitlines()
+
+
+def test_the_pins_name_no_registry() -> None:
+    assert not re.search(r"://|^-", PINS, re.MULTILINE)
