@@ -30,7 +30,7 @@ from trdg import computer_text_generator
 from trdg.generators.from_strings import GeneratorFromStrings
 
 from ocr_ray.dataset.images import JPEG_QUALITY, SQUARE_SIZE_PX, ImageConfig
-from ocr_ray.render import renderer
+from ocr_ray.render import fast
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts, shared_characters
 from ocr_ray.render.style import LineStyle, StyleConfig, choose_font, draw_style, restrict_to_trdg
 from ocr_ray.textgen.corpus import read_corpus
@@ -95,12 +95,12 @@ def main() -> None:
     lines = [(text, fonts[name], style) for text, name, style in zip(texts, names, styles, strict=True)]
 
     def render(number: int) -> bytes:
-        return renderer.encode_line(*lines[number], config)[0]
+        return fast.encode_line(*lines[number], config)[0]
 
     def encode_canvas(number: int) -> bytes:
-        return renderer.encode_canvas(canvases[number % LINES_PER_TURN], config)
+        return fast.encode_canvas(canvases[number % LINES_PER_TURN], config)
 
-    canvases = [renderer.draw_line(*lines[number])[0] for number in range(LINES_PER_TURN)]
+    canvases = [fast.draw_line(*lines[number])[0] for number in range(LINES_PER_TURN)]
     measure(render, range(LINES_PER_TURN * TURNS, num_lines))
     with tempfile.TemporaryDirectory() as folder:
         paths = {}

@@ -19,7 +19,7 @@ from ocr_ray.dataset.parts import write_part
 from ocr_ray.dataset.plan import cut_parts
 from ocr_ray.model.load import load_model
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.render import renderer
+from ocr_ray.render import fast
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
 from ocr_ray.render.style import StyleConfig, choose_font, draw_style
 from ocr_ray.storage.location import locate
@@ -67,7 +67,7 @@ def draw_lines(count: int) -> list[TextLine]:
     for number, text in enumerate(draw_texts(count)):
         font = fonts[choose_font(list(fonts), SEED, number)]
         style = draw_style(StyleConfig(), SEED, number)
-        image_bytes, width_px = renderer.encode_line(text, font, style, ImageConfig())
+        image_bytes, width_px = fast.encode_line(text, font, style, ImageConfig())
         lines.append(
             TextLine(
                 line_id=f"{number:09d}",

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ocr_ray.cluster.open_lines import as_ray_dataset
+    from ocr_ray.cluster.ray_dataset import as_ray_dataset
     from ocr_ray.dataset.open_lines import as_datasets, open_image, open_lines
     from ocr_ray.metrics import evaluate_pairs
     from ocr_ray.model.recognizer import load_recognizer
@@ -21,7 +21,7 @@ _MODULES = {
     "PlanConfig": "render.plan_config",
     "RenderConfig": "render.config",
     "as_datasets": "dataset.open_lines",
-    "as_ray_dataset": "cluster.open_lines",
+    "as_ray_dataset": "cluster.ray_dataset",
     "evaluate_pairs": "metrics",
     "load_recognizer": "model.recognizer",
     "open_image": "dataset.open_lines",

@@ -32,5 +32,8 @@ class SpotConfig:
     """Timeout of a request to the metadata service or the head node, in seconds."""
 
     def __post_init__(self) -> None:
+        host, _, port = self.gcs_address.rpartition(":")
+        if not (host and port.isdecimal()):
+            raise ValueError(f"gcs_address must be HOST:PORT, got {self.gcs_address!r}")
         if self.interval_s <= 0 or self.timeout_s <= 0:
             raise ValueError("interval_s and timeout_s must be more than 0")

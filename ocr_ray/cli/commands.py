@@ -7,6 +7,7 @@ Each job names its configuration and its work as strings, which are imported onl
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NoReturn, TextIO
@@ -84,15 +85,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the console command `ocr-ray`, whose first argument is a job's name with dashes."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = words[0] if words else "--help"
-    if command in ("-h", "--help"):
+    if command in ("-h", "--help", "help"):
         _write(sys.stdout, _help())
     elif command == "--version":
         _write(sys.stdout, f"ocr-ray {version('ocr_ray')}")
     elif (name := command.replace("-", "_")) in JOBS:
         run_named_job(name, prog=f"ocr-ray {command}", arguments=words[1:])
     else:
-        names = ", ".join(name.replace("_", "-") for name in JOBS)
-        _write(sys.stderr, f"ocr-ray: the command must be one of {names}, got {command!r}")
+        names = [name.replace("_", "-") for name in JOBS]
+        similar = get_close_matches(command, names, n=1)
+        hint = f"; did you mean {similar[0]}?" if similar else ""
+        _write(sys.stderr, f"ocr-ray: the command must be one of {', '.join(names)}, got {command!r}{hint}")
         sys.exit(2)
     sys.exit(0)
 

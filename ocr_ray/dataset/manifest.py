@@ -26,7 +26,8 @@ def require_datasets(uris: Sequence[str], flag: str = "--lines-uri") -> dict[str
         with preflight(location, flag) as dataset:
             if not exists(dataset / MANIFEST):
                 raise InputError(
-                    f"{flag} must be a complete dataset, {location} has no {MANIFEST}; run its job again"
+                    f"{flag} must be a complete dataset, {location} has no {MANIFEST}; give the "
+                    "--out-uri of a finished job that makes lines, or run that job again"
                 )
             _check_parts(dataset, flag)
         if location in datasets.values():

@@ -16,10 +16,10 @@ from PIL import Image
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.model.decoding import decode_greedily, encode
 from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.metrics_file import read_label_column, read_metrics
 from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast
-from ocr_ray.model.trained import read_label_column, read_metrics
 from ocr_ray.storage.location import Location
 
 DECODING_THREADS = 2

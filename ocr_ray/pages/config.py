@@ -69,7 +69,9 @@ class CropConfig:
             raise ValueError(f"pages_per_part must be at least 1, got {self.pages_per_part}")
         for name in ("splice", "preview"):
             if not 0 <= getattr(self, name) < FIRST_NUMBERS["validation"]:
-                raise ValueError(f"{name} must be a number of lines or pages, got {getattr(self, name)}")
+                raise ValueError(
+                    f"{name} must be from 0 to {FIRST_NUMBERS['validation'] - 1}, got {getattr(self, name)}"
+                )
         produce_options(self)  # checks the other fields
 
 

@@ -111,7 +111,7 @@ def find_pages(pages_uri: str) -> PageSet:
     if not files:
         raise InputError(
             "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names; "
-            f"found no pair among the {len(listing.files)} files of {location}"
+            f"found no pair in {location}, which holds {len(listing.files)} images and labels"
         )
     return PageSet(
         location=location,

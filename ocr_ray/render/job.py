@@ -16,7 +16,7 @@ from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.fonts.find import Font, describe_font, find_fonts
 from ocr_ray.render.inputs import check_tokenizer, load_inputs
 from ocr_ray.render.lines import RenderInputs, render_part
-from ocr_ray.storage.location import locate, require_folder
+from ocr_ray.storage.location import check_writable, locate, require_folder
 from ocr_ray.textgen.sampler import TextSampler
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,7 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
         {'train': 18, 'validation': 2}
     """
     out = locate(config.out_uri)
+    check_writable(out, "--out-uri")
     plan, inputs = plan_rendering(config)
     check_reserved(out, plan.config)
     with ray_session(num_cpus=config.num_cpus, writes=[out]):

@@ -14,7 +14,7 @@ from functools import lru_cache
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
 from ocr_ray.errors import RenderError
-from ocr_ray.render import renderer
+from ocr_ray.render import fast
 from ocr_ray.render.config import Renderer
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.render.style import LineStyle, StyleConfig, choose_font, draw_style, restrict_to_trdg
@@ -80,7 +80,7 @@ class LineRenderer:
 
             image = trdg.draw_line(text, font, style, self._inputs.backgrounds)
             return encode_image(image, config), image.width
-        return renderer.encode_line(text, font, style, config)
+        return fast.encode_line(text, font, style, config)
 
 
 def render_part(inputs: RenderInputs, spec: PartSpec) -> Iterator[TextLine | Reject]:

@@ -2,8 +2,8 @@
 
 from PIL import Image
 
+from ocr_ray.render.fast import draw_line
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_fonts
-from ocr_ray.render.renderer import draw_line
 from ocr_ray.render.style import StyleConfig, draw_style
 
 

@@ -146,7 +146,7 @@ class TrainJobConfig:
         if not self.lines_uri:
             raise ValueError("lines_uri must name at least one dataset")
         if not self.run_name or "/" in self.run_name:
-            raise ValueError(f"run_name must be a folder name, got {self.run_name!r}")
+            raise ValueError(f"run_name must be a folder name without /, got {self.run_name!r}")
         for name, least in (
             ("num_workers", 1),
             ("keep_checkpoints", 1),

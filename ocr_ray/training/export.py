@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ocr_ray.dataset.plan import PLAN
-from ocr_ray.model.trained import METRICS
+from ocr_ray.model.metrics_file import METRICS
 from ocr_ray.storage.location import (
     Location,
     copy_files,

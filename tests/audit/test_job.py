@@ -276,7 +276,7 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("manifest.json", None, "must be a complete dataset, .* has no manifest.json; run its job again"),
+        ("manifest.json", None, "must be a complete dataset, .* has no manifest.json; "),
         ("plan.json", None, "must be a complete dataset, .* has no plan.json"),
         (
             "plan.json",

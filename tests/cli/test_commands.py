@@ -105,3 +105,14 @@ def test_a_missing_package_exits_2_and_says_how_to_install_it(
     assert message in result.stderr
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_misspelt_command_gets_a_suggestion(capsys) -> None:
+    assert call(capsys, "render-line")[2].rstrip().endswith("did you mean render-lines?")
+    assert "did you mean" not in call(capsys, "zzz")[2]
+
+
+def test_the_address_of_the_head_must_have_a_port(capsys) -> None:
+    code, out, err = call(capsys, "watch-spot", "--gcs-address", "head")
+    assert code == 2
+    assert "must be HOST:PORT" in out + err

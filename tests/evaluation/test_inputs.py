@@ -9,7 +9,7 @@ from builders.stub_lines import make_line
 from ocr_ray.dataset.lines import TextLine, WordOrigin, lines_to_table
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.inputs import LinesPart, find_parts, read_word_origins
-from ocr_ray.model.trained import read_label_column
+from ocr_ray.model.metrics_file import read_label_column
 from ocr_ray.storage.location import locate
 
 

@@ -7,7 +7,7 @@ every value of report.json can be seen.
 `by_…`               {slice: entry}; `unknown_lines` {family: lines that are in no slice of it}
 `baseline`           what `compare_reports` returns
 `joined_problems`    entry, with that of the joined references as `of_truths`, and counts as `found`
-`calibration`        what `Calibration.to_report` returns
+`calibration`        what `Calibration.describe` returns
 `confusions`         [{truth, read, count}], the most common first
 `config` `hashes`    what was evaluated
 the keys of `NOTES`  plain values

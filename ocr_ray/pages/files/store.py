@@ -83,7 +83,8 @@ class PageStore:
             self._folder = Location(location.filesystem, location.path.rpartition("/")[0])
             self._only = location.name
         elif kind != pafs.FileType.Directory:
-            raise InputError(f"pages must be in a folder or a .zip file that exists, {location} is neither")
+            state = "does not exist" if kind == pafs.FileType.NotFound else "is another kind of file"
+            raise InputError(f"pages must be in a folder or a .zip file, {location} {state}")
         # Distinguishes the zips of this store from zips that had the same path earlier in this process.
         self._key = uuid.uuid4().hex
 

@@ -18,7 +18,7 @@ from skimage.metrics import structural_similarity
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.errors import RenderError
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.render import renderer, trdg
+from ocr_ray.render import fast, trdg
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, Font, find_available_fonts, shared_characters
 from ocr_ray.render.style import LineStyle, StyleConfig, draw_style
 from ocr_ray.textgen.corpus import read_corpus
@@ -85,7 +85,7 @@ def pairs() -> list[Pair]:
             font = FONTS[number % len(FONTS)]
             number += 1
             expected = trdg.draw_line(text, font, style).resize((384, 384), Image.Resampling.BILINEAR)
-            yield np.asarray(expected), renderer.draw_line(text, font, style, square=True)[0], style
+            yield np.asarray(expected), fast.draw_line(text, font, style, square=True)[0], style
 
     return list(draw_pairs())
 
@@ -121,7 +121,7 @@ def test_every_glyph_keeps_its_ink(font: Font) -> None:
             0, pillow_font.getbbox(character)[1]
         )
         scale = 44 / lowest
-        drawn = find_ink(renderer.draw_line(character, font, PLAIN)[0], below=220)
+        drawn = find_ink(fast.draw_line(character, font, PLAIN)[0], below=220)
         assert abs(drawn[2] - drawn[0] - (right - left) * scale) <= 2 + scale, character
         assert abs(drawn[3] - drawn[1] - (bottom - top) * scale) <= 2 + scale, character
 
@@ -130,7 +130,7 @@ def test_every_glyph_keeps_its_ink(font: Font) -> None:
 @given(st.integers(0, 100), numbers, st.sampled_from(FONTS))
 def test_the_text_does_not_touch_any_edge(seed: int, number: int, font: Font) -> None:
     style = replace(draw_style(PAGES, seed, number), noise=0.0, neighbour="", ink=0, paper=255, blur_px=0.0)
-    pixels, width_px = renderer.draw_line(SAMPLER.draw(seed, number).text, font, style)
+    pixels, width_px = fast.draw_line(SAMPLER.draw(seed, number).text, font, style)
     assert pixels.shape == (style.height_px, width_px)
     assert pixels.min() < 128
     assert min(edge.min() for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1])) > 128
@@ -141,8 +141,8 @@ def test_the_text_does_not_touch_any_edge(seed: int, number: int, font: Font) ->
 def test_a_neighbour_adds_ink_at_its_edge_and_does_not_change_the_text(number: int, font: Font) -> None:
     config = replace(PAGES, neighbour_share=1.0, noise_share=0.0, blur=(0.0, 0.0))
     style, text = draw_style(config, 3, number), SAMPLER.draw(3, number).text
-    alone, _ = renderer.draw_line(text, font, replace(style, neighbour="", neighbour_px=0))
-    with_neighbour, _ = renderer.draw_line(text, font, style)
+    alone, _ = fast.draw_line(text, font, replace(style, neighbour="", neighbour_px=0))
+    with_neighbour, _ = fast.draw_line(text, font, style)
     rows = slice(0, style.neighbour_px) if style.neighbour == "top" else slice(-style.neighbour_px, None)
     changed = np.nonzero((alone != with_neighbour).any(axis=1))[0]
     assert set(changed) <= set(np.arange(style.height_px)[rows])
@@ -153,33 +153,33 @@ def test_a_neighbour_adds_ink_at_its_edge_and_does_not_change_the_text(number: i
 @given(numbers, st.sampled_from(FONTS), st.booleans())
 def test_a_line_is_drawn_the_same_after_other_lines(number: int, font: Font, square: bool) -> None:
     style, text = draw_style(PAGES, 3, number), "나눗셈식 3 × 8 = 24"
-    first, width_px = renderer.draw_line(text, font, style, square=square)
-    renderer.draw_line("다른 줄", font, draw_style(PAGES, 3, number + 1))
-    again, same_width_px = renderer.draw_line(text, font, style, square=square)
+    first, width_px = fast.draw_line(text, font, style, square=square)
+    fast.draw_line("다른 줄", font, draw_style(PAGES, 3, number + 1))
+    again, same_width_px = fast.draw_line(text, font, style, square=square)
     assert np.array_equal(first, again)
     assert width_px == same_width_px
 
 
 def test_a_line_is_drawn_the_same_after_the_glyph_cache_was_cleared(monkeypatch) -> None:
     style = replace(PLAIN, skew_deg=0.4, noise=4.0)
-    before, _ = renderer.draw_line("분모가 같은 분수", FONTS[0], style, square=True)
+    before, _ = fast.draw_line("분모가 같은 분수", FONTS[0], style, square=True)
     monkeypatch.setattr(renderer, "MAX_GLYPHS", 3)
     for number in range(20):
-        renderer.draw_line(SAMPLER.draw(1, number).text, FONTS[0], style)
-        assert sum(map(len, renderer._caches.values())) <= 3
-    assert np.array_equal(renderer.draw_line("분모가 같은 분수", FONTS[0], style, square=True)[0], before)
+        fast.draw_line(SAMPLER.draw(1, number).text, FONTS[0], style)
+        assert sum(map(len, fast._caches.values())) <= 3
+    assert np.array_equal(fast.draw_line("분모가 같은 분수", FONTS[0], style, square=True)[0], before)
 
 
 def test_a_line_is_drawn_the_same_in_another_process() -> None:
     program = (
         "import hashlib\n"
         "from ocr_ray.dataset.images import ImageConfig\n"
-        "from ocr_ray.render import renderer\n"
+        "from ocr_ray.render import fast\n"
         "from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts\n"
         "from ocr_ray.render.style import StyleConfig, draw_style\n"
         "font = find_available_fonts(DEFAULT_FONTS)[0]\n"
         "styles = [draw_style(StyleConfig(), 7, number) for number in range(40)]\n"
-        "files = [renderer.encode_line('탁자 7개', font, style, ImageConfig())[0] for style in styles]\n"
+        "files = [fast.encode_line('탁자 7개', font, style, ImageConfig())[0] for style in styles]\n"
         "print(hashlib.sha256(b''.join(files)).hexdigest())\n"
     )
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -190,11 +190,11 @@ def test_a_line_is_drawn_the_same_in_another_process() -> None:
 
 def test_noise_has_the_requested_strength_and_is_stretched_with_the_line() -> None:
     style = replace(PLAIN, noise=8.0, paper=200, margins_px=(40, 300, 40, 300))
-    native, width_px = renderer.draw_line("가", FONTS[0], style)
+    native, width_px = fast.draw_line("가", FONTS[0], style)
     paper = native[:, :200].astype(float)
     assert paper.mean() == pytest.approx(200, abs=0.5)
     assert paper.std() == pytest.approx(8, rel=0.05)
-    square, _ = renderer.draw_line("가", FONTS[0], style, square=True)
+    square, _ = fast.draw_line("가", FONTS[0], style, square=True)
     reduced = np.asarray(Image.fromarray(native).resize((384, 384), Image.Resampling.BILINEAR))
     assert square[:, :90].std() == pytest.approx(reduced[:, :90].std(), rel=0.1)
     assert width_px > 384
@@ -202,21 +202,21 @@ def test_noise_has_the_requested_strength_and_is_stretched_with_the_line() -> No
 
 def test_skew_rotates_anticlockwise() -> None:
     style = replace(PLAIN, skew_deg=3.0)
-    pixels, _ = renderer.draw_line("---------", FONTS[0], style)
+    pixels, _ = fast.draw_line("---------", FONTS[0], style)
     middle = pixels.shape[1] // 2
     assert find_ink(pixels[:, :middle])[1] > find_ink(pixels[:, middle:])[1]
 
 
 def test_jpegs_equal_those_of_pillow_and_pngs_keep_every_pixel() -> None:
-    pixels, _ = renderer.draw_line("식 24÷8", FONTS[0], PLAIN, square=True)
+    pixels, _ = fast.draw_line("식 24÷8", FONTS[0], PLAIN, square=True)
     jpeg, png = ImageConfig(format="jpeg"), ImageConfig(format="png")
-    assert renderer.encode_canvas(pixels, jpeg) == encode_image(Image.fromarray(pixels), jpeg)
-    assert np.array_equal(np.asarray(Image.open(io.BytesIO(renderer.encode_canvas(pixels, png)))), pixels)
+    assert fast.encode_canvas(pixels, jpeg) == encode_image(Image.fromarray(pixels), jpeg)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(fast.encode_canvas(pixels, png)))), pixels)
 
 
 def test_a_glyph_left_of_its_origin_keeps_its_ink(tmp_path) -> None:
     font = build_boxes(tmp_path)
-    box = renderer.draw_line("l", font, replace(PLAIN, margins_px=(2, 6, 2, 6)))[0]
+    box = fast.draw_line("l", font, replace(PLAIN, margins_px=(2, 6, 2, 6)))[0]
     assert (box[:, 0] == 255).all()
     left, _, right, _ = find_ink(box)
     assert left == pytest.approx(6, abs=1)
@@ -231,14 +231,14 @@ def build_boxes(folder) -> Font:
 
 def test_lines_that_cannot_be_drawn_are_rejected_with_a_reason() -> None:
     with pytest.raises(RenderError, match=r"missing_glyph: .* lacks −"):
-        renderer.draw_line("3 − 1", FONTS[0], PLAIN)
+        fast.draw_line("3 − 1", FONTS[0], PLAIN)
     with pytest.raises(RenderError, match=r"no_ink: '  ' has no visible ink"):
-        renderer.draw_line("  ", FONTS[0], PLAIN)
+        fast.draw_line("  ", FONTS[0], PLAIN)
 
 
 def test_every_style_changes_the_image() -> None:
     digests = {
-        hashlib.sha256(renderer.draw_line("탁자 7개", FONTS[0], replace(PLAIN, **change))[0]).hexdigest()
+        hashlib.sha256(fast.draw_line("탁자 7개", FONTS[0], replace(PLAIN, **change))[0]).hexdigest()
         for change in (
             {},
             {"ink": 60},
