@@ -163,7 +163,7 @@ def test_a_line_is_drawn_the_same_after_other_lines(number: int, font: Font, squ
 def test_a_line_is_drawn_the_same_after_the_glyph_cache_was_cleared(monkeypatch) -> None:
     style = replace(PLAIN, skew_deg=0.4, noise=4.0)
     before, _ = fast.draw_line("분모가 같은 분수", FONTS[0], style, square=True)
-    monkeypatch.setattr(renderer, "MAX_GLYPHS", 3)
+    monkeypatch.setattr(fast, "MAX_GLYPHS", 3)
     for number in range(20):
         fast.draw_line(SAMPLER.draw(1, number).text, FONTS[0], style)
         assert sum(map(len, fast._caches.values())) <= 3
