@@ -9,23 +9,23 @@ from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickstartConfig:
-    """Render lines, draw and crop pages, train a small model over two workers, evaluate it.
+    """Render lines, draw and crop pages, train a small model on two workers, and evaluate it.
 
     A demonstration of the whole pipeline: the model is trained for too few steps to read well.
     """
 
     out_uri: str = "runs/quickstart"
-    """Folder of lines/, pages/, crops/, runs/, models/ and evaluation/; a second run adds what is missing."""
+    """Folder for lines/, pages/, crops/, runs/, models/ and evaluation/; a second run resumes there."""
     num_lines: int = 2_000
     """Lines to render."""
     num_pages: int = 60
     """Pages to draw, with labels in AI Hub's format."""
     epochs: int = 2
-    """Epochs: passes over all training lines."""
+    """Number of training epochs."""
     num_workers: int = 2
-    """Data-parallel training workers."""
+    """Number of data-parallel training workers."""
     seed: int = 0
-    """Determines every line, page and initial weight."""
+    """Seed of all lines, pages and initial weights."""
 
     def __post_init__(self) -> None:
         if self.num_pages < 1:
