@@ -155,7 +155,7 @@ def measure(config: Config, size: Size, folder: Path) -> None:
     inputs = Inputs(
         model=folder / size,
         lines=lines,
-        part=LinesPart(dataset="lines", location=dataset.place / "train/part-00000.parquet"),
+        part=LinesPart(dataset="lines", location=dataset.folder / "train/part-00000.parquet"),
         decoding=Decoding(
             batch_size=config.batch_size or (64 if is_gpu else 16),
             precision=config.precision or ("bf16" if is_gpu else "fp32"),

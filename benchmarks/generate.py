@@ -41,7 +41,7 @@ import ray.data
 import tyro
 from PIL import Image
 
-from benchmarks.watching import Watch
+from benchmarks.watching import ResourceMonitor
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.produce_options import ProduceOptions
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec, Reject, TextLine
@@ -168,7 +168,7 @@ class Measured:
     num_lines: int
     plain_s: tuple[float, ...]
     ray_s: tuple[float, ...]
-    watch: Watch
+    monitor: ResourceMonitor
 
 
 def plan_turns(num_lines: int) -> dict[PartSpec, int]:
@@ -188,13 +188,13 @@ def compare(num_lines: int) -> Measured:
     plan, inputs = plan_rendering(RenderConfig(out_uri="", num_lines=num_lines))
     plan = replace(plan, parts=tuple(turns))
     shared = TurnInputs(inputs=inputs, folder="", turns=turns)
-    watch = Watch()
+    monitor = ResourceMonitor()
     with tempfile.TemporaryDirectory() as name, run_ray(), ThreadPoolExecutor(2) as pool:
         functions = {"plain": produce_with_processes, "ray": produce_with_ray}
         arms = {
             arm: Arm(function, Path(name) / arm, plan, shared, pool) for arm, function in functions.items()
         }
-        watch.start()
+        monitor.start()
         seconds = []
         try:
             for turn in range(max(turns.values()) + 1):
@@ -202,17 +202,17 @@ def compare(num_lines: int) -> Measured:
                 seconds.append({arm: arms[arm].take_turn(turn) for arm in order})
                 log(f"{num_lines} lines, turn {turn}: {seconds[-1]}")
                 if turn == 0:
-                    watch.mark()
+                    monitor.mark()
         finally:  # without this, waiting processes would never end after an error
             for arm in arms.values():
                 arm.open_all()
-        watch.stop()
+        monitor.stop()
         check_same_rows(plan, *(Path(name) / arm / "lines" for arm in arms))
     return Measured(
         num_lines=num_lines,
         plain_s=tuple(turn["plain"] for turn in seconds[1:-1]),
         ray_s=tuple(turn["ray"] for turn in seconds[1:-1]),
-        watch=watch,
+        monitor=monitor,
     )
 
 
@@ -256,21 +256,21 @@ def measure_stub(num_parts: int) -> dict[str, float]:
     )
     parts = cut_parts("train", 0, num_parts * LINES_PER_PART, LINES_PER_PART)
     plan = Plan(config={"job": "stub"}, parts=tuple(parts))
-    watch, seconds = Watch(), []
+    monitor, seconds = ResourceMonitor(), []
     with tempfile.TemporaryDirectory() as name, run_ray():
         run = partial(produce, locate(name), plan, produce_stub, line, ProduceOptions())
-        watch.start()
-        watch.mark()
+        monitor.start()
+        monitor.mark()
         for _ in range(2):
             started_s = time.monotonic()
             run()
             seconds.append(time.monotonic() - started_s)
-        watch.stop()
+        monitor.stop()
     return {
         "stub_parts": num_parts,
         "stub_seconds": round(seconds[0], 1),
         "stub_rerun_seconds": round(seconds[1], 1),
-        "stub_driver_rss_growth_mb": round(watch.driver_growth_bytes / MB, 1),
+        "stub_driver_rss_growth_mb": round(monitor.driver_growth_bytes / MB, 1),
     }
 
 
@@ -291,8 +291,8 @@ def main() -> None:
     few_ray_s, few_plain_s = sum(before.ray_s + after.ray_s), sum(before.plain_s + after.plain_s)
     values = {
         "efficiency": round(plain_s / ray_s, 3),
-        "efficiency_with_background": round(plain_s / ray_s * (1 - whole.watch.background_cpus / CPUS), 3),
-        "background_cpus": round(whole.watch.background_cpus, 3),
+        "efficiency_with_background": round(plain_s / ray_s * (1 - whole.monitor.background_cpus / CPUS), 3),
+        "background_cpus": round(whole.monitor.background_cpus, 3),
         "efficiency_by_turn": [round(p / r, 2) for p, r in zip(whole.plain_s, whole.ray_s, strict=True)],
         "ray_lines_per_s": round(whole.num_lines / ray_s, 1),
         "plain_lines_per_s": round(whole.num_lines / plain_s, 1),
@@ -301,8 +301,8 @@ def main() -> None:
         "few_lines": few,
         "cost_ratio": round(ray_s / plain_s / (few_ray_s / few_plain_s), 3),
         "cost_ratio_raw": round(ray_s / whole.num_lines / (few_ray_s / (2 * few)), 3),
-        "driver_rss_growth_mb": round(whole.watch.driver_growth_bytes / MB, 1),
-        "worker_peak_rss_mb": round(whole.watch.worker_peak_bytes / MB, 1),
+        "driver_rss_growth_mb": round(whole.monitor.driver_growth_bytes / MB, 1),
+        "worker_peak_rss_mb": round(whole.monitor.worker_peak_bytes / MB, 1),
     }
     print(json.dumps(values | stub))
 

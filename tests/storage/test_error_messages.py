@@ -50,7 +50,7 @@ def server() -> Iterator[FaultyS3]:
 def lines(short, tmp_path_factory) -> str:
     """A small dataset with the parts of a manifest that readers need."""
     folder = locate(
-        shutil.copytree(short.place.path, tmp_path_factory.mktemp("complete") / "lines").as_posix()
+        shutil.copytree(short.folder.path, tmp_path_factory.mktemp("complete") / "lines").as_posix()
     )
     parts = [{"path": path, "bytes": size} for path, size in list_files(folder).items()]
     write_json(folder / "manifest.json", {"parts": parts, "counts": {"digest_by_split": {}}})
