@@ -213,7 +213,7 @@ def test_a_wrong_count_in_the_manifest_is_found(key: str, name: str, detail: str
     manifest["counts"][key][name] = 999
     write_json(dataset / "manifest.json", manifest)
     with pytest.raises(
-        ProductionError, match=r"has 1 findings; to repair it move away manifest.json; then run: pyt"
+        ProductionError, match=r"has 1 findings; to repair it move away manifest.json; then run: ocr-ray"
     ) as error:
         audit_lines(AuditConfig(lines_uri=dataset.uri))
     (finding,) = error.value.summary["findings"]
