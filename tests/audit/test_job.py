@@ -266,7 +266,7 @@ def test_crops_are_audited_but_not_rendered_again(ray_session, fonts, tmp_path) 
         path.write_bytes(content)
     first.unlink()
     with pytest.raises(
-        ProductionError, match=r"1 findings; to repair it run: .*crop_pages.* --verify rows"
+        ProductionError, match=r"1 findings; to repair it run: .*crop-pages.* --verify rows"
     ) as error:
         audit_lines(AuditConfig(lines_uri=str(out)))
     assert error.value.summary["by_reason"] == {"missing_part": 1}
