@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
         InputError: a font or another input is missing, or no lines can be made of them.
     """
     if config.renderer == "trdg":
-        require_package("trdg", needed_by="--renderer trdg", install="ocr_ray[trdg]")
+        _check_trdg()
     fonts, holdout_fonts = _find_fonts(config)
     loaded = load_inputs(config.sources, config.text, [*fonts, *holdout_fonts])
     inputs = RenderInputs(
@@ -68,6 +69,16 @@ def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
     if config.sources.model:
         notes["tokenizer"] = check_tokenizer(loaded, config.text, config.seed)
     return _make_plan(config, inputs, loaded.identity, notes), inputs
+
+
+def _check_trdg() -> None:
+    require_package("trdg", needed_by="--renderer trdg", install="ocr_ray[trdg]")
+    try:
+        import_module("ocr_ray.render.trdg")
+    except ImportError as error:  # of a dependency of trdg
+        raise InputError(
+            f"trdg must be installed with the versions of CONTRIBUTING.md; it cannot be imported: {error}"
+        ) from error
 
 
 def _find_fonts(config: RenderConfig) -> tuple[list[Font], list[Font]]:

@@ -91,6 +91,11 @@ def test_help_and_wrong_flags_import_nothing_heavy(job: str, flag: str) -> None:
             ["render-lines", "--renderer", "trdg", "--out-uri"],
             '--renderer trdg needs the package trdg: pip install "ocr_ray[trdg]"',
         ),
+        (
+            "arabic_reshaper",
+            ["render-lines", "--renderer", "trdg", "--out-uri"],
+            "trdg must be installed with the versions of CONTRIBUTING.md; it cannot be imported",
+        ),
     ],
 )
 def test_a_missing_package_exits_2_and_says_how_to_install_it(
