@@ -1,6 +1,5 @@
-# `make demo` and `make test` set up all they need; everything is left in .venv.
-# TORCH_BACKEND=cpu (or cu130, auto, …; see `uv pip install --help`) chooses the build of torch;
-# without it, pip's own choice is taken.
+# Every target first sets up .venv.
+# TORCH_BACKEND=cpu (or cu130, auto, …; see `uv pip install --help`) chooses the build of torch; otherwise pip does.
 PYTHON := .venv/bin/python
 CODE := ocr_ray jobs tests benchmarks
 
@@ -20,7 +19,7 @@ lint: setup
 	$(PYTHON) -m ruff format --check $(CODE)
 	$(PYTHON) -m mypy
 
-# The site, in site/; a broken link or reference fails.
+# Builds the documentation in site/; fails on a broken link or reference.
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 

@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 
 say() { echo "setup: $*" >&2; }
 
-# Installs Debian packages where this user may; fails otherwise.
+# Installs Debian packages; fails if this user is not allowed to.
 apt_install() {
     command -v apt-get >/dev/null || return 1
     local root=()
@@ -30,7 +30,7 @@ find_python() {
 if ! python=$(find_python); then
     apt_install python3 python3-venv || true
     python=$(find_python) || { apt_install python3.11 python3.11-venv || true; }
-    python=$(find_python) || { say "Python 3.11 or newer with venv must be installed, found none"; exit 1; }
+    python=$(find_python) || { say "Python 3.11 or newer with venv must be installed; none found"; exit 1; }
 fi
 
 has_font() {
@@ -43,8 +43,8 @@ has_font 'batang.tt?' && has_font 'gulim.tt?' || missing+=(fonts-baekmuk)
 has_font 'NanumGothic.ttf' || has_font 'malgun.ttf' || missing+=(fonts-nanum)
 extras=dev,docs,trdg,cluster
 if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
-    say "WARNING: apt-get may not run here, so these fonts are missing: ${missing[*]}." \
-        "The demo goes on with those that are there, NanumGothic from PyPI among them."
+    say "WARNING: apt-get cannot run here, so these fonts are missing: ${missing[*]}." \
+        "The demo uses the other fonts, and NanumGothic from PyPI."
     extras=$extras,fonts
 fi
 
@@ -59,5 +59,5 @@ if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
         .venv/bin/python -m pip install --quiet --constraint constraints.txt torch
     fi
 fi
-say "installing ocr_ray and what it needs"
+say "installing ocr_ray and its dependencies"
 .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable ".[$extras]"
