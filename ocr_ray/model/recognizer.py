@@ -16,7 +16,7 @@ from ocr_ray.storage.location import locate_model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class RecognizedText:
     """What a model reads in one image."""
 
     text: str
@@ -31,7 +31,9 @@ class Recognizer:
     def __init__(self, model: OcrModel) -> None:
         self._model = model
 
-    def read(self, images: Sequence[Image.Image | bytes | str | Path], batch_size: int = 16) -> list[Reading]:
+    def read(
+        self, images: Sequence[Image.Image | bytes | str | Path], batch_size: int = 16
+    ) -> list[RecognizedText]:
         """Return the reading of each image: a PIL image, the bytes of a PNG or JPEG file, or a path.
 
         Each image holds one line of print. `batch_size` images are read at a time.
@@ -42,7 +44,7 @@ class Recognizer:
         encoded = [_encode(image, number) for number, image in enumerate(images)]
         texts, confidences = read_images(self._model, encoded, Decoding(batch_size=batch_size))
         return [
-            Reading(text=text, confidence=confidence)
+            RecognizedText(text=text, confidence=confidence)
             for text, confidence in zip(texts, confidences, strict=True)
         ]
 

@@ -24,7 +24,14 @@ from ocr_ray.pages.synthetic.labels import (
     label_71716,
     label_71859,
 )
-from ocr_ray.pages.synthetic.printing import Corners, Font, SyntheticLine, break_lines, draw_figure, draw_line
+from ocr_ray.pages.synthetic.printing import (
+    Corners,
+    PillowFont,
+    SyntheticLine,
+    break_lines,
+    draw_figure,
+    draw_line,
+)
 from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, make_problem
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, write_bytes
@@ -103,7 +110,7 @@ def write_pages(
 
 
 def _make_71716(
-    problem: SyntheticProblem, number: int, *, font: Font, rng: np.random.Generator
+    problem: SyntheticProblem, number: int, *, font: PillowFont, rng: np.random.Generator
 ) -> SyntheticPage:
     figure = _place_figure(problem, PAGE_WIDTH_PX, rng)
     text_width_px = (figure[0] if figure else PAGE_WIDTH_PX) - 2 * MARGIN_PX
@@ -128,7 +135,7 @@ def _make_71716(
 
 
 def _make_71859(
-    problem: SyntheticProblem, number: int, *, font: Font, rng: np.random.Generator
+    problem: SyntheticProblem, number: int, *, font: PillowFont, rng: np.random.Generator
 ) -> SyntheticPage:
     """Return a page with the question, its choices below each other, the answer and the solution."""
     narrowest, widest = PAGE_WIDTHS_PX
@@ -168,7 +175,13 @@ def _make_71859(
 
 
 def _draw_lines(
-    ink: Image.Image, markups: list[str], *, y_px: int, pitch_px: int, font: Font, rng: np.random.Generator
+    ink: Image.Image,
+    markups: list[str],
+    *,
+    y_px: int,
+    pitch_px: int,
+    font: PillowFont,
+    rng: np.random.Generator,
 ) -> list[SyntheticLine]:
     return [
         draw_line(ink, markup, origin=(MARGIN_PX, y_px + rank * pitch_px), font=font, rng=rng)

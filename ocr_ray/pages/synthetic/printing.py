@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 Corners = tuple[int, int, int, int]
 """x0, y0, x1, y1 in page pixels, half-open."""
-Font = ImageFont.FreeTypeFont
+PillowFont = ImageFont.FreeTypeFont
 
 # Never broken: a number or formula, a Latin word, a character and the punctuation after it.
 _UNBREAKABLE = re.compile(r"(?:\$[^$]*\$|[A-Za-z]+|.)[.,?]?")
@@ -39,7 +39,7 @@ def print_markup(markup: str) -> str:
     return text
 
 
-def break_lines(markup: str, font: Font, width_px: int) -> Iterator[str]:
+def break_lines(markup: str, font: PillowFont, width_px: int) -> Iterator[str]:
     """Yield lines of at most `width_px`, broken by width only, even inside a word."""
     line = ""
     for unit in _UNBREAKABLE.findall(markup):
@@ -51,7 +51,7 @@ def break_lines(markup: str, font: Font, width_px: int) -> Iterator[str]:
 
 
 def draw_line(
-    ink: Image.Image, markup: str, *, origin: tuple[int, int], font: Font, rng: np.random.Generator
+    ink: Image.Image, markup: str, *, origin: tuple[int, int], font: PillowFont, rng: np.random.Generator
 ) -> SyntheticLine:
     """Draw a line on `ink` (`L`, 0 is paper) with the pen at `origin`; the margins of its box are random."""
     text = print_markup(markup)
@@ -84,7 +84,7 @@ def draw_figure(ink: Image.Image, corners: Corners, rng: np.random.Generator) ->
             draw.ellipse((x0, y0, x1, y1), outline=255, width=2)
 
 
-def _find_words(text: str, layer: Image.Image, x_px: int, font: Font) -> Iterator[Corners]:
+def _find_words(text: str, layer: Image.Image, x_px: int, font: PillowFont) -> Iterator[Corners]:
     """Yield the bounds of each word's ink; the pen position after a word separates it from the next."""
     x0 = 0
     for match in re.finditer(r"\S+", text):
