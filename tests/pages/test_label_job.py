@@ -96,7 +96,7 @@ def test_pages_are_labelled_and_a_second_run_makes_nothing(
     audited = audit_lines(AuditConfig(lines_uri=config.out_uri))
     assert audited["lines"] == summary["lines"]
     out.filesystem.delete_file((out / "train/part-00001.parquet").path)
-    with pytest.raises(ProductionError, match=r"label_pages.* --verify rows"):
+    with pytest.raises(ProductionError, match=r"label-pages.* --verify rows"):
         audit_lines(AuditConfig(lines_uri=config.out_uri))
 
 
@@ -150,7 +150,9 @@ def test_a_model_reads_on_a_gpu_only_if_asked(tiny, pages) -> None:
 @pytest.mark.slow
 def test_a_missing_gpu_is_refused_before_any_work(ray_session, unread, tiny, tmp_path) -> None:
     config = replace(make_config(unread, tmp_path / "out", use_gpu=True), model_uri=tiny)
-    with pytest.raises(InputError, match=r"1 workers need a GPU each, there are 0 .* leave --use-gpu out"):
+    with pytest.raises(
+        InputError, match=r"1 workers need a GPU each, the cluster has 0 .* leave out --use-gpu"
+    ):
         label_pages(config)
     assert not (tmp_path / "out").exists()
 
