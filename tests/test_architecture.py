@@ -34,11 +34,6 @@ ROOMS = {
 }
 """Each folder or module of the package, from the ground up, and what it may import: rooms above it only."""
 
-EXCEPTIONS = {
-    ("evaluation/analysis/seen_words", "textgen/words"): "a word is what the corpus calls one",
-}
-"""Single imports that the list does not allow, and why they stay."""
-
 HEAVY = {
     "cv2": "render pages dataset/versions",
     "torch": "model training",
@@ -92,7 +87,7 @@ def own_imports(path: Path) -> set[str]:
 
 def may_import(importer: str, imported: str) -> bool:
     room, other = room_of(importer), room_of(imported)
-    return room == other or other in ROOMS[room].split() or (importer, imported) in EXCEPTIONS
+    return room == other or other in ROOMS[room].split()
 
 
 def may_use(module: str, library: str) -> bool:
@@ -117,7 +112,6 @@ def test_a_room_imports_only_rooms_that_stand_above_it_in_the_list() -> None:
         if order.index(other) >= order.index(room)
     ]
     assert not wrong
-    assert len(EXCEPTIONS) <= 10
 
 
 @pytest.mark.parametrize("path", PACKAGE_FILES, ids=module_name)
@@ -125,15 +119,6 @@ def test_a_module_imports_only_what_its_room_may(path: Path) -> None:
     importer = module_name(path)
     wrong = [imported for imported in sorted(own_imports(path)) if not may_import(importer, imported)]
     assert not wrong, f"{importer} imports {wrong}; its room may import {ROOMS[room_of(importer)]}"
-
-
-def test_every_exception_is_still_needed() -> None:
-    unused = [
-        (importer, imported)
-        for importer, imported in EXCEPTIONS
-        if imported not in own_imports(ROOT / "ocr_ray" / f"{importer}.py")
-    ]
-    assert not unused
 
 
 def test_imports_go_in_no_circle() -> None:

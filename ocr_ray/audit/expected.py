@@ -39,7 +39,8 @@ def read_expected(location: Location) -> ExpectedDataset:
         for name in (PLAN, MANIFEST):
             if not exists(dataset / name):
                 raise InputError(
-                    f"--lines-uri must be a complete dataset, {location} has no {name}; run its job again"
+                    f"--lines-uri must be a complete dataset, {location} has no {name}; give the "
+                    "--out-uri of a finished job that makes lines, or run that job again"
                 )
         written, manifest = read_json(dataset / PLAN), read_json(dataset / MANIFEST)
     try:

@@ -139,9 +139,16 @@ def list_parts(lines_uri: str, split: str) -> list[Location]:
     if split not in SPLITS:
         raise InputError(f"split must be one of {', '.join(SPLITS)}, got {split!r}")
     (dataset,) = require_datasets([lines_uri], "lines_uri").values()
+    return list_split(dataset, split, "lines_uri")
+
+
+def list_split(dataset: Location, split: str, flag: str) -> list[Location]:
+    """Return the part files in the folder of a split, in order.
+
+    Raises:
+        InputError: there are none; the message names `flag`.
+    """
     names = [name for name in list_files(dataset / split, recursive=False) if name.endswith(".parquet")]
     if not names:
-        raise InputError(
-            f"lines_uri must hold a split {split!r}, there are no .parquet files in {dataset / split}"
-        )
+        raise InputError(f"{flag} must hold a split {split!r}, found no .parquet files in {dataset / split}")
     return [dataset / split / name for name in names]

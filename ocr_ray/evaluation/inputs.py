@@ -10,14 +10,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import LabelColumn, WordOrigin
+from ocr_ray.dataset.open_lines import list_split
 from ocr_ray.dataset.plan import MANIFEST, Plan
 from ocr_ray.dataset.texts import iter_texts
-from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.context_dependence import SPLICED
 from ocr_ray.evaluation.analysis.seen_words import SeenWords
 from ocr_ray.evaluation.analysis.slices import SliceInputs
 from ocr_ray.evaluation.analysis.whole_problems import read_problems
-from ocr_ray.storage.location import Location, exists, list_files, locate, open_file, read_bytes, read_json
+from ocr_ray.storage.location import Location, exists, locate, open_file, read_bytes, read_json
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +59,7 @@ def find_parts(dataset: str, folder: Location, split: str) -> list[LinesPart]:
     Raises:
         InputError: there are none.
     """
-    names = [name for name in list_files(folder / split, recursive=False) if name.endswith(".parquet")]
-    if not names:
-        raise InputError(
-            f"--lines-uri must hold a split {split!r}, found no .parquet files in {folder / split}"
-        )
-    return [LinesPart(dataset=dataset, location=folder / split / name) for name in names]
+    return [LinesPart(dataset=dataset, location=part) for part in list_split(folder, split, "--lines-uri")]
 
 
 def find_training_datasets(metrics: Mapping[str, Any]) -> dict[str, Location]:

@@ -12,6 +12,8 @@ HANGUL, DIGIT, OPERATOR, SYMBOL, LATIN, PUNCTUATION, SPACE = CLASSES = (
     "punctuation",
     "space",
 )
+WORD_PUNCTUATION = ".,?!()'\"~·"
+"""Punctuation before, after and between words."""
 _OPERATORS = frozenset("+-×÷=<>≤≥≠±:/…")
 """Signs between numbers; `…` precedes a remainder, `:` is in a ratio, `/` in a fraction."""
 _SYMBOLS = frozenset("%&#@*†‡※‰′″\\")

@@ -21,6 +21,7 @@ from itertools import accumulate, chain, product
 from typing import NamedTuple
 
 from ocr_ray.randomness import keyed_generator
+from ocr_ray.text.characters import WORD_PUNCTUATION
 from ocr_ray.text.hangul import is_hangul_syllable
 from ocr_ray.textgen import quantities
 from ocr_ray.textgen.arithmetic import expressions
@@ -30,7 +31,7 @@ from ocr_ray.textgen.holdout import HoldoutSplit
 from ocr_ray.textgen.misreadings import Misreading
 from ocr_ray.textgen.random_numbers import Random
 from ocr_ray.textgen.sources import Drawn, Source
-from ocr_ray.textgen.words import MIDDLE_DOT, NOVEL_SHARES, PUNCTUATION, Vocabulary, make_novel, punctuate
+from ocr_ray.textgen.words import MIDDLE_DOT, NOVEL_SHARES, Vocabulary, make_novel, punctuate
 
 LINES_SHARE = 0.5
 """Share of focused lines."""
@@ -55,7 +56,7 @@ Group = tuple[str, ...]
 def find_focusable(words: Iterable[str], characters: frozenset[str]) -> frozenset[str]:
     """Return the printable characters that words, quantities or expressions can contain."""
     possible = quantities.CHARACTERS.union(
-        expressions.CHARACTERS, PUNCTUATION, WORD_SEPARATORS, *words, *read_maths_words()
+        expressions.CHARACTERS, WORD_PUNCTUATION, WORD_SEPARATORS, *words, *read_maths_words()
     )
     return frozenset(char for char in characters if char in possible or is_hangul_syllable(char))
 
@@ -88,7 +89,7 @@ class Focus:
         """`misreadings` come from `keep_focusable`."""
         self._vocabulary = vocabulary
         signs = frozenset(filter(_is_sign, vocabulary.characters))
-        in_words = {*PUNCTUATION, *WORD_SEPARATORS, *filter(is_hangul_syllable, vocabulary.characters)}
+        in_words = {*WORD_PUNCTUATION, *WORD_SEPARATORS, *filter(is_hangul_syllable, vocabulary.characters)}
         in_words.update(*(word for words, _ in vocabulary.lists for word in words))
         self._word_counts = _count_groups(misreadings, vocabulary.characters & in_words)
         self._quantity_counts = _count_groups(misreadings, signs & quantities.CHARACTERS)
@@ -218,7 +219,9 @@ def _list_focused(
     For two syllables, a third of the words contains both next to each other, and a third each one of them.
     """
     pairs, singles = _split_shares(shares)
-    marked = {char: share for char, share in singles.items() if char in PUNCTUATION and char != MIDDLE_DOT}
+    marked = {
+        char: share for char, share in singles.items() if char in WORD_PUNCTUATION and char != MIDDLE_DOT
+    }
     listed = sum(share for _, share in vocabulary.lists)
     for char, share in marked.items():
         for option in vocabulary.list_marked(char):
@@ -226,7 +229,7 @@ def _list_focused(
     for char, num_words in WORD_SEPARATORS.items():
         if char in singles:
             yield from _list_separated(vocabulary, char, num_words, singles[char])
-    letters = {char: share for char, share in singles.items() if char not in PUNCTUATION and char != " "}
+    letters = {char: share for char, share in singles.items() if char not in WORD_PUNCTUATION and char != " "}
     words, lacking = _weight_words(vocabulary, letters, word_limit)
     yield from _list_weighted(words, vocabulary)
     syllables: dict[Group, float] = {

@@ -27,6 +27,7 @@ from typing import NamedTuple
 from ocr_ray.dataset.lines import FIRST_NUMBERS
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import keyed_generator
+from ocr_ray.text.characters import WORD_PUNCTUATION
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.text.markup import to_markup
 from ocr_ray.textgen import quantities
@@ -46,11 +47,11 @@ from ocr_ray.textgen.sources import (
     Source,
     WordLines,
 )
-from ocr_ray.textgen.words import PUNCTUATION, Vocabulary
+from ocr_ray.textgen.words import Vocabulary
 
 REQUIRED_CHARACTERS = expressions.CHARACTERS | frozenset("0123456789" + EXPRESSION_SEPARATOR)
 """Characters that every font must have; lines leave out other characters that a font lacks."""
-CHARACTERS = REQUIRED_CHARACTERS | quantities.CHARACTERS | frozenset(PUNCTUATION) | frozenset(KS_X_1001)
+CHARACTERS = REQUIRED_CHARACTERS | quantities.CHARACTERS | frozenset(WORD_PUNCTUATION) | frozenset(KS_X_1001)
 """Every character that a line can contain, apart from those of the corpus."""
 
 MAX_LENGTH = 200

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice, product
 
+from ocr_ray.text.characters import WORD_PUNCTUATION
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.textgen.exact_length import Draw, Option, WeightedChoice
 from ocr_ray.textgen.holdout import HoldoutSplit
@@ -14,7 +15,6 @@ from ocr_ray.textgen.random_numbers import Random
 Mark = tuple[str, str, float]
 """Punctuation before and after a word, and its share of the words."""
 
-PUNCTUATION = ".,?!()'\"~·"
 MIDDLE_DOT = "·"
 """Joins two words instead of a space."""
 MIDDLE_DOT_SHARE = 0.08
@@ -126,7 +126,11 @@ def join_words(words: Sequence[str], middle_dot_share: float, random: Random) ->
         return " ".join(words)
     text = words[0]
     for word in words[1:]:
-        has_dot = random() < middle_dot_share and text[-1] not in PUNCTUATION and word[0] not in PUNCTUATION
+        has_dot = (
+            random() < middle_dot_share
+            and text[-1] not in WORD_PUNCTUATION
+            and word[0] not in WORD_PUNCTUATION
+        )
         text += (MIDDLE_DOT if has_dot else " ") + word
     return text
 

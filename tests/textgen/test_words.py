@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocr_ray.text.characters import WORD_PUNCTUATION
 from ocr_ray.text.hangul import KS_X_1001
 from ocr_ray.textgen.exact_length import WeightedChoice
 from ocr_ray.textgen.holdout import HoldoutSplit
-from ocr_ray.textgen.words import MIDDLE_DOT_SHARE, PUNCTUATION, Vocabulary, join_words
+from ocr_ray.textgen.words import MIDDLE_DOT_SHARE, Vocabulary, join_words
 
-PRINTABLE = frozenset(KS_X_1001) | frozenset(PUNCTUATION)
+PRINTABLE = frozenset(KS_X_1001) | frozenset(WORD_PUNCTUATION)
 WORDS = ("가", "나비", "다람쥐", "라디오", "마", "바구니", "사과", "아버지를")
 MATHS = ("나눗셈식", "몫", "넓이")
 

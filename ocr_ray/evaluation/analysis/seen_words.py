@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from ocr_ray.metrics import normalise
-from ocr_ray.textgen.words import PUNCTUATION
+from ocr_ray.text.characters import WORD_PUNCTUATION
 
 
 def strip_word(word: str) -> str:
     """Return a word without surrounding punctuation; a word that is only punctuation stays as it is."""
-    return word.strip(PUNCTUATION) or word
+    return word.strip(WORD_PUNCTUATION) or word
 
 
 class SeenWords:
