@@ -95,7 +95,7 @@ def read_cluster_file(path: Path) -> ClusterFile:
     try:
         text = path.read_text(encoding="utf-8")
         config = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"--cluster must be a readable YAML file, {path} is not: {error}") from error
     if not isinstance(config, Mapping):
         raise InputError(f"--cluster must hold the fields of a cluster file, {path} does not")

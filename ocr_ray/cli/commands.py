@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TextIO
 
 from ocr_ray.cli.run_job import run_job
 from ocr_ray.errors import require_package
+from ocr_ray.storage.uri import mask_secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         names = [name.replace("_", "-") for name in JOBS]
         similar = get_close_matches(command, names, n=1)
         hint = f"; did you mean {similar[0]}?" if similar else ""
-        _write(sys.stderr, f"ocr-ray: the command must be one of {', '.join(names)}, got {command!r}{hint}")
+        shown = mask_secrets(repr(command))
+        _write(sys.stderr, f"ocr-ray: the command must be one of {', '.join(names)}, got {shown}{hint}")
         sys.exit(2)
     sys.exit(0)
 

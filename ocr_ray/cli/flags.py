@@ -39,10 +39,17 @@ def describe_flags(
 
 
 def resolve_uri(flag: str, value: Any) -> Any:
-    """Return the value of a `-uri` flag in full, valid in any folder; other values unchanged."""
-    if not flag.endswith("-uri"):
+    """Return the value of a `-uri` flag in full, valid in any folder; other values unchanged.
+
+    Raises:
+        InputError: it is no URI; the message names the flag.
+    """
+    if not flag.endswith("-uri") or value is None:
         return value
-    location = locate_model(value) if flag == "model-uri" else locate(value)
+    if isinstance(value, tuple):
+        return tuple(resolve_uri(flag, uri) for uri in value)
+    name = f"--{flag}"
+    location = locate_model(value, name) if flag == "model-uri" else locate(value, name)
     return location if isinstance(location, str) else location.uri
 
 

@@ -1,4 +1,7 @@
-"""Logs of a job on standard error: plain lines or, with OCR_RAY_LOG=json, one JSON object per line."""
+"""Logs of a job on standard error: plain lines or, with OCR_RAY_LOG=json, one JSON object per line.
+
+Keys and passwords in URIs are masked.
+"""
 
 import json
 import logging
@@ -9,11 +12,19 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from ocr_ray.errors import InputError
+from ocr_ray.storage.uri import mask_secrets, mask_values
 
 VARIABLE = "OCR_RAY_LOG"
 TEXT, JSON = "text", "json"
 COLOUR = re.compile(r"\x1b\[\d*m")
 """Terminal colours; Ray puts them around the address of its dashboard."""
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as plain lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mask_secrets(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,7 +42,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exc_text"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return json.dumps(mask_values(fields), ensure_ascii=False)
 
 
 def start_logs() -> None:
@@ -41,12 +52,10 @@ def start_logs() -> None:
         InputError: there is no such format.
     """
     log_format = os.environ.get(VARIABLE, TEXT)
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    sys.excepthook = _log_exception
     if log_format == JSON:
         _log_json()
     elif log_format != TEXT:
@@ -66,7 +75,6 @@ def _log_json() -> None:
         if isinstance(handler, logging.StreamHandler):  # the other handler writes a file
             handler.setFormatter(formatter)
     logging.captureWarnings(True)
-    sys.excepthook = _log_exception
 
 
 def _log_exception(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:

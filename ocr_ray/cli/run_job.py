@@ -9,9 +9,11 @@ from typing import Any, NoReturn, TypeVar
 
 import tyro
 
+from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cli.logs import start_logs
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
+from ocr_ray.storage.uri import check_no_secret, mask_values
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -35,7 +37,10 @@ def run_job(
     """
     try:
         start_logs()
-        config = tyro.cli(config_type, prog=prog, args=arguments, description=description)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        _check_words(words)
+        config = tyro.cli(config_type, prog=prog, args=words, description=description)
+        describe_flags(config, resolve=resolve_uri)  # raises InputError if a URI is wrong
     except ValueError as error:
         log.error("%s", error)
         sys.exit(2)
@@ -65,6 +70,14 @@ def run_job(
     sys.exit(0)
 
 
+def _check_words(words: Sequence[str]) -> None:
+    """Check that no argument contains keys: it would be shown in errors and recorded."""
+    flag = "an argument"
+    for word in words:
+        flag = word.partition("=")[0] if word.startswith("--") else flag
+        check_no_secret(word, flag)
+
+
 def _fail(message: str) -> NoReturn:
     log.error("%s; finished work is kept: fix this and run the same command to resume", message)
     sys.exit(1)
@@ -73,4 +86,4 @@ def _fail(message: str) -> NoReturn:
 def _print_summary(summary: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.stdout.write(json.dumps(summary, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(mask_values(summary), ensure_ascii=False) + "\n")

@@ -11,16 +11,34 @@ _S3_LOCATION = re.compile(r"(?:key '(?P<key>[^']*)' in )?bucket '(?P<bucket>[^']
 _EXCEPTION_NAME = re.compile(r"Unable to parse ExceptionName: (\w+)")
 _VERBS = {"Get": "read", "Head": "read", "List": "listed", "Delete": "deleted"}
 """What an operation of S3 does, by the start of its name; all other operations write."""
-_UNAVAILABLE = (
-    "NETWORK_CONNECTION",
-    "SLOW_DOWN",
-    "INTERNAL_FAILURE",
-    "SERVICE_UNAVAILABLE",
-    "REQUEST_TIMEOUT",
+_CHECKSUMS = (
+    "this server does not know the checksums of newer clients; set "
+    "AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
 )
+_S3_REMEDIES = {
+    "Quota|StorageFull|HTTP status 507": "free some space there, or choose another location",
+    "MissingContent|ContentSHA256|NotImplemented|x-amz-checksum|aws-chunked|trailer": _CHECKSUMS,
+    "NETWORK_CONNECTION|SLOW_DOWN|INTERNAL_FAILURE|SERVICE_UNAVAILABLE|REQUEST_TIMEOUT|HTTP status 5": (
+        "all retries failed; check the endpoint and the network"
+    ),
+    "NO_SUCH_BUCKET|NoSuchBucket": "create the bucket, or choose another location",
+    "PermanentRedirect|AuthorizationHeaderMalformed|IllegalLocation|HTTP status 301": (
+        "set AWS_REGION to the region of the bucket"
+    ),
+    "KeyTooLong|InvalidBucketName|InvalidURI|InvalidObjectName": "choose another name",
+}
+"""What to do, by a pattern of the code and message of S3; all other answers are about credentials."""
 _DISK_REMEDIES = {
     errno.ENOSPC: "free some space there, or choose another location",
     errno.EDQUOT: "free some space there, or choose another location",
+    errno.EFBIG: "choose a location that allows larger files",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "choose a location whose links do not go in a circle",
+    errno.ENOTDIR: "choose a location below folders, not below a file",
+    errno.EISDIR: "a folder is in the way: move it, or choose another location",
+    errno.EEXIST: "a file is in the way: move it, or choose another location",
+    errno.EMFILE: "allow more open files with `ulimit -n`",
+    errno.ENFILE: "close other programs, which have too many files open",
     errno.EACCES: "give this user permission, or choose another location",
     errno.EPERM: "give this user permission, or choose another location",
     errno.EROFS: "mount the disk writable, or choose another location",
@@ -53,6 +71,7 @@ def raise_if_refused(error: BaseException) -> None:
 
 def _describe_s3_error(match: re.Match[str], message: str, location: str) -> str:
     code, operation, detail = match["code"], match["operation"], " ".join(match["detail"].split())
+    reply = f"{code} {detail}"
     if detail == "No response body.":
         detail = ""
     if named := _EXCEPTION_NAME.search(detail):
@@ -61,11 +80,7 @@ def _describe_s3_error(match: re.Match[str], message: str, location: str) -> str
     if names := _S3_LOCATION.search(message):
         where = "/".join(filter(None, ("s3:/", names["bucket"], names["key"])))
     verb = next((verb for name, verb in _VERBS.items() if operation.startswith(name)), "written")
-    if any(word in code for word in _UNAVAILABLE) or "HTTP status 5" in code:
-        remedy = "all retries failed; check the endpoint and the network"
-    elif "NO_SUCH_BUCKET" in code:
-        remedy = "create the bucket, or choose another location"
-    else:
-        remedy = "renew the credentials if they have expired, or check their permissions"
     answer = f"{code} ({detail})" if detail else code
+    standard = "renew the credentials if they have expired, or check their permissions"
+    remedy = next((remedy for text, remedy in _S3_REMEDIES.items() if re.search(text, reply)), standard)
     return f"{where} could not be {verb}, S3 answers {operation} with {answer}: {remedy}"

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import re
 import shutil
 import tempfile
@@ -13,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -21,11 +19,11 @@ import pyarrow.fs as pafs
 from ocr_ray.errors import InputError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.s3 import open_input, s3_filesystem
+from ocr_ray.storage.uri import check_no_secret, parse_uri
 
 log = logging.getLogger(__name__)
 
-SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set in the driver of a submitted job, which runs in a temporary copy of the code."""
+HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 SLOW_S = 5.0
 PROBE, PROBE_BYTES = ".probe-", 4096
 
@@ -57,44 +55,29 @@ class Location:
         return self.uri
 
 
-def locate(uri: str) -> Location:
-    """Return the location of a local path or `s3://bucket/key`.
+def locate(uri: str, flag: str = "a URI") -> Location:
+    """Return the location of a local path, `file:///path` or `s3://bucket/key`; `flag` is for messages.
 
     Raises:
-        InputError: another scheme, no bucket, or a relative path in a submitted job.
+        InputError: another scheme, no bucket, keys, or a relative path in a submitted job.
     """
-    scheme = urlsplit(uri).scheme if "://" in uri else ""
-    if scheme == "s3":
-        path = uri.removeprefix("s3://").strip("/")
-        if {":", "@"} & set(path.split("/")[0]):
-            raise InputError(
-                "an s3:// URI must not contain keys, they are read from the environment or a role"
-            )
-        if not path or "//" in path:
-            raise InputError(f"an s3:// URI must be s3://bucket/key without empty names, got {uri!r}")
-        return Location(s3_filesystem(), path)
-    if scheme not in ("", "file") or not uri:
-        raise InputError(f"a URI must be a local path or s3://bucket/key, got {uri!r}")
-    local = Path(uri.removeprefix("file://")).expanduser()
-    if SUBMITTED in os.environ and not local.is_absolute():
-        raise InputError(
-            "a local path must begin with / in a submitted job, whose folder Ray deletes, got "
-            f"{uri!r}; use an absolute path or s3://bucket/key"
-        )
-    return Location(pafs.LocalFileSystem(), str(local.resolve()))
+    scheme, path = parse_uri(uri, flag)
+    return Location(s3_filesystem() if scheme == "s3" else pafs.LocalFileSystem(), path)
 
 
-def locate_model(source: str) -> Location | str:
+def locate_model(source: str, flag: str = "a model") -> Location | str:
     """Return the location of a model folder, or a hub id unchanged.
 
     Raises:
         InputError: the source is neither a folder nor a valid hub id.
     """
-    if "://" in source or Path(source).expanduser().is_dir():
-        return locate(source)
-    if not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", source):
-        raise InputError(f"a model must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
-    return source
+    check_no_secret(source, flag)
+    if len(source) < 200 and HUB_ID.fullmatch(source) and not Path(source).is_dir():
+        return source
+    location = locate(source, flag)
+    if location.is_local and not Path(location.path).is_dir():
+        raise InputError(f"{flag} must be an existing folder, s3://bucket/key or a hub id, got {source!r}")
+    return location
 
 
 def exists(location: Location) -> bool:
@@ -123,7 +106,8 @@ def check_reachable(location: Location, flag: str) -> None:
             bucket = folder.path.split("/", 1)[0]
             if folder.filesystem.get_file_info(bucket).type == pafs.FileType.NotFound:
                 raise InputError(f"{flag} must be in an existing bucket, s3://{bucket} does not exist")
-        if folder.filesystem.get_file_info(folder.path).type == pafs.FileType.File:
+        kind = folder.filesystem.get_file_info(folder.path).type
+        if kind not in (pafs.FileType.Directory, pafs.FileType.NotFound):
             raise InputError(f"{flag} must be a folder, {folder} is a file")
 
 
@@ -142,7 +126,7 @@ def check_writable(location: Location, flag: str) -> None:
                 file.write(bytes(PROBE_BYTES))
         else:
             probe = folder / f"{PROBE}{uuid.uuid4().hex}"
-            write_bytes(probe, b"")
+            write_bytes(probe, bytes(PROBE_BYTES))  # S3 gets checksums of other kinds for an empty file
             delete_file(probe)
 
 
@@ -174,9 +158,9 @@ def require_folder(uri: str, flag: str) -> Location:
     Raises:
         InputError: it does not exist; the message names flag and location.
     """
-    location = locate(uri)
+    location = locate(uri, flag)
     check_reachable(location, flag)
-    if location.filesystem.get_file_info(location.path).type != pafs.FileType.Directory:
+    if not exists(location):
         raise InputError(f"{flag} must name an existing folder, got {uri!r} (checked {location})")
     return location
 
@@ -187,7 +171,7 @@ def require_file(uri: str, flag: str) -> Location:
     Raises:
         InputError: it does not exist or is a folder; the message names flag and location.
     """
-    location = locate(uri)
+    location = locate(uri, flag)
     with preflight(location, flag) as file:
         is_file = file.filesystem.get_file_info(file.path).type == pafs.FileType.File
     if not is_file:

@@ -4,48 +4,87 @@ Temporary faults of S3 (5xx, SlowDown, a connection that is cut, refused, or sil
 to 12 times, after 25, 50, 100 … ms: if S3 is unavailable for 100 s, jobs wait and none fails. Before any work
 there are up to 9 retries, 13 s. Requests that S3 refuses (denied, expired, no such bucket) fail immediately.
 
-`AWS_ENDPOINT_URL` is read here and passed explicitly, because pyarrow's `S3FileSystem()` ignores it
-(arrow#49643), and because a pickled filesystem then keeps it on worker nodes, where the variable is not set.
+Endpoint, region and checksums are read here (`find_settings`) and given to pyarrow, because its
+`S3FileSystem()` ignores a configured endpoint (arrow#49643), and because a pickled filesystem then keeps them
+on worker nodes, where no variable or file may name them.
 """
 
 import os
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ocr_ray.errors import InputError
+from ocr_ray.storage.endpoint import CHECKSUMS, WHEN_REQUIRED, find_settings
 
 NUM_RETRIES, NUM_RETRIES_AT_START = 12, 9
 NUM_READ_RETRIES = 7
 """Retries, over 3 s, of reads whose error does not show whether S3 is busy or refuses."""
 _TOO_LONG = "Failed to flush response stream"
+_ENVIRONMENT = threading.Lock()
 
 
 class RetryingS3(pafs.S3FileSystem):  # type: ignore[misc]
-    """S3 that keeps its retries when pickled; pyarrow's own then has only three attempts."""
+    """S3 that keeps its retries when pickled, pyarrow's own then has only three attempts; and its checksums.
+
+    `checksums` is `when_supported` or `when_required`.
+    """
+
+    def __init__(self, *, checksums: str, **options: Any) -> None:
+        with _set_variable(CHECKSUMS, checksums):
+            super().__init__(**options)
+        self._checksums = checksums
 
     def __reduce__(self) -> tuple[Any, ...]:
         _, (options,) = super().__reduce__()
-        return _restore, (options,)
+        return _restore, (options, self._checksums)
+
+    def delete_dir(self, path: str) -> None:
+        """Delete a folder and its files.
+
+        Without checksums one by one: pyarrow sends a CRC-64 with a request that deletes several.
+        """
+        if self._checksums == WHEN_REQUIRED:
+            for info in self.get_file_info(pafs.FileSelector(path)):
+                delete = self.delete_file if info.is_file else self.delete_dir
+                delete(info.path)
+        super().delete_dir(path)
 
 
-def _restore(options: dict[str, Any]) -> RetryingS3:
-    return RetryingS3(**options, retry_strategy=pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES))
+def _restore(options: dict[str, Any], checksums: str) -> RetryingS3:
+    retry_strategy = pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES)
+    return RetryingS3(checksums=checksums, retry_strategy=retry_strategy, **options)
+
+
+@contextmanager
+def _set_variable(name: str, value: str) -> Iterator[None]:
+    """Set an environment variable while a filesystem is made: pyarrow has no argument for it."""
+    with _ENVIRONMENT:
+        old = os.environ.get(name)
+        os.environ[name] = value
+        try:
+            yield
+        finally:
+            if old is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = old
 
 
 def s3_filesystem(*, at_start: bool = False) -> RetryingS3:
-    """Return S3 as configured in the environment; `at_start` with fewer retries.
+    """Return S3 as configured in environment and files; `at_start` with fewer retries.
 
     pyarrow's standard retry strategy has a quota that is never refilled: after a hundred retries a process
     fails at the first fault. Files below 10 MB are sent in one request, which is safe to repeat.
 
     Raises:
-        InputError: the endpoint is not a URL.
+        InputError: a setting is not valid.
     """
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    settings = find_settings()
     num_retries = NUM_RETRIES_AT_START if at_start else NUM_RETRIES
     options: dict[str, Any] = {
         "retry_strategy": pafs.AwsDefaultS3RetryStrategy(max_attempts=num_retries),
@@ -53,17 +92,11 @@ def s3_filesystem(*, at_start: bool = False) -> RetryingS3:
     }
     if not at_start:
         options |= {"connect_timeout": 5.0, "request_timeout": 20.0}
-    if endpoint:
-        parts = urlsplit(endpoint)
-        if "@" in endpoint:
-            raise InputError(
-                "AWS_ENDPOINT_URL must not contain a user and password, keys have their own variables"
-            )
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise InputError(f"AWS_ENDPOINT_URL must be http://host:port or https://…, got {endpoint!r}")
-        options |= {"endpoint_override": parts.netloc, "scheme": parts.scheme}
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    return RetryingS3(**options, **({"region": region} if region else {}))
+    if settings.address:
+        options |= {"endpoint_override": settings.address, "scheme": settings.scheme}
+    if settings.region:
+        options["region"] = settings.region
+    return RetryingS3(checksums=settings.checksums, **options)
 
 
 def open_input(filesystem: pafs.FileSystem, path: str) -> pa.NativeFile:

@@ -8,6 +8,7 @@ import tyro
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.model.options import Precision
 from ocr_ray.randomness import check_seed
+from ocr_ray.storage.uri import check_name
 
 TINY = "tiny"
 """The value of --model that stands for a small model of random weights."""
@@ -145,8 +146,7 @@ class TrainJobConfig:
     def __post_init__(self) -> None:
         if not self.lines_uri:
             raise ValueError("lines_uri must name at least one dataset")
-        if not self.run_name or "/" in self.run_name:
-            raise ValueError(f"run_name must be a folder name without /, got {self.run_name!r}")
+        check_name(self.run_name, "run_name")
         for name, least in (
             ("num_workers", 1),
             ("keep_checkpoints", 1),

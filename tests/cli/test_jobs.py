@@ -89,6 +89,67 @@ def test_a_missing_input_folder_exits_2_with_its_name(job: str, monkeypatch, cap
     assert not (tmp_path / "out").exists()
 
 
+URI_FLAGS = [
+    (job, name.replace("_", "-"))
+    for job in JOB_FILES
+    for name in read_docstrings(load(JOBS[job].config))
+    if name.endswith("_uri")
+]
+
+
+@pytest.mark.parametrize(("job", "flag"), URI_FLAGS)
+def test_a_uri_that_can_never_be_used_exits_2_with_its_flag(
+    job: str, flag: str, monkeypatch, capsys, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("afile").write_bytes(b"")
+    Path("loop").symlink_to("loop")
+    words = [
+        {"IN": str(tmp_path), "OUT": str(tmp_path / "out")}.get(word, word)
+        for word in SMALL_JOBS.get(job, [])
+    ]
+    if f"--{flag}" in words:
+        at = words.index(f"--{flag}")
+        del words[at : at + 2]
+    if job == "render_lines" and flag == "pictures-uri":
+        words += ["--renderer", "trdg"]
+    for uri in (
+        "",
+        "a\0b",
+        "a\udcff",
+        "./afile/sub",
+        "./loop/x",
+        "n" * 256,
+        "s3://b/..",
+        "gs://b/x",
+        "file://x/y",
+    ):
+        assert run(monkeypatch, job, *words, f"--{flag}", uri) == 2, uri
+        last = capsys.readouterr().err.splitlines()[-1]
+        assert f"ERROR ocr_ray.cli.run_job: --{flag}" in last, uri
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["afile", "loop"]
+
+
+@pytest.mark.parametrize("job", JOB_FILES)
+@pytest.mark.parametrize(
+    "secret", ["s3a://KEY:SECRET@bucket/x", "x=https://u:SECRET@h", "s3://b/x?secret_key=SECRET"]
+)
+def test_an_argument_with_a_secret_is_refused_and_shown_nowhere(
+    job: str, secret: str, monkeypatch, capsys, tmp_path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["--out-uri", secret],
+        [f"--out-uri={secret}"],
+        ["--no-such-flag", "1", "--x", "2", secret],
+    ):
+        assert run(monkeypatch, job, *SMALL_JOBS.get(job, []), *words) == 2
+        shown = "".join(capsys.readouterr())
+        assert "must not contain keys" in shown
+        assert "SECRET" not in shown
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tmp_path) -> None:
     corpus = tmp_path / "corpus"
     flags = ["--out-uri", str(tmp_path / "out"), "--corpus-uri", str(corpus), "--fonts", "맑은 고딕"]
@@ -111,7 +172,7 @@ def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tm
         (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
         (["--arithmetic.grades", "7"], "grades must be one or more of 1 to 6"),
         (["--fonts", "없는 글꼴"], "font '없는 글꼴' must be installed"),
-        (["--out-uri", "gs://bucket/x"], "a URI must be a local path or s3"),
+        (["--out-uri", "gs://bucket/x"], "--out-uri must be a local path or s3"),
         (["--seed", "-1"], "seed must be from 0"),
     ],
 )
@@ -121,6 +182,13 @@ def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
     place = [] if "--out-uri" in flags else ["--out-uri", str(tmp_path / "out")]
     assert run(monkeypatch, "render_lines", *place, *flags) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b", "a\nb", "\ud800", "실" * 86])
+def test_a_run_name_that_is_no_folder_name_exits_2(name: str, monkeypatch, capsys) -> None:
+    words = [name if word == "x" else word for word in SMALL_JOBS["train_trocr"]]
+    assert run(monkeypatch, "train_trocr", *words) == 2
+    assert "run_name must be a folder name" in "".join(capsys.readouterr())
 
 
 def test_the_plan_gives_the_numbers_of_the_brief(monkeypatch, capsys) -> None:

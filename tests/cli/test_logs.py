@@ -19,7 +19,10 @@ def work(config):
     logging.getLogger("ray").warning("\\x1b[1m\\x1b[32mof Ray\\x1b[39m")
     logging.getLogger("ray.data").warning("of Ray Data")
     warnings.warn("of Python")
-    return {"number": 7 // config.divisor}
+    logging.getLogger("ocr_ray.y").error("s3://KEY:SE/CRET@b/x, %s", ["https://h/x?token=SECRET"])
+    if not config.divisor:
+        raise ArithmeticError("gs://KEY:SE/CRET@b/x")
+    return {"number": 7 // config.divisor, "s3://b/x?token=SECRET": ["s3://KEY:SE/CRET@b/x"]}
 
 run_job(Config, lambda: work, prog="x", description="x")
 """
@@ -45,10 +48,13 @@ def test_each_line_is_a_json_object_where_that_is_asked_for() -> None:
         ("WARNING", "ray"),
         ("WARNING", "ray.data"),
         ("WARNING", "py.warnings"),
+        ("ERROR", "ocr_ray.y"),
         ("CRITICAL", "ocr_ray.cli.logs"),
     ]
     assert [record["message"] for record in records[:3]] == ["글 in 2\nlines", "of Ray", "of Ray Data"]
-    assert records[-1]["message"] == "ZeroDivisionError"
+    assert records[-2]["message"] == "s3://***@b/x, ['https://h/x?token=***']"
+    assert records[-1]["message"] == "ArithmeticError"
+    assert "CRET" not in done.stderr
     assert records[-1]["exc_text"].startswith("Traceback")
     for record in records:
         assert abs(datetime.now(UTC) - datetime.fromisoformat(record["asctime"])) < timedelta(minutes=5)
@@ -56,8 +62,16 @@ def test_each_line_is_a_json_object_where_that_is_asked_for() -> None:
 
 def test_lines_are_to_be_read_by_default() -> None:
     done = run("text", divisor=1)
-    assert (done.returncode, json.loads(done.stdout)) == (0, {"number": 7})
+    masked = {"number": 7, "s3://b/x?token=***": ["s3://***@b/x"]}
+    assert (done.returncode, json.loads(done.stdout)) == (0, masked)
     assert "INFO ocr_ray.x: 글 in 2\nlines\n" in done.stderr
+    assert "CRET" not in done.stderr
+
+
+def test_no_secret_of_a_uri_is_written_in_a_traceback() -> None:
+    done = run("text", divisor=0)
+    assert "ArithmeticError: gs://***@b/x" in done.stderr
+    assert "CRET" not in done.stdout + done.stderr
 
 
 def test_another_form_of_logs_is_refused() -> None:

@@ -1,4 +1,7 @@
-"""A faulty S3: a proxy in front of moto's server that fails, cuts connections, or refuses requests."""
+"""A faulty S3: a proxy in front of moto's server that fails, cuts connections, or refuses requests.
+
+It can also be an older server, which knows neither checksums at the end of an upload nor CRC-64.
+"""
 
 import http.client
 import logging
@@ -35,6 +38,8 @@ _ERRORS = {
     "AccessDenied": (403, "AccessDenied"),
     "ExpiredToken": (400, "ExpiredToken"),
     "NoSuchUpload": (404, "NoSuchUpload"),
+    "MissingContentLength": (411, "MissingContentLength"),
+    "MissingContentMD5": (400, "MissingContentMD5"),
 }
 _HOP = {"connection", "transfer-encoding", "content-length", "keep-alive", "expect"}
 
@@ -50,6 +55,8 @@ class FaultyS3(ThreadingHTTPServer):
         self.target, self.rates = target, rates
         self.refused: Mapping[str, str] = {}
         """The error of each refused method: AccessDenied or ExpiredToken."""
+        self.is_old = False
+        """Uploads must have a length, and DeleteObjects an MD5, as with Ceph before 2024 and others."""
         self.counts: Counter[str] = Counter()
         self._random, self._lock = random.Random(seed), threading.Lock()
 
@@ -77,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle_request(self) -> None:
         body = self._read_body()
-        fault = self.server.draw(self.command, self.path)
+        fault = self._refuse_new() or self.server.draw(self.command, self.path)
         time.sleep(DELAY_S if fault == "delay" else 0.0)
         if fault in _ERRORS:
             self._answer(*_ERRORS[fault])
@@ -90,6 +97,17 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
+
+    def _refuse_new(self) -> str:
+        """Return the error of an older server, which is counted, or nothing."""
+        fault, headers = "", self.headers
+        if self.server.is_old and self.command in ("PUT", "POST"):
+            if "Content-Length" not in headers or "aws-chunked" in headers.get("Content-Encoding", ""):
+                fault = "MissingContentLength"
+            elif self.path.partition("?")[2].startswith("delete") and "Content-MD5" not in headers:
+                fault = "MissingContentMD5"
+        self.server.counts.update([fault] if fault else [])
+        return fault
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
