@@ -20,6 +20,7 @@ import ray.data
 
 from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.cluster.map_tasks import fetch_shared
+from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.cluster.produce_options import ProduceOptions
 from ocr_ray.cluster.progress import Progress, count_part
 from ocr_ray.cluster.session import unwrap_worker_errors
@@ -212,10 +213,18 @@ def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> No
 
 
 def _write_manifest(out: Location, plan: Plan, manifest: Manifest, parts: list[PartStats]) -> None:
-    """Write contact sheet, card and manifest; ProductionError if another run has changed the plan."""
+    """Write contact sheet, card and manifest; ProductionError if another run has changed the plan.
+
+    A contact sheet or card that cannot be made is left out.
+    """
     if not holds_plan(out, plan):
         raise ProductionError(f"another run has changed {out / PLAN}; run the job again")
     lines = read_random_lines(out, parts, key=plan.config_sha256, number=NUM_SHOWN_LINES)
-    write_bytes(out / CONTACT_SHEET, draw_contact_sheet(lines))
-    write_bytes(out / CARD, dataset_card(manifest, lines).encode())
+    made: dict[str, bytes] = {}
+    with monitoring("the contact sheet"):
+        made[CONTACT_SHEET] = draw_contact_sheet(lines)
+    with monitoring("the dataset card"):
+        made[CARD] = dataset_card(manifest, lines).encode()
+    for name, content in made.items():
+        write_bytes(out / name, content)
     write_json(out / MANIFEST, asdict(manifest))

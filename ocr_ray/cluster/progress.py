@@ -1,19 +1,23 @@
 """Progress of a running job: log lines, and metrics for Prometheus."""
 
 import logging
+import string
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 from ray.util.metrics import Counter, Gauge, Histogram
 
+from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.dataset.lines import PartStats
 
 log = logging.getLogger(__name__)
 
 LOG_INTERVAL_S = 10.0
+METRICS = "a metric for Prometheus"
 LINE_SECONDS_BOUNDARIES = [0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1]
 
 
@@ -55,12 +59,13 @@ def count_part(dataset: str, stats: PartStats, seconds: float) -> None:
 
     A part that is made again after a worker died is counted each time that it is finished.
     """
-    lines, rejects, line_seconds = _create_counters()
-    if stats.rows:
-        lines.inc(stats.rows, {"dataset": dataset})
-        line_seconds.observe(seconds / stats.rows, {"dataset": dataset})
-    for reason, count in stats.rejects.items():
-        rejects.inc(count, {"dataset": dataset, "reason": reason})
+    with monitoring(METRICS):
+        lines, rejects, line_seconds = _create_counters()
+        if stats.rows:
+            lines.inc(stats.rows, _tags(dataset=dataset))
+            line_seconds.observe(seconds / stats.rows, _tags(dataset=dataset))
+        for reason, count in stats.rejects.items():
+            rejects.inc(count, _tags(dataset=dataset, reason=reason))
 
 
 @cache
@@ -80,8 +85,9 @@ def _create_counters() -> tuple[Counter, Counter, Histogram]:
 
 def show_parts(name: str, *, done: int, pending: int) -> None:
     """Set the gauges of this process for the parts of a dataset or of an evaluation."""
-    for gauge, number in zip(_create_part_gauges(), (done, pending), strict=True):
-        gauge.set(number, {"dataset": name})
+    with monitoring(METRICS):
+        for gauge, number in zip(_create_part_gauges(), (done, pending), strict=True):
+            gauge.set(number, _tags(dataset=name))
 
 
 @cache
@@ -95,8 +101,9 @@ def _create_part_gauges() -> tuple[Gauge, Gauge]:
 
 def count_read(dataset: str, num_lines: int) -> None:
     """Add lines that a model has read to the metrics of this worker."""
-    if num_lines:
-        _create_read_counter().inc(num_lines, {"dataset": dataset})
+    with monitoring(METRICS):
+        if num_lines:
+            _create_read_counter().inc(num_lines, _tags(dataset=dataset))
 
 
 @cache
@@ -106,9 +113,10 @@ def _create_read_counter() -> Counter:
 
 def show_training(run: str, record: Mapping[str, Any]) -> None:
     """Set the training gauges of this process to the values of a record."""
-    for name, gauge in _create_gauges().items():
-        if name in record:
-            gauge.set(float(record[name]), {"run": run})
+    with monitoring(METRICS):
+        for name, gauge in _create_gauges().items():
+            if name in record:
+                gauge.set(float(record[name]), _tags(run=run))
 
 
 @cache
@@ -122,4 +130,11 @@ def _create_gauges() -> dict[str, Gauge]:
         ),
         "validation_loss": Gauge("ocr_ray_validation_loss", "Validation loss per token.", tags),
         "validation_cer": Gauge("ocr_ray_validation_cer", "Character error rate in validation.", tags),
+    }
+
+
+def _tags(**names: str) -> dict[str, str]:
+    """Return tags of a metric; Ray requires ASCII, so other characters are percent-encoded as in a URL."""
+    return {
+        key: quote(name, safe=string.punctuation + " ", errors="surrogatepass") for key, name in names.items()
     }

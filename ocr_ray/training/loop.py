@@ -92,6 +92,8 @@ class _TrainingLoop:
         ]
         self.record_steps = max(1, self.loader.num_steps // RECORDS_PER_EPOCH)
         self.is_stopped = False
+        self.lr = config.lr
+        """Of the last step of this process."""
         self.sums = torch.zeros(2, dtype=torch.float64, device=ocr.device)
         """Loss and tokens of this rank since the last `_flush`; the other counts are in `throughput`."""
         self.throughput = Throughput()
@@ -109,7 +111,7 @@ class _TrainingLoop:
                 self.sums += compute_gradients(
                     self.network, self.training, step, blank=self.blank, config=self.config
                 )
-                apply_gradients(self.training, self.config, self.state.global_step)
+                self.lr = apply_gradients(self.training, self.config, self.state.global_step)
                 seconds = wait_seconds + time.monotonic() - started_s
                 self._advance(step, seconds, wait_seconds)
                 if self._is_validation_due(step):
@@ -162,7 +164,7 @@ class _TrainingLoop:
             "lines": state.lines,
             "step": state.global_step,
             "seconds": round(state.seconds, 3),
-            "lr": float(self.training.optimizer.param_groups[0]["lr"]),
+            "lr": self.lr,
         }
 
     def _add_record(self, record: Metrics) -> None:

@@ -51,25 +51,22 @@ def compute_gradients(
     return sums
 
 
-def apply_gradients(training: Training, config: TrainConfig, step_number: int) -> None:
-    """Update the weights; `step_number` counts from 0."""
+def apply_gradients(training: Training, config: TrainConfig, step_number: int) -> float:
+    """Update the weights; return the learning rate of this step. `step_number` counts from 0.
+
+    Warm-up changes the learning rate for the step only, unseen by the scheduler.
+    """
     if config.max_grad_norm is not None:
         clip_gradients(training.optimizer, training.scaler, config.max_grad_norm)
     factor = (step_number + 1) / config.warmup_steps if step_number < config.warmup_steps else 1.0
-    with _scaled_lr(training.optimizer, factor):
-        training.scaler.step(training.optimizer)
-    training.scaler.update()
-
-
-@contextmanager
-def _scaled_lr(optimizer: torch.optim.Optimizer, factor: float) -> Iterator[None]:
-    """Multiply the learning rate for one step, unseen by the scheduler."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    for group in optimizer.param_groups:
-        group["lr"] *= factor
-    yield
-    for group, lr in zip(optimizer.param_groups, rates, strict=True):
+    rates = [group["lr"] for group in training.optimizer.param_groups]
+    for group, lr in zip(training.optimizer.param_groups, rates, strict=True):
+        group["lr"] = lr * factor
+    training.scaler.step(training.optimizer)
+    for group, lr in zip(training.optimizer.param_groups, rates, strict=True):
         group["lr"] = lr
+    training.scaler.update()
+    return float(rates[0] * factor)
 
 
 def line_losses(network: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

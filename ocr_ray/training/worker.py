@@ -10,6 +10,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 
+from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.cluster.progress import show_training
 from ocr_ray.cluster.stop_signal import StopSignal
 from ocr_ray.cluster.worker_logs import relay_logs
@@ -98,9 +99,10 @@ class _Recorder:
         now_s = time.monotonic()
         if state.history[-1]["kind"] == "train" and now_s - self._logged_s >= PROGRESS_INTERVAL_S:
             self._logged_s = now_s
-            log.info(
-                format_progress(state.history, epochs=self._epochs, lines_per_epoch=self._lines_per_epoch)
-            )
+            with monitoring("the progress in the log"):
+                log.info(
+                    format_progress(state.history, epochs=self._epochs, lines_per_epoch=self._lines_per_epoch)
+                )
 
     def close(self) -> None:
         """Write pending records to the tracking files."""

@@ -244,9 +244,10 @@ def scrape(dataset: str) -> dict[str, float]:
 
 
 def test_prometheus_sees_lines_rejects_and_seconds_per_line(tmp_path) -> None:
-    produce(locate(str(tmp_path / "scraped")), PLAN, make_rows, None, OPTIONS)
+    """Ray's tags are ASCII: 줄 is EC A4 84 in UTF-8."""
+    produce(locate(str(tmp_path / "scraped 줄")), PLAN, make_rows, None, OPTIONS)
     deadline = time.monotonic() + 40  # workers export every ten seconds
-    while (values := scrape("scraped")).get("ray_ocr_ray_lines_total") != 126:
+    while (values := scrape("scraped %EC%A4%84")).get("ray_ocr_ray_lines_total") != 126:
         assert time.monotonic() < deadline, values
         time.sleep(0.5)
     assert values["ray_ocr_ray_rejects_total"] == 3

@@ -18,6 +18,7 @@ from builders.training_data import (
 from harness.gradients_of_rank import save_gradients
 from harness.keeper import Keeper
 from harness.ranks import run_ranks
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.load import OcrModel, load_model
@@ -82,6 +83,23 @@ def test_warm_up_scales_the_learning_rate_of_the_first_steps(short: LineDataset,
         name = "decoder.lm_head.bias"
         moved.append(float((weights_of(ocr)[name] - before[name]).abs().max()))
     assert moved == pytest.approx([CONFIG.lr, CONFIG.lr / 10], rel=1e-3)
+
+
+def test_the_recorded_learning_rate_is_that_of_the_step(short: LineDataset, model_folder: Path) -> None:
+    """Linear warm-up to 0.001 over four steps, then a validation that halves it, or not."""
+    keeper, used = Keeper(), []
+    config = replace(CONFIG, epochs=2, batch_size=2, warmup_steps=4, lr=1e-3)
+    hook = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: used.append(optimizer.param_groups[0]["lr"])
+    )
+    try:
+        state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
+    finally:
+        hook.remove()
+    records = [record["lr"] for record in state.history if record["kind"] == "train"]
+    assert records == used
+    assert used[:5] == pytest.approx([0.00025, 0.0005, 0.00075, 0.001, 0.001])
+    assert [metrics["lr"] for metrics in keeper.validations] == [used[4], used[9]]
 
 
 def test_every_epoch_reports_finite_numbers_and_a_checkpoint(

@@ -12,18 +12,15 @@ the same records as an undisturbed one: none twice, none lost.
 """
 
 import json
-import logging
 import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from ocr_ray.errors import StorageError
+from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.storage.location import Location, write_bytes
 from ocr_ray.training.tracking.curves import Record, draw_curves
 from ocr_ray.training.tracking.tensorboard import make_events, write_events
-
-log = logging.getLogger(__name__)
 
 MIN_INTERVAL_S = 10.0
 MAX_SHARE = 0.01
@@ -31,18 +28,22 @@ MAX_SHARE = 0.01
 
 
 def write_tracking(run: Location, history: Sequence[Record], samples: Sequence[Record]) -> None:
-    """Write the files of a run, each atomically except the event file, to which new events are appended."""
-    write_bytes(run / "metrics.jsonl", _to_json_lines(history))
-    write_bytes(run / "samples.jsonl", _to_json_lines(samples))
-    write_events(run / "tensorboard", make_events(history))
-    write_bytes(run / "curves.png", draw_curves(history))
+    """Write the files of a run, each atomically except the event file, to which new events are appended.
+
+    A file that cannot be written is left as it is; the next call writes the whole history again.
+    """
+    with monitoring(f"metrics.jsonl of {run}"):
+        write_bytes(run / "metrics.jsonl", _to_json_lines(history))
+    with monitoring(f"samples.jsonl of {run}"):
+        write_bytes(run / "samples.jsonl", _to_json_lines(samples))
+    with monitoring(f"the TensorBoard events of {run}"):
+        write_events(run / "tensorboard", make_events(history))
+    with monitoring(f"curves.png of {run}"):
+        write_bytes(run / "curves.png", draw_curves(history))
 
 
 class Tracker:
-    """Writes the tracking files of a run in a background thread.
-
-    A write that fails is logged; the next one writes the whole history again.
-    """
+    """Writes the tracking files of a run in a background thread."""
 
     def __init__(self, run: Location, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._run, self._clock = run, clock
@@ -54,8 +55,7 @@ class Tracker:
     def update(self, history: Sequence[Record], samples: Sequence[Record]) -> None:
         """Write the history if a write is due and none is running; the history must not be changed later.
 
-        A write is due after each validation, and otherwise as rarely as `MAX_SHARE` requires. Raises errors
-        of an earlier write, except those of the disk or of S3.
+        A write is due after each validation, and otherwise as rarely as `MAX_SHARE` requires.
         """
         self._latest = history, samples
         is_due = self._clock() >= self._next_s or (bool(history) and history[-1]["kind"] == "validation")
@@ -81,10 +81,7 @@ class Tracker:
 
     def _write(self, history: Sequence[Record], samples: Sequence[Record]) -> None:
         started_s = self._clock()
-        try:
-            write_tracking(self._run, history, samples)
-        except (OSError, StorageError) as error:
-            log.warning("the tracking files of %s could not be written, will try again: %s", self._run, error)
+        write_tracking(self._run, history, samples)
         ended_s = self._clock()
         self._next_s = ended_s + max(MIN_INTERVAL_S, (ended_s - started_s) / MAX_SHARE)
 
