@@ -27,6 +27,7 @@ from ocr_ray.evaluation.inputs import (
 from ocr_ray.evaluation.predict import predict_lines
 from ocr_ray.evaluation.predictions import PREDICTIONS, part_path, read_predictions
 from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig
+from ocr_ray.model.line_reading import READING_FLAGS
 from ocr_ray.model.read import inspect_model
 from ocr_ray.storage.location import (
     Location,
@@ -72,6 +73,9 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
         )
     report = write_report(config, inputs, baseline)
     log.info("%s: CER %s, page %s", inputs.out / REPORT, report["overall"]["cer"], inputs.out / REPORT_PAGE)
+    flagged = {name: report["flagged"][name] for name in READING_FLAGS}
+    if any(flagged.values()):
+        log.warning("predictions that may be incomplete, see flagged in %s: %s", inputs.out / REPORT, flagged)
     overall = {key: value for key, value in report["overall"].items() if key not in ("lines", "counts")}
     return {
         "report": (inputs.out / REPORT).uri,
@@ -83,6 +87,7 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
         "context_dependence": report["context_dependence"]["context_dependence"],
         "solving_rate": report["arithmetic"]["solving_rate"],
         "overread_rate": report["overread"]["overread_rate"],
+        "flagged": flagged,
     }
 
 

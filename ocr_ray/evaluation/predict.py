@@ -104,20 +104,21 @@ def read_part(model: OcrModel, part: LinesPart, label_column: LabelColumn, decod
     aspects = [width_px / max(1, height_px) for width_px, height_px in sizes_px]
     order = sorted(range(len(images)), key=aspects.__getitem__)
     read = partial(read_images, model, decoding=decoding)
-    readings = dict(zip(order, zip(*read([images[row] for row in order]), strict=True), strict=True))
+    readings = dict(zip(order, read([images[row] for row in order]), strict=True))
     whole: list[str | None] = [None] * len(images)
     wide = [row for row in order if decoding.max_aspect and aspects[row] > decoding.max_aspect]
     if decoding.max_aspect and wide:
         in_pieces = read_in_pieces(
             read, [images[row] for row in wide], decoding.max_aspect, sizes_px=[sizes_px[row] for row in wide]
         )
-        for row, reading in zip(wide, zip(*in_pieces, strict=True), strict=True):
-            whole[row], readings[row] = readings[row][0], reading
+        for row, reading in zip(wide, in_pieces, strict=True):
+            whole[row], readings[row] = readings[row].text, reading
     values = {
         "dataset": [part.dataset] * len(images),
         "text": lines[label_column],
-        "prediction": [readings[row][0] for row in range(len(images))],
-        "confidence": [readings[row][1] for row in range(len(images))],
+        "prediction": [readings[row].text for row in range(len(images))],
+        "confidence": [readings[row].confidence for row in range(len(images))],
+        "flags": [readings[row].flags for row in range(len(images))],
         "whole_prediction": whole,
         **{name: lines[name] for name in LINE_COLUMNS},
     }

@@ -31,6 +31,7 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("height_px", pa.int32()),
         ("markup", pa.string()),
         ("whole_prediction", pa.string()),  # of a line read in pieces: its prediction as a whole; else null
+        ("flags", pa.list_(pa.string())),  # `reached_limit`, `replacement_character`
     ]
 )
 
@@ -49,7 +50,10 @@ def write_predictions(location: Location, table: pa.Table, config_sha256: str) -
 
 
 def find_finished(out: Location, num_parts: int, config_sha256: str) -> list[int]:
-    """Return the indices of the parts that an earlier run of this evaluation has finished, in order."""
+    """Return the indices of the parts that an earlier run of this evaluation has finished, in order.
+
+    A part without a column of `PREDICTIONS_SCHEMA` is of an earlier version and is not finished.
+    """
     names = list_files(out)
     candidates = [index for index in range(num_parts) if part_path(index) in names]
     with ThreadPoolExecutor(NUM_FOOTER_THREADS) as pool:
@@ -73,7 +77,8 @@ def read_predictions(out: Location, paths: Iterable[str]) -> Iterator[pa.Table]:
 def _is_finished(location: Location, config_sha256: str) -> bool:
     try:
         with open_file(location) as file:
-            metadata = pq.read_metadata(file).metadata or {}
+            schema = pq.read_schema(file)
     except DAMAGE:
         return False
-    return bool(metadata.get(b"config_sha256") == config_sha256.encode())
+    is_same = (schema.metadata or {}).get(b"config_sha256") == config_sha256.encode()
+    return bool(is_same and schema.names == PREDICTIONS_SCHEMA.names)

@@ -1,6 +1,6 @@
 """`Reading`: a line with its reference text, its prediction and their alignment."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 import pyarrow as pa
@@ -27,6 +27,8 @@ class Reading:
     markup: str | None = None
     """As labelled, also if the model was trained on `text`."""
     confidence: float | None = None
+    flags: Sequence[str] | None = None
+    """Of `READING_FLAGS`; None for predictions of earlier versions."""
 
     @property
     def reference(self) -> str:

@@ -24,6 +24,7 @@ from ocr_ray.evaluation.analysis.calibration import Calibration
 from ocr_ray.evaluation.analysis.collapse import Collapse
 from ocr_ray.evaluation.analysis.confusions import Confusions
 from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
+from ocr_ray.evaluation.analysis.flagged_readings import FlaggedReadings
 from ocr_ray.evaluation.analysis.slices import LineSlices, SliceInputs, SliceSums
 from ocr_ray.evaluation.analysis.trailing_hallucination import TrailingHallucination
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems
@@ -57,6 +58,7 @@ def make_metrics(
         "joined_problems": JoinedProblems(inputs.problems),
         "confusions": Confusions(),
         "calibration": Calibration(),
+        "flagged": FlaggedReadings(),
     }
 
 

@@ -26,6 +26,8 @@ class Decoded(NamedTuple):
     """Shape (N, T), padded with the pad token."""
     confidences: torch.Tensor
     """Shape (N,): the mean probability of a line's tokens, end token included."""
+    reached_limit: torch.Tensor
+    """Shape (N,), bool: the lines that ended at the length limit, without an end token."""
 
 
 def decode_greedily(ocr: OcrModel, pixel_values: torch.Tensor) -> Decoded:
@@ -104,4 +106,11 @@ def _decode(
             cache.batch_select_indices(kept)
             states, rows = states[kept], rows[kept]
             is_open = torch.ones_like(kept, dtype=torch.bool)
-    return Decoded(tokens[:, :position], sums / counts.clamp(min=1))
+    tokens = tokens[:, :position]
+    return Decoded(tokens, sums / counts.clamp(min=1), find_unended(tokens, generation_config))
+
+
+def find_unended(tokens: torch.Tensor, generation_config: Any) -> torch.Tensor:
+    """Return which rows of generated tokens, shape (N, T), have no end token after the start token."""
+    ends = torch.as_tensor(generation_config.eos_token_id, device=tokens.device)
+    return ~torch.isin(tokens[:, 1:], ends).any(dim=1)

@@ -5,18 +5,16 @@ pieces of limited aspect ratio. Cuts go only through paper.
 """
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, repeat
+from itertools import islice, pairwise, repeat
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from ocr_ray.dataset.ink import Pixels, find_ink
-
-ReadImages = Callable[[Sequence[bytes]], tuple[list[str], list[float]]]
-"""A function that reads encoded images and returns their texts and confidences, from 0 to 1."""
+from ocr_ray.model.line_reading import LineReading, ReadImages
 
 MIN_WORD_GAP = 0.2
 """The narrowest gap that can be a space, in heights of the ink; synthetic pages have 0.25 or more."""
@@ -93,12 +91,12 @@ def join_pieces(pieces: Sequence[Piece], texts: Sequence[str]) -> str:
 
 def read_in_pieces(
     read: ReadImages, images: Sequence[bytes], max_aspect: float, *, sizes_px: Sequence[tuple[int, int]] = ()
-) -> tuple[list[str], list[float]]:
-    """Return the texts and confidences of encoded lines; wide ones are cut. `read` is called once.
+) -> list[LineReading]:
+    """Return the readings of encoded lines; wide ones are cut. `read` is called once.
 
     `sizes_px` are the widths and heights of the lines before they were resized, if they are stored as
     squares. The confidence of a line is the mean over its pieces, weighted by their number of characters plus
-    one.
+    one. A line reached the limit if a piece did.
     """
     lines: list[list[Piece]] = []
     encoded: list[bytes] = []
@@ -108,18 +106,20 @@ def read_in_pieces(
             pieces = cut_pieces(image.convert("L"), max_aspect, size_px=size_px)
         lines.append(pieces)
         encoded += [content] if len(pieces) == 1 else [_encode(piece.image) for piece in pieces]
-    texts, confidences = read(encoded) if encoded else ([], [])
-    joined, means, start = [], [], 0
-    for pieces in lines:
-        stop = start + len(pieces)
-        weighted = [
-            (len(text) + 1) * confidence
-            for text, confidence in zip(texts[start:stop], confidences[start:stop], strict=True)
-        ]
-        joined.append(join_pieces(pieces, texts[start:stop]) if len(pieces) > 1 else texts[start])
-        means.append(sum(weighted) / sum(len(text) + 1 for text in texts[start:stop]))
-        start = stop
-    return joined, means
+    readings = iter(read(encoded) if encoded else [])
+    return [_join_readings(pieces, list(islice(readings, len(pieces)))) for pieces in lines]
+
+
+def _join_readings(pieces: Sequence[Piece], readings: Sequence[LineReading]) -> LineReading:
+    if len(readings) == 1:
+        return readings[0]
+    weights = [len(reading.text) + 1 for reading in readings]
+    weighted = [weight * reading.confidence for weight, reading in zip(weights, readings, strict=True)]
+    return LineReading(
+        join_pieces(pieces, [reading.text for reading in readings]),
+        sum(weighted) / sum(weights),
+        any(reading.reached_limit for reading in readings),
+    )
 
 
 def _encode(image: Image.Image) -> bytes:

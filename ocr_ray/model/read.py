@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.model.decoding import decode_greedily, encode
+from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
+from ocr_ray.model.line_reading import LineReading
 from ocr_ray.model.load import OcrModel, load_model, model_files
 from ocr_ray.model.metrics_file import read_label_column, read_metrics
 from ocr_ray.model.options import GREEDY, Decoding
@@ -53,24 +54,22 @@ def inspect_model(source: Location | str) -> ModelFacts:
         )
 
 
-def read_images(
-    model: OcrModel, images: Sequence[bytes], decoding: Decoding = GREEDY
-) -> tuple[list[str], list[float]]:
-    """Return the texts of encoded images, in NFC, and the confidence of each.
+def read_images(model: OcrModel, images: Sequence[bytes], decoding: Decoding = GREEDY) -> list[LineReading]:
+    """Return the readings of encoded images.
 
     The confidence is the mean probability of the tokens, including the end token but not padding.
     """
-    texts, confidences = [], []
+    readings: list[LineReading] = []
     for pixels in _decode_ahead(model, images, decoding.batch_size):
         pixel_values = to_pixel_values(model, pixels, model.device)
         with torch.inference_mode(), autocast(decoding.precision, model.device):
             if decoding.num_beams == 1:
-                tokens, means = decode_greedily(model, pixel_values)
+                decoded = decode_greedily(model, pixel_values)
             else:
-                tokens, means = _decode_with_beams(model, pixel_values, decoding.num_beams)
-        texts += [unicodedata.normalize("NFC", text) for text in model.decode(tokens)]
-        confidences += means.tolist()
-    return texts, confidences
+                decoded = _decode_with_beams(model, pixel_values, decoding.num_beams)
+        texts = [unicodedata.normalize("NFC", text) for text in model.decode(decoded.tokens)]
+        readings += map(LineReading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist())
+    return readings
 
 
 def _decode_ahead(model: OcrModel, images: Sequence[bytes], batch_size: int) -> Iterator[torch.Tensor]:
@@ -90,17 +89,17 @@ def _decode(model: OcrModel, images: Sequence[bytes]) -> torch.Tensor:
     return make_pixels(model, [Image.open(io.BytesIO(image)) for image in images])
 
 
-def _decode_with_beams(
-    model: OcrModel, pixel_values: torch.Tensor, num_beams: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the tokens of the best beams, shape (N, T), and their mean probabilities, shape (N,)."""
+def _decode_with_beams(model: OcrModel, pixel_values: torch.Tensor, num_beams: int) -> Decoded:
+    """Return the best beams."""
     network = model.network
     encoded = encode(model, pixel_values)
     # A copy, because `generate` repeats the states of its argument once for every beam.
     tokens = network.generate(encoder_outputs=copy(encoded), do_sample=False, num_beams=num_beams)
     logits = network(encoder_outputs=encoded, decoder_input_ids=tokens[:, :-1]).logits.float()
     probabilities = logits.softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
-    return tokens, mean_before_end(probabilities, tokens[:, 1:], network.generation_config.eos_token_id)
+    generation = network.generation_config
+    confidences = mean_before_end(probabilities, tokens[:, 1:], generation.eos_token_id)
+    return Decoded(tokens, confidences, find_unended(tokens, generation))
 
 
 def mean_before_end(values: torch.Tensor, tokens: torch.Tensor, end: int | list[int]) -> torch.Tensor:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.model.long_lines import ReadImages, read_in_pieces
+from ocr_ray.model.line_reading import LineReading, ReadImages
+from ocr_ray.model.long_lines import read_in_pieces
 from ocr_ray.storage.location import Location, locate_model
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ class ModelReader:
     use_gpu: bool = False
     """Move the model to the GPU that Ray assigned to the worker."""
 
-    def __call__(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
+    def __call__(self, images: Sequence[bytes]) -> list[LineReading]:
         if self.max_aspect is None:
             return self._read(images)
         return read_in_pieces(self._read, images, self.max_aspect)
 
-    def _read(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
+    def _read(self, images: Sequence[bytes]) -> list[LineReading]:
         from ocr_ray.model.options import Decoding
         from ocr_ray.model.read import read_images
 

@@ -23,6 +23,9 @@ class RecognizedText:
     """NFC."""
     confidence: float
     """Mean probability of the tokens, from 0 to 1."""
+    flags: tuple[str, ...] = ()
+    """`reached_limit`: the text may be cut off at the model's length limit; `replacement_character`: it holds
+    U+FFFD."""
 
 
 class Recognizer:
@@ -42,10 +45,10 @@ class Recognizer:
             InputError: an image cannot be opened; the message names it.
         """
         encoded = [_encode(image, number) for number, image in enumerate(images)]
-        texts, confidences = read_images(self._model, encoded, Decoding(batch_size=batch_size))
+        readings = read_images(self._model, encoded, Decoding(batch_size=batch_size))
         return [
-            RecognizedText(text=text, confidence=confidence)
-            for text, confidence in zip(texts, confidences, strict=True)
+            RecognizedText(text=reading.text, confidence=reading.confidence, flags=reading.flags)
+            for reading in readings
         ]
 
 

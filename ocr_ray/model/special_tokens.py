@@ -11,6 +11,10 @@ log = logging.getLogger(__name__)
 # Their positions start after the padding token's: `max_position_embeddings` 514 holds 512 tokens.
 _OFFSET_DECODERS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert"}
 
+DEFAULT_MAX_LENGTH = 20
+"""What transformers takes for `max_length` where none is set. Until release 4.26 it wrote this default into
+the config of every decoder, and saving such a model again copies it into generation_config.json."""
+
 _ONLY_SAMPLING = (
     "temperature",
     "top_p",
@@ -58,6 +62,9 @@ def settle_generation(network: Any, folder: Path) -> None:
     """Allow repeated tokens, limit lengths to the decoder's positions, and check that the config can be
     saved.
 
+    A `max_length` of 20 is taken for the default of transformers, not for a limit of this model. A forced end
+    token is removed, because it would make a reading that is cut off look complete.
+
     Raises:
         InputError: transformers would refuse to save it, which would fail only at the first checkpoint.
     """
@@ -68,9 +75,17 @@ def settle_generation(network: Any, folder: Path) -> None:
             generation.no_repeat_ngram_size,
         )
     generation.no_repeat_ngram_size = 0
+    generation.forced_eos_token_id = None
     limit = count_positions(network.config.decoder)
     if generation.max_new_tokens is None:
-        # Without a length transformers stops after 20 tokens.
+        if generation.max_length == DEFAULT_MAX_LENGTH < limit:
+            log.warning(
+                "the model's max_length of %d is the default of transformers and is not used: the limit is "
+                "%d, the positions of its decoder",
+                DEFAULT_MAX_LENGTH,
+                limit,
+            )
+            generation.max_length = None
         generation.max_length = _clip_length("max_length", generation.max_length, limit)
     else:
         generation.max_new_tokens = _clip_length("max_new_tokens", generation.max_new_tokens, limit - 1)

@@ -12,7 +12,7 @@ from PIL import Image
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError, RowError
-from ocr_ray.model.long_lines import ReadImages
+from ocr_ray.model.line_reading import LineReading, ReadImages
 from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
 from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes
 from ocr_ray.pages.files.page_image import encode_line
@@ -27,7 +27,7 @@ from ocr_ray.text.markup import UNSUPPORTED, to_markup
 PAGES_AT_ONCE, THREADS = 16, 8
 """Pages whose rows are read in one call while the next ones load, and the threads that load them."""
 LOW_CONFIDENCE, NO_INK = "low_confidence", "no_ink"
-"""Why a line is flagged for review."""
+"""Why a line is flagged for review, besides the flags of its reading."""
 NATIVE_PNG = ImageConfig(size="native", format="png")
 
 
@@ -121,10 +121,7 @@ def _read_group(
     """Yield the rows of a group of pages, all read in one call; label files are written when it ends."""
     pages = [future.result() for future in group]
     images = [image for page in pages if isinstance(page, _CutPage) for image in page.images]
-    texts, confidences = (
-        inputs.read([encode_image(image, NATIVE_PNG) for image in images]) if images else ([], [])
-    )
-    readings = zip(texts, confidences, strict=True)
+    readings = iter(inputs.read([encode_image(image, NATIVE_PNG) for image in images]) if images else [])
     writes = []
     for page in pages:
         if isinstance(page, Reject):
@@ -136,24 +133,23 @@ def _read_group(
         yield from _make_lines(page, page_readings, inputs.style)
         yield TopicCount(topic="pages", name="read")
         yield from count_boxes(page.loaded.label, len(page.rejects))
-        label = _write_label(page, [text for text, _ in page_readings], inputs.style.label_column)
+        label = _write_label(page, [reading.text for reading in page_readings], inputs.style.label_column)
         writes.append(pool.submit(write_bytes, inputs.labels / f"{page.file.page_id}.json", label))
     for write in writes:
         write.result()
 
 
-def _make_lines(
-    page: _CutPage, readings: Sequence[tuple[str, float]], style: ReadingStyle
-) -> Iterator[PartRow]:
+def _make_lines(page: _CutPage, readings: Sequence[LineReading], style: ReadingStyle) -> Iterator[PartRow]:
     """Yield a line for each reading, or a reject: nothing was read, or it cannot be printed."""
     page_id = page.file.page_id
-    for row, image, (reading, confidence) in zip(page.rows, page.images, readings, strict=True):
+    for row, image, reading in zip(page.rows, page.images, readings, strict=True):
         try:
-            text, markup = _interpret(reading, style.label_column)
+            text, markup = _interpret(reading.text, style.label_column)
         except LabelError as error:
             yield Reject(reason=error.reason, detail=error.detail, page_id=page_id, box=row.name)
             continue
-        flags = [LOW_CONFIDENCE] * (confidence < style.flag_below) + [NO_INK] * (not row.has_ink)
+        is_unsure, is_blank = reading.confidence < style.flag_below, not row.has_ink
+        flags = [*[LOW_CONFIDENCE] * is_unsure, *[NO_INK] * is_blank, *reading.flags]
         yield TextLine(
             line_id=f"{page_id}#{row.name}",
             image_bytes=encode_line(image, style.image),
@@ -164,7 +160,7 @@ def _make_lines(
             height_px=image.height,
             page_id=page_id,
             page_order=row.order,
-            confidence=round(confidence, 6),
+            confidence=round(reading.confidence, 6),
             flags=tuple(flags),
         )
         for flag in flags:

@@ -11,12 +11,13 @@ from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.inputs import EvaluationInputs
 from ocr_ray.evaluation.job import reserve_output, resolve_inputs
 from ocr_ray.evaluation.predict import read_part
-from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
+from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA, find_finished, part_path, write_predictions
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.options import Decoding
 from ocr_ray.model.pixels import make_pixel_values
 from ocr_ray.model.read import mean_before_end, read_images
 from ocr_ray.model.tiny import write_tiny_model
+from ocr_ray.storage.location import locate
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_predictions_do_not_depend_on_the_batch_size(
 
 def test_confidence_is_the_mean_probability_of_the_predicted_tokens(model: OcrModel) -> None:
     image = make_line(7).image_bytes
-    _, (confidence,) = read_images(model, [image])
+    ((_, confidence, _),) = read_images(model, [image])
     network = model.network
     with torch.inference_mode():
         pixel_values = make_pixel_values(model, [image])
@@ -88,10 +89,10 @@ def test_confidence_is_the_mean_probability_of_the_predicted_tokens(model: OcrMo
 
 def test_beam_search_equals_that_of_transformers(model: OcrModel) -> None:
     images = [make_line(number).image_bytes for number in range(5)]
-    texts, confidences = read_images(model, images, Decoding(num_beams=3, batch_size=2))
+    texts, confidences, _ = zip(*read_images(model, images, Decoding(num_beams=3, batch_size=2)), strict=True)
     with torch.inference_mode():
         sequences = model.network.generate(make_pixel_values(model, images), do_sample=False, num_beams=3)
-    assert texts == model.decode(sequences)
+    assert list(texts) == model.decode(sequences)
     assert all(0 < confidence < 1 for confidence in confidences)
 
 
@@ -104,9 +105,17 @@ def test_lines_of_different_widths_keep_their_order(
     inputs, _ = resolve(model_folder, (str(tmp_path / "lines"),), tmp_path / "out")
     table = read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
     assert table["line_id"].to_pylist() == [line.line_id for line in lines]
-    confidences = [read_images(model, [line.image_bytes])[1][0] for line in lines]
+    confidences = [read_images(model, [line.image_bytes])[0].confidence for line in lines]
     assert table["confidence"].to_pylist() == pytest.approx(confidences, rel=1e-4)
     assert len({round(confidence, 4) for confidence in confidences}) == len(lines)
+
+
+def test_predictions_of_an_earlier_version_are_made_again(tmp_path: Path) -> None:
+    out, table = locate(str(tmp_path)), PREDICTIONS_SCHEMA.empty_table()
+    write_predictions(out / part_path(0), table, "hash")
+    write_predictions(out / part_path(1), table.drop_columns(["flags"]), "hash")
+    write_predictions(out / part_path(2), table, "other")
+    assert find_finished(out, 4, "hash") == [0]
 
 
 def test_tokens_after_the_end_do_not_count() -> None:

@@ -120,6 +120,19 @@ def test_lines_read_in_pieces_are_compared_with_the_same_lines_read_as_a_whole()
     assert "long_lines" not in build_report([make_table(rows[2:])], CONFIG)
 
 
+def test_incomplete_predictions_are_counted_over_the_lines_whose_flags_are_known() -> None:
+    flags = (["reached_limit"], ["reached_limit", "replacement_character"], [], [], None)
+    rows = [{**make_row("가나", "가"), "flags": of_line} for of_line in flags]
+    assert build_report([make_table(rows)], CONFIG)["flagged"] == {
+        "lines": 4,
+        "reached_limit": 2,
+        "replacement_character": 1,
+        "reached_limit_rate": 0.5,
+        "replacement_character_rate": 0.25,
+    }
+    assert build_report([make_table(rows[4:])], CONFIG)["flagged"]["reached_limit_rate"] is None
+
+
 def test_the_most_common_confusions_come_first() -> None:
     rows = [make_row("갊 6", "갈 8"), make_row("갊", "갈"), make_row("가", "가을")]
     confusions = build_report([make_table(rows)], CONFIG)["confusions"]

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.model.line_reading import LineReading
 from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import crop_page
 from ocr_ray.pages.files.page_image import open_page
@@ -23,9 +24,9 @@ class PerfectReader:
 
     readings: dict[bytes, str]
 
-    def __call__(self, images: Sequence[bytes]) -> tuple[list[str], list[float]]:
+    def __call__(self, images: Sequence[bytes]) -> list[LineReading]:
         texts = [self.readings[image] for image in images]
-        return texts, [0.5 if DOUBT in text else 0.99 for text in texts]
+        return [LineReading(text, 0.5 if DOUBT in text else 0.99) for text in texts]
 
 
 def learn(pages: Iterable[SyntheticPage], label_column: str = "text") -> PerfectReader:

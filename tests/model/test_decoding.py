@@ -1,11 +1,18 @@
 """Our own loop of greedy generation, against transformers'."""
 
+import io
+from pathlib import Path
+
 import pytest
 import torch
-from builders.standin_model import IMAGE_SIZE, write_standin
+from builders.standin_model import IMAGE_SIZE, MAX_TOKENS, write_standin
+from PIL import Image
+from transformers import GenerationConfig
 
-from ocr_ray.model.decoding import decode_greedily
+from ocr_ray.model.decoding import decode_greedily, find_unended
 from ocr_ray.model.load import OcrModel, load_model
+from ocr_ray.model.options import Decoding
+from ocr_ray.model.read import read_images
 
 PAIRS = [("deit", "trocr"), ("vit", "roberta"), ("deit", "trocr-sinusoidal")]
 
@@ -67,3 +74,33 @@ def test_confidence_is_the_mean_probability_of_a_lines_own_tokens(model: OcrMode
             ).logits[0]
         chosen = logits.softmax(-1).gather(-1, tokens[:, None])[:stop, 0]
         assert float(confidence) == pytest.approx(chosen.mean().item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_readings_that_end_at_the_limit_or_inside_a_character_are_flagged(
+    tmp_path: Path, num_beams: int
+) -> None:
+    model = load_model(write_standin(tmp_path, decoder="roberta"))
+    vocabulary, bias = model.tokenizer.get_vocab(), model.network.decoder.lm_head.bias
+    image = io.BytesIO()
+    Image.new("L", (IMAGE_SIZE, IMAGE_SIZE), 255).save(image, "PNG")
+    # "Ġ" is the space of a byte-level tokenizer, "ê" the first of the three bytes of most syllables.
+    for token, limit, flags in (
+        ("</s>", None, ()),
+        ("7", 9, ("reached_limit",)),
+        ("ê", 9, ("reached_limit", "replacement_character")),
+    ):
+        model.network.generation_config.max_length = limit or MAX_TOKENS
+        with torch.no_grad():
+            bias.zero_()
+            bias[vocabulary[token]] = 1e4
+        (reading,) = read_images(model, [image.getvalue()], Decoding(num_beams=num_beams))
+        assert reading.flags == flags
+        assert reading.confidence == pytest.approx(1)
+        assert set(reading.text) == ({"7"} if token == "7" else {"\ufffd"} if flags else set())
+
+
+def test_a_reading_that_ends_with_the_last_token_allowed_did_not_reach_the_limit() -> None:
+    config = GenerationConfig(eos_token_id=[2, 9])
+    tokens = torch.tensor([[2, 5, 5, 2], [2, 5, 5, 5], [2, 9, 1, 1], [0, 5, 5, 9]])  # 2 also starts a line
+    assert find_unended(tokens, config).tolist() == [False, True, False, False]

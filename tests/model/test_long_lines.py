@@ -1,6 +1,7 @@
 """Long lines cut at their gaps: nothing lost, nothing cut through, words apart and letters together."""
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
+from ocr_ray.model.line_reading import LineReading
 from ocr_ray.model.long_lines import Piece, cut_pieces, join_pieces, read_in_pieces
 from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.synthetic.pages import make_page
@@ -40,16 +42,16 @@ def encode(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def read_letters(images: list[bytes]) -> tuple[list[str], list[float]]:
+def read_letters(images: Sequence[bytes]) -> list[LineReading]:
     """Read each box as a letter, with a space where the gap is nearly as wide; many are read with doubt."""
-    texts, confidences = [], []
+    readings = []
     for content in images:
         is_ink = (np.asarray(Image.open(io.BytesIO(content))) < 128).any(axis=0)
         edges = np.flatnonzero(np.diff(is_ink, prepend=False, append=False))
         gaps = (edges[2:-1:2] - edges[1:-1:2]) / (edges[1] - edges[0])
-        texts.append("가" + "".join(" 가" if gap > 0.5 else "가" for gap in gaps))
-        confidences.append(1 / (len(gaps) + 2))
-    return texts, confidences
+        text = "가" + "".join(" 가" if gap > 0.5 else "가" for gap in gaps)
+        readings.append(LineReading(text, 1 / (len(gaps) + 2), reached_limit=len(text) == 4))
+    return readings
 
 
 def test_a_line_that_is_not_too_wide_stays_whole() -> None:
@@ -76,8 +78,8 @@ def test_a_word_that_is_too_wide_is_cut_between_letters_and_joined_without_a_spa
     line = draw_blocks([2, 9, 2])
     pieces = cut_pieces(line, 3.5)
     assert all((piece.x1 - piece.x0) <= 3.5 * HEIGHT for piece in pieces)
-    texts, _ = read_letters([encode(piece.image) for piece in pieces])
-    assert join_pieces(pieces, texts) == "가가 가가가가가가가가가 가가"
+    readings = read_letters([encode(piece.image) for piece in pieces])
+    assert join_pieces(pieces, [reading.text for reading in readings]) == "가가 가가가가가가가가가 가가"
     assert [piece.is_word for piece in pieces].count(True) == 2
 
 
@@ -150,24 +152,26 @@ def test_a_piece_that_says_nothing_takes_no_letter_and_loses_no_space() -> None:
 def test_lines_are_read_in_one_call_and_confidences_weighted_by_characters() -> None:
     calls: list[list[bytes]] = []
 
-    def read(images: list[bytes]) -> tuple[list[str], list[float]]:
-        calls.append(images)
+    def read(images: Sequence[bytes]) -> list[LineReading]:
+        calls.append(list(images))
         return read_letters(images)
 
     short, long = encode(draw_blocks([2])), encode(draw_blocks([4, 2, 4]))
-    texts, confidences = read_in_pieces(read, [short, long, short], 5)
-    assert texts == ["가가", "가가가가 가가 가가가가", "가가"]
+    texts, confidences, reached_limit = zip(*read_in_pieces(read, [short, long, short], 5), strict=True)
+    assert texts == ("가가", "가가가가 가가 가가가가", "가가")
+    assert reached_limit == (False, True, False)  # by the first of two pieces
     assert len(calls) == 1
     assert calls[0][0] == calls[0][-1] == short  # not encoded again
     # Two pieces, one of a word of 4, one of 2 and 4 with a space: (5 x 1/5 + 8 x 1/7) / 13.
     assert confidences == pytest.approx([1 / 3, (1 + 8 / 7) / 13, 1 / 3])
-    assert read_in_pieces(read, [], 5) == ([], [])
+    assert read_in_pieces(read, [], 5) == []
 
 
 def test_squares_are_read_by_the_shapes_given() -> None:
     line = draw_blocks([4, 2, 4])
     square = encode(line.resize((384, 384), Image.Resampling.BILINEAR))
-    assert read_in_pieces(read_letters, [square], 5, sizes_px=[line.size])[0] == ["가가가가 가가 가가가가"]
+    (reading,) = read_in_pieces(read_letters, [square], 5, sizes_px=[line.size])
+    assert reading.text == "가가가가 가가 가가가가"
 
 
 def test_pieces_narrower_than_high_are_refused() -> None:

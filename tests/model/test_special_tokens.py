@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from builders.standin_model import MAX_TOKENS, write_standin
-from transformers import GenerationConfig
+from transformers import GenerationConfig, VisionEncoderDecoderModel
 
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import load_model
@@ -83,6 +83,42 @@ def test_lengths_are_those_of_the_checkpoint_within_the_positions_of_its_decoder
     with torch.no_grad():
         end_bias[ocr.end_token_id] = -1e9
     assert ocr.network.generate(torch.zeros(1, 3, 64, 64)).shape == (1, tokens)
+
+
+@pytest.mark.parametrize("where", ["decoder", "config", "converted", "generation"])
+def test_the_20_tokens_that_older_configs_inherited_are_no_limit(
+    folder: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    if where in ("decoder", "config"):  # releases before 4.26
+        (folder / "generation_config.json").unlink()
+        old = {"max_length": 20, "min_length": 0, "num_beams": 1, "top_k": 50, "forced_eos_token_id": 2}
+        decoder = config["decoder"] | (old if where == "decoder" else {})
+        change_json(folder / "config.json", decoder=decoder, **({} if where == "decoder" else old))
+    if where == "converted":
+        change_json(folder / "config.json", decoder=config["decoder"] | {"max_length": 20})
+        (folder / "generation_config.json").unlink()
+        VisionEncoderDecoderModel.from_pretrained(folder).save_pretrained(folder)
+        assert json.loads((folder / "generation_config.json").read_text())["max_length"] == 20
+    if where == "generation":
+        change_json(folder / "generation_config.json", max_length=20)
+    with caplog.at_level(logging.WARNING):
+        ocr = load_model(folder)
+    assert f"max_length of 20 is the default of transformers and is not used: the limit is {MAX_TOKENS}" in (
+        caplog.text
+    )
+    end_bias = ocr.network.decoder.lm_head.bias
+    with torch.no_grad():
+        end_bias[ocr.end_token_id] = -1e9
+    pixel_values = torch.zeros(1, 3, 64, 64)
+    tokens = ocr.network.generate(pixel_values)
+    whole = VisionEncoderDecoderModel.from_pretrained(folder)
+    with torch.no_grad():
+        whole.decoder.lm_head.bias[ocr.end_token_id] = -1e9
+    given = {"max_length": MAX_TOKENS, "no_repeat_ngram_size": 0, "forced_eos_token_id": None}
+    assert torch.equal(tokens, whole.generate(pixel_values, **given))
+    ocr.network.save_pretrained(folder)
+    assert json.loads((folder / "generation_config.json").read_text())["max_length"] == MAX_TOKENS
 
 
 def test_a_length_beyond_the_decoder_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.lines import PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError
-from ocr_ray.model.long_lines import ReadImages
+from ocr_ray.model.line_reading import LineReading, ReadImages
 from ocr_ray.pages.crop import crop_page
 from ocr_ray.pages.files.load import PageLoader
 from ocr_ray.pages.files.page_image import open_page
@@ -121,6 +121,23 @@ def test_lines_of_low_confidence_are_flagged(pages, tmp_path) -> None:
     assert count(rows)["flagged"] == {"low_confidence": len(unsure)}
 
 
+def test_readings_that_may_be_incomplete_are_flagged(pages, tmp_path) -> None:
+    write_unread(locate(str(tmp_path / "pages")), pages[:1])
+
+    def read(images) -> list[LineReading]:
+        return [
+            LineReading("다섯 명\ufffd", 0.998, reached_limit=True),
+            *[LineReading("줄", 0.95)] * len(images),
+        ][: len(images)]
+
+    rows = list(label_part(*prepare(tmp_path / "pages", read)))
+    first, *others = lines_of(rows)
+    assert first.text == "다섯 명\ufffd"
+    assert first.flags == ("reached_limit", "replacement_character")
+    assert {line.flags for line in others} == {()}
+    assert count(rows)["flagged"] == {"reached_limit": 1, "replacement_character": 1}
+
+
 def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -> None:
     folder = locate(str(tmp_path / "pages"))
     chosen = sorted(pages, key=lambda page: page.page_id)[:5]  # in the order in which they are read
@@ -137,8 +154,8 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
     )
     write_bytes(folder / "alone.png", b"")
 
-    def read(images) -> tuple[list[str], list[float]]:
-        return [f"줄 {number}" if number else r"\frac" for number in range(len(images))], [1.0] * len(images)
+    def read(images) -> list[LineReading]:
+        return [LineReading(f"줄 {number}" if number else r"\frac", 1.0) for number in range(len(images))]
 
     rows = list(label_part(*prepare(tmp_path / "pages", read)))
     rejects = sorted((row.page_id, row.reason, row.box) for row in rows if isinstance(row, Reject))
@@ -170,7 +187,7 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
 @pytest.mark.parametrize(("label_column", "reading"), [("text", " "), ("text", "None"), ("markup", "$ $")])
 def test_an_empty_reading_is_a_reject(pages, label_column: str, reading: str, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages[:1])
-    read = lambda images: ([reading] * len(images), [0.9] * len(images))  # noqa: E731
+    read = lambda images: [LineReading(reading, 0.9)] * len(images)  # noqa: E731
     rows = list(label_part(*prepare(tmp_path / "pages", read, label_column)))
     assert not lines_of(rows)
     assert {row.reason for row in rows if isinstance(row, Reject)} == {"empty_text"}
@@ -178,7 +195,7 @@ def test_an_empty_reading_is_a_reject(pages, label_column: str, reading: str, tm
 
 def test_a_reading_becomes_canonical_text_and_markup(pages, tmp_path) -> None:
     write_unread(locate(str(tmp_path / "pages")), pages[:1])
-    read = lambda images: (["３ ×  8 = 24 ㎠"] * len(images), [1.0] * len(images))  # noqa: E731
+    read = lambda images: [LineReading("３ ×  8 = 24 ㎠", 1.0)] * len(images)  # noqa: E731
     rows = list(label_part(*prepare(tmp_path / "pages", read)))
     assert {(line.text, line.markup) for line in lines_of(rows)} == {
         ("3 × 8 = 24 cm²", r"$3 \times 8 = 24$ cm²")
@@ -200,7 +217,7 @@ def test_pages_are_read_in_few_calls_and_any_division_into_parts_gives_the_same_
     write_unread(locate(str(tmp_path / "pages")), pages)
     reader, sizes = learn(pages), []
 
-    def read(images) -> tuple[list[str], list[float]]:
+    def read(images) -> list[LineReading]:
         sizes.append(len(images))
         return reader(images)
 

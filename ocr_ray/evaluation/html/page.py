@@ -55,6 +55,8 @@ NOTES = {
     "predicted where the image shows a false one.",
     "collapse": "Does the model give the same output whatever it sees? The most common opening, and the "
     "number of different predictions, compared with the references.",
+    "flagged": "Predictions that ended at the model's length limit, so that the rest of the line may be "
+    "missing; and those with the replacement character U+FFFD, where tokens were no whole character.",
     "printed": "For a model trained on markup: references and predictions compared as they print.",
     "long_lines": "Lines above the aspect ratio limit, read whole and read in pieces.",
 }

@@ -24,8 +24,8 @@ TITLES = [
     *("By dataset", "By source", "By font", "By length", "By aspect ratio", "Line starts mid-word"),
     *("Line ends mid-word", "By position on the page", "Line contains a fraction", "Font seen in training"),
     *("By third of the line", "By character class", "Word seen in training", "Context dependence"),
-    *("Trailing hallucination", "Arithmetic", "Collapse", "Markup as printed", "Long lines"),
-    *("Whole problems", "Confidence calibration", "Most common confusions", "Worst lines"),
+    *("Trailing hallucination", "Arithmetic", "Collapse", "Incomplete predictions", "Markup as printed"),
+    *("Long lines", "Whole problems", "Confidence calibration", "Most common confusions", "Worst lines"),
     *("Random lines", "Configuration and hashes"),
 ]
 SECTION_OF = {
@@ -34,6 +34,7 @@ SECTION_OF = {
     "overread": "Trailing hallucination",
     "arithmetic": "Arithmetic",
     "collapse": "Collapse",
+    "flagged": "Incomplete predictions",
     "context_dependence": "Context dependence",
     "joined_problems": "Whole problems",
     "printed": "Markup as printed",
