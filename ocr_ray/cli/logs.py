@@ -1,6 +1,5 @@
 """Logs of a job on standard error: plain lines or, with OCR_RAY_LOG=json, one JSON object per line."""
 
-import json
 import logging
 import os
 import re
@@ -9,6 +8,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from ocr_ray.errors import InputError
+from ocr_ray.storage.strict_json import to_json
 
 VARIABLE = "OCR_RAY_LOG"
 TEXT, JSON = "text", "json"
@@ -31,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exc_text"] = self.formatException(record.exc_info)
-        return json.dumps(fields, ensure_ascii=False)
+        return to_json(fields)
 
 
 def start_logs() -> None:

@@ -1,10 +1,10 @@
 """Runs a job: parses flags, logs, prints the summary as one line of JSON, sets the exit code."""
 
-import json
 import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -12,6 +12,7 @@ import tyro
 from ocr_ray.cli.logs import start_logs
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
+from ocr_ray.storage.strict_json import find_non_finite, to_json
 
 log = logging.getLogger(__name__)
 Config = TypeVar("Config")
@@ -36,6 +37,7 @@ def run_job(
     try:
         start_logs()
         config = tyro.cli(config_type, prog=prog, args=arguments, description=description)
+        _require_finite(config)
     except ValueError as error:
         log.error("%s", error)
         sys.exit(2)
@@ -65,6 +67,11 @@ def run_job(
     sys.exit(0)
 
 
+def _require_finite(config: Any) -> None:
+    for name, number in find_non_finite(asdict(config)):
+        raise InputError(f"--{name.replace('_', '-')} must be a finite number, got {number}")
+
+
 def _fail(message: str) -> NoReturn:
     log.error("%s; finished work is kept: fix this and run the same command to resume", message)
     sys.exit(1)
@@ -73,4 +80,4 @@ def _fail(message: str) -> NoReturn:
 def _print_summary(summary: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.stdout.write(json.dumps(summary, ensure_ascii=False) + "\n")
+    sys.stdout.write(f"{to_json(summary)}\n")

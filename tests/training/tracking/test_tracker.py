@@ -306,5 +306,5 @@ def test_a_write_that_fails_is_logged_and_the_next_one_writes_everything(
 def test_a_history_that_is_no_json_is_the_callers_error(tmp_path: Path) -> None:
     tracker = Tracker(locate(str(tmp_path)))
     tracker.update([train_record(1, loss=float("nan"))], [])
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="loss is nan"):
         tracker.close()
