@@ -3,7 +3,6 @@
 Nothing is written. Each finding is reported with its file and lines, and with the command that repairs it.
 """
 
-import json
 import logging
 import time
 from bisect import bisect_right
@@ -36,6 +35,7 @@ from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.job import plan_rendering
 from ocr_ray.render.lines import RenderInputs, get_line_renderer
 from ocr_ray.storage.location import Location, list_files, require_folder
+from ocr_ray.storage.strict_json import parse_json, to_json
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def _plan_rerendering(expected: ExpectedDataset, moved: MovedConfig) -> RenderIn
     if not flags:
         raise InputError(f"--rerender needs the flags of the job, {location / PLAN} has none; leave it out")
     plan, inputs = plan_rendering(build_config(RenderConfig, flags | _list_moved(moved)))
-    if differing := _list_differences(expected.plan.config, json.loads(json.dumps(plan.config))):
+    if differing := _list_differences(expected.plan.config, parse_json(to_json(plan.config))):
         raise InputError(
             f"--rerender needs the inputs that {location} was rendered from, these differ: "
             f"{'; '.join(differing)}; give their new locations, or install the same versions"

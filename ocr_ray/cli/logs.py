@@ -3,7 +3,6 @@
 Keys and passwords in URIs are masked.
 """
 
-import json
 import logging
 import os
 import re
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 
 from ocr_ray.errors import InputError
+from ocr_ray.storage.strict_json import to_json
 from ocr_ray.storage.uri import mask_secrets, mask_values
 
 VARIABLE = "OCR_RAY_LOG"
@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             fields["exc_text"] = self.formatException(record.exc_info)
-        return json.dumps(mask_values(fields), ensure_ascii=False)
+        return to_json(mask_values(fields))
 
 
 def start_logs() -> None:

@@ -1,10 +1,10 @@
 """Runs a job: parses flags, logs, prints the summary as one line of JSON, sets the exit code."""
 
-import json
 import logging
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any, NoReturn, TypeVar
 
 import tyro
@@ -13,6 +13,7 @@ from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cli.logs import start_logs
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
+from ocr_ray.storage.strict_json import find_non_finite, to_json
 from ocr_ray.storage.uri import check_no_secret, mask_values
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ def run_job(
         words = sys.argv[1:] if arguments is None else list(arguments)
         _check_words(words)
         config = tyro.cli(config_type, prog=prog, args=words, description=description)
+        _require_finite(config)
         describe_flags(config, resolve=resolve_uri)  # raises InputError if a URI is wrong
     except ValueError as error:
         log.error("%s", error)
@@ -78,6 +80,11 @@ def _check_words(words: Sequence[str]) -> None:
         check_no_secret(word, flag)
 
 
+def _require_finite(config: Any) -> None:
+    for name, number in find_non_finite(asdict(config)):
+        raise InputError(f"--{name.replace('_', '-')} must be a finite number, got {number}")
+
+
 def _fail(message: str) -> NoReturn:
     log.error("%s; finished work is kept: fix this and run the same command to resume", message)
     sys.exit(1)
@@ -86,4 +93,4 @@ def _fail(message: str) -> NoReturn:
 def _print_summary(summary: Mapping[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.stdout.write(json.dumps(mask_values(summary), ensure_ascii=False) + "\n")
+    sys.stdout.write(f"{to_json(mask_values(summary))}\n")

@@ -5,7 +5,6 @@ writes the same file again, a second run makes only the missing parts, two drive
 the same bytes, and no image passes through the object store.
 """
 
-import json
 import logging
 import socket
 import time
@@ -33,6 +32,7 @@ from ocr_ray.dataset.plan import CARD, CONTACT_SHEET, MANIFEST, PLAN, Plan, hold
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, exists, list_files, write_bytes, write_json
+from ocr_ray.storage.strict_json import parse_json, to_json
 
 log = logging.getLogger(__name__)
 
@@ -131,9 +131,7 @@ def _run_parts(
     for a CPU: it grows an empty cluster to its limit in one step, and no demand remains if the driver dies.
     """
     count = len(parts)
-    rows = ray.data.from_items(
-        [{"spec": json.dumps(asdict(part))} for part in parts], override_num_blocks=count
-    )
+    rows = ray.data.from_items([{"spec": to_json(asdict(part))} for part in parts], override_num_blocks=count)
     if options.num_gpus:
         size = min(options.num_gpus, options.num_cpus or options.num_gpus, count)
         made = rows.map(
@@ -185,7 +183,7 @@ def _make_row(
             f"a local folder must be visible to every node of the cluster, {out} is not on "
             f"{socket.gethostname()}; use s3:// or a shared disk"
         )
-    spec = PartSpec(**json.loads(row["spec"]))
+    spec = PartSpec(**parse_json(row["spec"]))
     footer = read_part_footer(out, spec, config_sha256) if verify else None
     is_valid = footer is not None and verify_rows(out, *footer)
     if footer is None or not is_valid:

@@ -1,7 +1,6 @@
 """The data model of a dataset: lines, rejects, parts and the manifest."""
 
 import hashlib
-import json
 import struct
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -9,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
+
+from ocr_ray.storage.strict_json import parse_json, to_json
 
 SPLITS = ("train", "validation", "test")
 LabelColumn = Literal["text", "markup"]
@@ -38,7 +39,7 @@ SCHEMA = pa.schema(
         ("spliced_from", pa.list_(pa.struct([("line_id", pa.string()), ("word_index", pa.int32())]))),
     ],
     # Hugging Face `datasets` decodes images only if the schema declares them (datasets#5869).
-    metadata={"huggingface": json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})},
+    metadata={"huggingface": to_json({"info": {"features": {"image": {"_type": "Image"}}}})},
 )
 REJECT_SCHEMA = pa.schema(
     [
@@ -186,11 +187,11 @@ class PartStats:
 
     @classmethod
     def from_json(cls, text: str) -> "PartStats":
-        values = json.loads(text)
+        values = parse_json(text)
         return cls(**{**values, "spec": PartSpec(**values["spec"])})
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self), ensure_ascii=False)
+        return to_json(asdict(self))
 
 
 class RowSummary:

@@ -1,7 +1,6 @@
 """The plan of a dataset: its configuration and the files it owns. plan.json is written first."""
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from ocr_ray.storage.location import (
     read_json,
     write_json,
 )
+from ocr_ray.storage.strict_json import parse_json, to_json
 
 PLAN, MANIFEST, CARD, CONTACT_SHEET = "plan.json", "manifest.json", "README.md", "lines.png"
 GROWING_FIELD = "num_lines"
@@ -41,7 +41,7 @@ class Plan:
     @property
     def config_sha256(self) -> str:
         fixed = {name: value for name, value in self.config.items() if name != GROWING_FIELD}
-        canonical = json.dumps(fixed, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        canonical = to_json(fixed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @property
@@ -86,8 +86,8 @@ def check_reserved(
         return
     if not isinstance(plan, dict) or "config" not in plan:
         raise InputError(f"{flag} must hold an earlier run of this job, {out / PLAN} is not a plan")
-    old, new = flatten(plan["config"]), flatten(json.loads(json.dumps(config)))
-    if (shrunk := old.get(growing)) is not None and growing in new and new[growing] < shrunk:
+    old, new = flatten(plan["config"]), flatten(parse_json(to_json(config)))
+    if type(shrunk := old.get(growing)) is int and growing in new and new[growing] < shrunk:
         raise InputError(f"{growing} of {out} can only grow: it is {shrunk}, got {new[growing]}")
     differing = [
         f"{name}: {_shorten(old.get(name))} there, {_shorten(new.get(name))} now"
@@ -132,5 +132,5 @@ def write_plan(out: Location, plan: Plan) -> None:
 
 def holds_plan(out: Location, plan: Plan) -> bool:
     """Return whether plan.json of `out` is this plan, including its number of lines."""
-    config = json.loads(json.dumps(plan.config))
+    config = parse_json(to_json(plan.config))
     return exists(out / PLAN) and bool(read_json(out / PLAN)["config"] == config)

@@ -3,12 +3,12 @@
 Counts are added, so they do not depend on how a dataset is divided into parts, on order or on resumption.
 """
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from ocr_ray.dataset.lines import TextLine
+from ocr_ray.storage.strict_json import parse_json, to_json
 from ocr_ray.text.characters import CLASSES, classify
 from ocr_ray.text.hangul import KS_X_1001
 
@@ -47,11 +47,11 @@ class TextStatistics:
             "lengths": sorted(self.lengths.items()),
             "grades": sorted(self.grades.items()),
         }
-        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        return to_json(values, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str) -> "TextStatistics":
-        values = json.loads(text)
+        values = parse_json(text)
         return cls(
             characters=Counter(dict(zip(values["characters"], values["counts"], strict=True))),
             lengths=Counter(dict(values["lengths"])),

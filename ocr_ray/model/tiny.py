@@ -1,6 +1,5 @@
 """A small model of random weights with the files of `team-lucid/trocr-small-korean`, for demos and tests."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from transformers import (
     VisionEncoderDecoderModel,
 )
 from transformers.utils.logging import disable_progress_bar
+
+from ocr_ray.storage.strict_json import to_json
 
 TINY_SPECIAL_TOKENS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 TINY_VOCAB_SIZE = 2000
@@ -114,4 +115,4 @@ def _write_tokenizer(folder: Path, texts: Iterable[str]) -> int:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    path.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")

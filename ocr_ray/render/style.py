@@ -1,6 +1,5 @@
 """The style of a line: plain data, drawn from (seed, number) before anything is rendered."""
 
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,6 +8,7 @@ from typing import Literal
 
 from ocr_ray.dataset.lines import index_in_split
 from ocr_ray.randomness import keyed_generator
+from ocr_ray.storage.strict_json import to_json
 
 Look = Literal["pages", "plain"]
 Edge = Literal["", "top", "bottom"]
@@ -115,7 +115,7 @@ class LineStyle:
         return self.margins_px[0] + self.text_height_px + self.margins_px[2]
 
     def to_json(self) -> str:
-        return json.dumps({name: getattr(self, name) for name in _NAMES})
+        return to_json({name: getattr(self, name) for name in _NAMES})
 
 
 _NAMES = [field.name for field in fields(LineStyle)]

@@ -1,6 +1,5 @@
 """Locations: local paths and `s3://` URIs, both through pyarrow filesystems."""
 
-import json
 import logging
 import re
 import shutil
@@ -16,9 +15,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from ocr_ray.errors import InputError, StorageError
+from ocr_ray.errors import InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.s3 import open_input, s3_filesystem
+from ocr_ray.storage.strict_json import parse_json, to_json
 from ocr_ray.storage.uri import check_no_secret, parse_uri
 
 log = logging.getLogger(__name__)
@@ -249,17 +249,25 @@ def read_json(location: Location) -> Any:
     """Return the parsed content of a JSON file.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file is not strict JSON, see `strict_json`.
     """
     try:
-        return json.loads(read_bytes(location))
+        return parse_json(read_bytes(location))
     except ValueError as error:
         raise InputError(f"{location} must hold JSON: {error}") from error
 
 
 def write_json(location: Location, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_bytes(location, (json.dumps(value, ensure_ascii=False, indent=2) + "\n").encode())
+    """Write a value as indented JSON, atomically.
+
+    Raises:
+        ProductionError: it holds NaN or Infinity.
+    """
+    try:
+        text = to_json(value, indent=2)
+    except ValueError as error:
+        raise ProductionError(f"{location} cannot be written: {error}") from error
+    write_bytes(location, f"{text}\n".encode())
 
 
 def copy_files(source: Location, destination: Location, names: list[str]) -> None:

@@ -1,6 +1,5 @@
 """Texts and characters that a model's tokenizer changes; uses only the `tokenizers` library."""
 
-import json
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
@@ -12,6 +11,7 @@ from tokenizers import Tokenizer
 
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import check_reachable, exists, locate_model, read_bytes
+from ocr_ray.storage.strict_json import parse_json
 from ocr_ray.text.hangul import nfc
 
 TOKENIZER = "tokenizer.json"
@@ -36,7 +36,7 @@ def read_tokenizer(model: str) -> str:
         content = read_bytes(location / TOKENIZER)
     try:
         text = content.decode()
-        parsed = json.loads(text)
+        parsed = parse_json(text)
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict) or "model" not in parsed:

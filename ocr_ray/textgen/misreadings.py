@@ -1,7 +1,6 @@
 """Characters that a model misreads, from the report of its evaluation: substituted, left out or made up."""
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import read_json, require_file
+from ocr_ray.storage.strict_json import to_json
 
 _ERRORS = ("character_substitutions", "character_deletions", "character_insertions")
 
@@ -37,7 +37,7 @@ class MisreadingReport:
     def sha256(self) -> str:
         """Hash of the misreadings, independent of their order in the report."""
         values = list(map(astuple, self.misreadings))
-        return hashlib.sha256(json.dumps(values, ensure_ascii=False).encode()).hexdigest()
+        return hashlib.sha256(to_json(values).encode()).hexdigest()
 
 
 def read_misreadings(uri: str, flag: str) -> MisreadingReport:

@@ -9,7 +9,6 @@ rng-00000.pt rng-00001.pt …                           the random generators of
 ```
 """
 
-import json
 import logging
 import pickle
 import random
@@ -24,6 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import CheckpointError
 from ocr_ray.model.load import OcrModel, copy_processor_files
+from ocr_ray.storage.strict_json import to_json
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
     training.ocr.network.save_pretrained(folder)
     copy_processor_files(training.ocr.folder, folder)
     history = {"history": state.history, "samples": state.samples}
-    (folder / HISTORY_FILE).write_text(json.dumps(history, ensure_ascii=False), encoding="utf-8")
+    (folder / HISTORY_FILE).write_text(to_json(history), encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     content = {
         "optimizer": training.optimizer.state_dict(),

@@ -17,6 +17,7 @@ import pytest
 import ray
 
 from ocr_ray.cli.commands import JOBS, load
+from ocr_ray.cli.run_job import run_job
 
 JOB_FILES = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
 SMALL_JOBS = {
@@ -189,6 +190,23 @@ def test_a_run_name_that_is_no_folder_name_exits_2(name: str, monkeypatch, capsy
     words = [name if word == "x" else word for word in SMALL_JOBS["train_trocr"]]
     assert run(monkeypatch, "train_trocr", *words) == 2
     assert "run_name must be a folder name" in "".join(capsys.readouterr())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnyNumber:
+    """A number."""
+
+    weight: float = 1.0
+    """Checked nowhere else."""
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_flag_that_is_no_finite_number_exits_2(number: str, capsys) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run_job(
+            AnyNumber, lambda: dataclasses.asdict, prog="x", description="x", arguments=[f"--weight={number}"]
+        )
+    assert f"--weight must be a finite number, got {number}" in capsys.readouterr().err
 
 
 def test_the_plan_gives_the_numbers_of_the_brief(monkeypatch, capsys) -> None:

@@ -1,12 +1,13 @@
 """Elementary maths problems of grades 3 to 6 for synthetic pages: templates with random numbers and nouns."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 import numpy as np
+
+from ocr_ray.storage.strict_json import parse_json
 
 NAMES = ("재형", "민준", "서연", "지민", "도윤", "수빈", "예준", "채원", "하람", "은솔")
 """All end in a consonant, as the particles in the templates require."""
@@ -92,4 +93,4 @@ def _make_choices(rng: np.random.Generator, choice: str) -> str:
 def _read_templates() -> tuple[_Template, ...]:
     """Return the templates of `problems.jsonl`, one a line."""
     lines = resources.files("ocr_ray.pages.synthetic").joinpath("problems.jsonl").read_text(encoding="utf-8")
-    return tuple(_Template(**json.loads(line)) for line in lines.splitlines())
+    return tuple(_Template(**parse_json(line)) for line in lines.splitlines())

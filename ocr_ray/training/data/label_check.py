@@ -8,7 +8,6 @@ A label of 30 tokens takes 60 µs of a core, 3 million labels 3 minutes. No imag
 """
 
 import hashlib
-import json
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,6 +22,7 @@ from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import PROCESSOR_FILES, OcrModel
 from ocr_ray.storage.location import Location, exists, read_bytes, write_bytes
+from ocr_ray.storage.strict_json import to_json
 from ocr_ray.text.hangul import nfc
 from ocr_ray.training.data.row_groups import RowGroup, Split, read_columns
 
@@ -204,4 +204,4 @@ def load_lengths(cache: Location, key: LabelKey) -> LabelLengths | None:
 
 
 def _to_json(key: LabelKey) -> bytes:
-    return json.dumps(asdict(key), sort_keys=True).encode()
+    return to_json(asdict(key), sort_keys=True).encode()

@@ -11,7 +11,6 @@ They depend only on the history, whose records hold their own times. So a run re
 the same records as an undisturbed one: none twice, none lost.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.storage.location import Location, write_bytes
+from ocr_ray.storage.strict_json import to_json
 from ocr_ray.training.tracking.curves import Record, draw_curves
 from ocr_ray.training.tracking.tensorboard import make_events, write_events
 
@@ -121,5 +121,5 @@ def _validation_seconds_per_line(history: Sequence[Record]) -> float:
 
 
 def _to_json_lines(records: Sequence[Record]) -> bytes:
-    lines = (json.dumps(record, ensure_ascii=False, allow_nan=False) for record in records)
+    lines = (to_json(record) for record in records)
     return "".join(f"{line}\n" for line in lines).encode()
