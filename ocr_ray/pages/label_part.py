@@ -26,6 +26,8 @@ from ocr_ray.text.markup import UNSUPPORTED, to_markup
 
 PAGES_AT_ONCE, THREADS = 16, 8
 """Pages whose rows are read in one call while the next ones load, and the threads that load them."""
+MAX_NAME_BYTES = 255
+"""Of a label file, as file systems allow; names in a zip can be longer."""
 LOW_CONFIDENCE, NO_INK = "low_confidence", "no_ink"
 """Why a line is flagged for review."""
 NATIVE_PNG = ImageConfig(size="native", format="png")
@@ -103,6 +105,7 @@ def write_markup(text: str) -> str:
 def _load_and_cut(inputs: ReadingInputs, file: PageFile) -> _CutPage | Reject:
     """Return a page with its boxes cut, or the reason why there is nothing to read."""
     try:
+        _check_name(file.page_id)
         loaded = inputs.loader.load(file)
         page = loaded.open()
         if not loaded.label.boxes:
@@ -113,6 +116,22 @@ def _load_and_cut(inputs: ReadingInputs, file: PageFile) -> _CutPage | Reject:
     rows, rejects = cut_boxes(loaded.label, page, with_texts=False)
     images = [crop_row(page, row, inputs.style.margin_px) for row in rows]
     return _CutPage(file=file, loaded=loaded, rows=rows, images=images, rejects=rejects)
+
+
+def _label_name(page_id: str) -> str:
+    return f"{page_id}.json"
+
+
+def _check_name(page_id: str) -> None:
+    """Check that a page's label file can have its name.
+
+    Raises:
+        LabelError: `name_too_long`.
+    """
+    num_bytes = len(_label_name(page_id).encode())
+    if num_bytes > MAX_NAME_BYTES:
+        detail = f"the name of its label file must have at most {MAX_NAME_BYTES} bytes, has {num_bytes}"
+        raise LabelError("name_too_long", detail)
 
 
 def _read_group(
@@ -137,7 +156,7 @@ def _read_group(
         yield TopicCount(topic="pages", name="read")
         yield from count_boxes(page.loaded.label, len(page.rejects))
         label = _write_label(page, [text for text, _ in page_readings], inputs.style.label_column)
-        writes.append(pool.submit(write_bytes, inputs.labels / f"{page.file.page_id}.json", label))
+        writes.append(pool.submit(write_bytes, inputs.labels / _label_name(page.file.page_id), label))
     for write in writes:
         write.result()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders.zips import UTF8, ZipMember, make_zip
 from fakes.perfect_reader import DOUBT, NATIVE, forget_texts, learn, make_pages, write_unread
 from hypothesis import given
 from hypothesis import strategies as st
@@ -165,6 +166,26 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
     kept = json.loads((tmp_path / f"pages-labels/{chosen[0].page_id}.json").read_bytes()[3:])
     texts = [box["text"] for box in kept["OCR_info"][0]["question_bbox"]]
     assert (texts[0], texts[last - 1]) == (r"\frac", "옛 글")
+
+
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_a_page_can_have_any_name_that_its_label_file_can_have(pages, packing: str, tmp_path) -> None:
+    page, longest = pages[0], "가" * 83 + "x"  # 250 bytes, and five of `.json`
+    names = {"folder": [longest, "나" * 70], "zip": [longest, longest + "x", "나" * 400]}[packing]
+    members = [
+        ZipMember(name=f"{name}.{ending}".encode(), flags=UTF8, content=content)
+        for name in names
+        for ending, content in (("png", page.image_bytes), ("json", page.label_bytes))
+    ]
+    files = {member.name.decode(): member.content for member in members}
+    for name, content in (files if packing == "folder" else {"x.zip": make_zip(*members)}).items():
+        write_bytes(locate(str(tmp_path / "pages")) / name, content)
+    rows = list(label_part(*prepare(tmp_path / "pages", learn(pages))))
+    written = {name for name in names if len(name.encode()) <= 250}
+    assert {path.stem for path in (tmp_path / "pages-labels").iterdir()} == written
+    assert {line.page_id for line in lines_of(rows)} == written
+    rejected = {row.page_id: row.reason for row in rows if isinstance(row, Reject)}
+    assert rejected == dict.fromkeys(set(names) - written, "name_too_long")
 
 
 @pytest.mark.parametrize(("label_column", "reading"), [("text", " "), ("text", "None"), ("markup", "$ $")])
