@@ -6,7 +6,7 @@ makes a line of each row whose text is known.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,14 +56,16 @@ class PageCrops:
     rejects: list[Reject]
     warnings: dict[str, int]
     """Number of odd lines by kind: `text_not_in_problem`, `lone_mieum` (ㅁ in a formula, read as □),
-    `no_ink`."""
+    `no_ink`; and what is odd about the page."""
 
 
-def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrops:
+def crop_page(
+    label: PageLabel, page: Image.Image, style: CropStyle, page_warnings: Iterable[str] = ()
+) -> PageCrops:
     """Return the lines of a page, or the whole page as one line, as `style.mode` says.
 
     Every box is in the lines or is one reject; so is the page if it has no boxes. `page` is greyscale, as
-    `open_page` returns it.
+    `decode_page` returns it with its warnings.
     """
     rows: Sequence[TextRow]
     if style.mode == "page":
@@ -73,10 +75,9 @@ def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrop
         if not label.boxes:
             detail = f"its label has {label.out_of_scope or 'no boxes'}"
             rejects.append(Reject(reason="no_line_boxes", detail=detail, page_id=label.page_id))
-    warnings = Counter(
-        lone_mieum=sum("ㅁ" in row.markup and count_lone_mieum(row.markup) > 0 for row in rows),
-        no_ink=sum(not row.has_ink for row in rows),
-    )
+    warnings = Counter(page_warnings)
+    warnings["lone_mieum"] = sum("ㅁ" in row.markup and count_lone_mieum(row.markup) > 0 for row in rows)
+    warnings["no_ink"] = sum(not row.has_ink for row in rows)
     if style.mode == "line":
         is_in_problem = _match_problem(label)
         warnings["text_not_in_problem"] = sum(not is_in_problem(row) for row in rows)

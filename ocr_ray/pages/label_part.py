@@ -14,7 +14,7 @@ from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLi
 from ocr_ray.errors import LabelError, RowError
 from ocr_ray.model.long_lines import ReadImages
 from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
-from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes
+from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes, count_warnings
 from ocr_ray.pages.files.page_image import encode_line
 from ocr_ray.pages.files.store import PageFile
 from ocr_ray.pages.labels.page_label import is_empty
@@ -70,6 +70,8 @@ class _CutPage:
     """Of the rows."""
     rejects: list[Reject]
     """Boxes that could not be cut."""
+    warnings: tuple[str, ...]
+    """What is odd about the page."""
 
 
 def label_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[PartRow]:
@@ -113,9 +115,11 @@ def _load_and_cut(inputs: ReadingInputs, file: PageFile) -> _CutPage | Reject:
             raise LabelError("no_line_boxes", detail)
     except RowError as error:
         return Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
-    rows, rejects = cut_boxes(loaded.label, page, with_texts=False)
-    images = [crop_row(page, row, inputs.style.margin_px) for row in rows]
-    return _CutPage(file=file, loaded=loaded, rows=rows, images=images, rejects=rejects)
+    rows, rejects = cut_boxes(loaded.label, page.image, with_texts=False)
+    images = [crop_row(page.image, row, inputs.style.margin_px) for row in rows]
+    return _CutPage(
+        file=file, loaded=loaded, rows=rows, images=images, rejects=rejects, warnings=page.warnings
+    )
 
 
 def _label_name(page_id: str) -> str:
@@ -154,6 +158,7 @@ def _read_group(
         yield from page.rejects
         yield from _make_lines(page, page_readings, inputs.style)
         yield TopicCount(topic="pages", name="read")
+        yield from count_warnings(page.warnings)
         yield from count_boxes(page.loaded.label, len(page.rejects))
         label = _write_label(page, [text for text, _ in page_readings], inputs.style.label_column)
         writes.append(pool.submit(write_bytes, inputs.labels / _label_name(page.file.page_id), label))

@@ -1,5 +1,6 @@
 """Parts of labelled pages: a perfect reader restores the labels; everything else is accounted for."""
 
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -11,6 +12,7 @@ from builders.zips import UTF8, ZipMember, make_zip
 from fakes.perfect_reader import DOUBT, NATIVE, forget_texts, learn, make_pages, write_unread
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ocr_ray.dataset.lines import PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError
@@ -166,6 +168,16 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
     kept = json.loads((tmp_path / f"pages-labels/{chosen[0].page_id}.json").read_bytes()[3:])
     texts = [box["text"] for box in kept["OCR_info"][0]["question_bbox"]]
     assert (texts[0], texts[last - 1]) == (r"\frac", "옛 글")
+
+
+def test_odd_pages_are_counted(pages, tmp_path) -> None:
+    write_unread(locate(str(tmp_path / "pages")), pages[:2])
+    buffer = io.BytesIO()
+    Image.new("L", (700, 200)).save(buffer, "PNG")
+    write_bytes(locate(str(tmp_path / "pages")) / f"{pages[0].page_id}.png", buffer.getvalue())
+    read = lambda images: (["줄"] * len(images), [1.0] * len(images))  # noqa: E731
+    counted = count(list(label_part(*prepare(tmp_path / "pages", read))))
+    assert counted["warnings"] == {"dark_page": 1}
 
 
 @pytest.mark.parametrize("packing", ["folder", "zip"])

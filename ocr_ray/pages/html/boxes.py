@@ -11,7 +11,7 @@ from PIL import Image
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError
 from ocr_ray.html_page import data_uri, render_page
-from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.files.page_image import decode_page
 from ocr_ray.pages.labels.read import Box, PageLabel
 
 MARGIN_PX = 30
@@ -55,6 +55,8 @@ class Drawing(NamedTuple):
     width_px: int
     height_px: int
     boxes: Sequence[DrawnBox]
+    warnings: Sequence[str]
+    """What is odd about the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +115,10 @@ def _describe_line(line: TextLine) -> BoxRow:
 def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[BoxRow]) -> Drawing | str:
     """Return the page with its boxes in the colour of their worst row, or why its image cannot be opened."""
     try:
-        page = open_page(image_bytes)
+        decoded = decode_page(image_bytes, label)
     except CropError as error:
         return str(error)
+    page = decoded.image
     buffer = io.BytesIO()
     page.save(buffer, "PNG")
     boxes = [
@@ -123,7 +126,7 @@ def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[BoxRow]) -> D
         for box in label.boxes
         if not any(map(math.isnan, (box.x0, box.y0, box.x1, box.y1)))
     ]
-    return Drawing(data_uri(buffer.getvalue()), page.width, page.height, boxes)
+    return Drawing(data_uri(buffer.getvalue()), page.width, page.height, boxes, decoded.warnings)
 
 
 def _draw_box(box: Box, page: Image.Image, outcome: Outcome) -> DrawnBox:
