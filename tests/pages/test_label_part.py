@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -26,6 +28,8 @@ from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, write_bytes
 from ocr_ray.text.markup import to_text
+
+LABEL_LARGE_PAGE = Path(__file__).parent.parent / "harness/label_large_page.py"
 
 
 @pytest.fixture(scope="module")
@@ -168,6 +172,13 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
     kept = json.loads((tmp_path / f"pages-labels/{chosen[0].page_id}.json").read_bytes()[3:])
     texts = [box["text"] for box in kept["OCR_info"][0]["question_bbox"]]
     assert (texts[0], texts[last - 1]) == (r"\frac", "옛 글")
+
+
+def test_boxes_as_large_as_their_page_do_not_fill_the_memory(tmp_path) -> None:
+    program = [sys.executable, LABEL_LARGE_PAGE, tmp_path, "4000", "3000", "1000"]
+    result = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+    assert result["rows"] == {"TextLine": 16, "boxes_too_large": 984}  # 200 million pixels in all
+    assert result["peak_mib"] < 300  # the boxes have 12 MB each
 
 
 def test_odd_pages_are_counted(pages, tmp_path) -> None:

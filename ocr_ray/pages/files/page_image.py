@@ -2,6 +2,8 @@
 
 import io
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +25,7 @@ PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 2, cv2.IMWRITE_PNG_FILTER, cv2.IMWRI
 """Rows of a stretched line resemble each other: a third of the time of `encode_image`, and 16 % smaller."""
 DEEP_RANGES = (8, 10, 12, 14, 16)
 """Bits that scanners and programs use of the 16 of a deep PNG."""
+BAND_PIXELS = 4_000_000
 DARK_LEVEL, DARK_SHARE = 64, 0.9
 """A page is dark if this share of its pixels is below this grey level."""
 BOX_SLACK = 1.02
@@ -69,24 +72,40 @@ def decode_page(content: bytes, label: PageLabel | None = None) -> PageImage:
     Raises:
         CropError: `bad_image`: truncated, another format, or too many pixels.
     """
-    try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
-            width_px, height_px = image.size
-            if width_px * height_px > MAX_PAGE_PIXELS or max(image.size) > MAX_PAGE_SIDE_PX:
-                limits = f"{MAX_PAGE_PIXELS} px, {MAX_PAGE_SIDE_PX} px per side"
-                raise CropError("bad_image", f"a page can have {limits}, got {width_px}x{height_px}")
-            image.load()
-            orientation = _read_orientation(image)
-            page = _flatten(_narrow(image, content))
-    # Pillow raises `OSError` on truncated files, `SyntaxError` on broken PNG chunks.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise CropError("bad_image", str(error)[:200]) from error
+    with _open_image(content) as image:
+        image.load()
+        orientation = _read_orientation(image)
+        page = _flatten(_narrow(image, content))
     is_turned, warnings = _choose_orientation(page.size, orientation, label)
     if _is_dark(page):
         warnings.append(DARK_PAGE)
     return PageImage(
         image=page.transpose(_UPRIGHT[orientation]) if is_turned else page, warnings=tuple(warnings)
     )
+
+
+def count_pixels(content: bytes) -> int:
+    """Return the number of pixels that a page declares; 0 if it cannot be decoded."""
+    try:
+        with _open_image(content) as image:
+            return image.width * image.height
+    except CropError:
+        return 0
+
+
+@contextmanager
+def _open_image(content: bytes) -> Iterator[Image.Image]:
+    """The image in a PNG or JPEG file, not yet decoded; raises as `decode_page` does, also for the body."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+            width_px, height_px = image.size
+            if width_px * height_px > MAX_PAGE_PIXELS or max(image.size) > MAX_PAGE_SIDE_PX:
+                limits = f"{MAX_PAGE_PIXELS} px, {MAX_PAGE_SIDE_PX} px per side"
+                raise CropError("bad_image", f"a page can have {limits}, got {width_px}x{height_px}")
+            yield image
+    # Pillow raises `OSError` on truncated files, `SyntaxError` on broken PNG chunks.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CropError("bad_image", str(error)[:200]) from error
 
 
 def _read_orientation(image: Image.Image) -> int:
@@ -125,7 +144,10 @@ def _narrow(image: Image.Image, content: bytes) -> Image.Image:
     if levels is None:
         return image
     bits = next(bits for bits in DEEP_RANGES if bits == 16 or levels.max() < 2**bits)
-    return Image.fromarray((levels >> (bits - 8)).clip(0, 255).astype(np.uint8))
+    narrow = np.empty(levels.shape, np.uint8)
+    for top, bottom in _iter_bands(image.size):
+        narrow[top:bottom] = (levels[top:bottom] >> (bits - 8)).clip(0, 255)
+    return Image.fromarray(narrow)
 
 
 def _read_levels(image: Image.Image, content: bytes) -> npt.NDArray[Any] | None:
@@ -157,7 +179,22 @@ def _uses_few_bits(image: Image.Image) -> bool:
     return all(highest < limit for _, highest in (colours if is_opaque else [*colours, last]))
 
 
+def _iter_bands(size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Yield top and bottom of the bands in which an image is converted, to save memory."""
+    width_px, height_px = size
+    step = max(1, BAND_PIXELS // width_px)
+    for top in range(0, height_px, step):
+        yield top, min(top + step, height_px)
+
+
 def _flatten(image: Image.Image) -> Image.Image:
+    page = Image.new("L", image.size)
+    for top, bottom in _iter_bands(image.size):
+        page.paste(_flatten_band(image.crop((0, top, image.width, bottom))), (0, top))
+    return page
+
+
+def _flatten_band(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
         return image.convert("L")
     rgba = image.convert("RGBA")

@@ -16,6 +16,8 @@ from ocr_ray.pages.labels.read import Box, PageLabel
 
 MARGIN_PX = 30
 """Around a page, so that boxes beyond its edges and their numbers can be seen."""
+MAX_DRAWN_PIXELS = 8_000_000
+"""Larger pages are drawn smaller: the HTML holds all of them, and so does the memory."""
 Outcome = Literal["line", "flagged", "reject", "unused"]
 _WORST_FIRST: tuple[Outcome, ...] = ("reject", "flagged", "line")
 
@@ -120,7 +122,8 @@ def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[BoxRow]) -> D
         return str(error)
     page = decoded.image
     buffer = io.BytesIO()
-    page.save(buffer, "PNG")
+    shrinking = math.ceil(math.sqrt(page.width * page.height / MAX_DRAWN_PIXELS))
+    (page.reduce(shrinking) if shrinking > 1 else page).save(buffer, "PNG")
     boxes = [
         _draw_box(box, page, _find_outcome(box, rows))
         for box in label.boxes

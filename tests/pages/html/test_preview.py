@@ -123,6 +123,15 @@ def test_a_page_without_lines_or_that_cannot_be_opened_is_shown_with_its_reason(
     assert "bad_image" in Page(source).text
 
 
+def test_a_large_page_is_drawn_smaller_with_its_boxes_in_place() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (5000, 3000), 255).save(buffer, "PNG")
+    page = preview(make_label(make_box(0, (5, 8, 1050, 210))), buffer.getvalue())
+    (image,), (rect,) = page.all("image"), page.all("rect")
+    assert image_of(image["href"]).size == (2500, 1500)
+    assert (image["width"], image["height"], rect["width"]) == ("5000", "3000", "1045")
+
+
 def test_what_is_odd_about_a_page_is_shown() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
