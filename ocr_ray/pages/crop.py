@@ -6,7 +6,7 @@ makes a line of each row whose text is known.
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from ocr_ray.dataset.ink import Ink, Pixels, find_ink
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.pages.config import CropStyle
-from ocr_ray.pages.files.page_image import encode_line
+from ocr_ray.pages.files.page_image import MAX_PAGE_PIXELS, encode_line
 from ocr_ray.pages.labels.page_label import EMPTY_TEXTS, Box, PageLabel
 from ocr_ray.pages.layout.text_rows import find_bands, pad_bands, trim_columns
 from ocr_ray.text.canonical import canonical
@@ -26,6 +26,8 @@ from ocr_ray.text.markup import count_lone_mieum, split_markup, to_text
 MIN_SIDE_PX = 4
 """A lower or narrower box holds no printed character."""
 MAX_QUOTE_LENGTH = 40
+MAX_CROPPED_PIXELS = 4 * MAX_PAGE_PIXELS
+"""In all crops of a page: boxes of print hardly overlap; a thousand as large as the page fill memory."""
 
 Corners = tuple[int, int, int, int]
 """x0, y0, x1, y1 in page pixels, half-open."""
@@ -56,27 +58,28 @@ class PageCrops:
     rejects: list[Reject]
     warnings: dict[str, int]
     """Number of odd lines by kind: `text_not_in_problem`, `lone_mieum` (ㅁ in a formula, read as □),
-    `no_ink`."""
+    `no_ink`; and what is odd about the page."""
 
 
-def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrops:
+def crop_page(
+    label: PageLabel, page: Image.Image, style: CropStyle, page_warnings: Iterable[str] = ()
+) -> PageCrops:
     """Return the lines of a page, or the whole page as one line, as `style.mode` says.
 
     Every box is in the lines or is one reject; so is the page if it has no boxes. `page` is greyscale, as
-    `open_page` returns it.
+    `decode_page` returns it with its warnings.
     """
     rows: Sequence[TextRow]
     if style.mode == "page":
         rows, rejects = _take_whole_page(label, page)
     else:
-        rows, rejects = cut_boxes(label, page, with_texts=True)
+        rows, rejects = cut_boxes(label, page, with_texts=True, margin_px=style.margin_px)
         if not label.boxes:
             detail = f"its label has {label.out_of_scope or 'no boxes'}"
             rejects.append(Reject(reason="no_line_boxes", detail=detail, page_id=label.page_id))
-    warnings = Counter(
-        lone_mieum=sum("ㅁ" in row.markup and count_lone_mieum(row.markup) > 0 for row in rows),
-        no_ink=sum(not row.has_ink for row in rows),
-    )
+    warnings = Counter(page_warnings)
+    warnings["lone_mieum"] = sum("ㅁ" in row.markup and count_lone_mieum(row.markup) > 0 for row in rows)
+    warnings["no_ink"] = sum(not row.has_ink for row in rows)
     if style.mode == "line":
         is_in_problem = _match_problem(label)
         warnings["text_not_in_problem"] = sum(not is_in_problem(row) for row in rows)
@@ -87,20 +90,25 @@ def crop_page(label: PageLabel, page: Image.Image, style: CropStyle) -> PageCrop
     )
 
 
-def cut_boxes(label: PageLabel, page: Image.Image, *, with_texts: bool) -> tuple[list[TextRow], list[Reject]]:
+def cut_boxes(
+    label: PageLabel, page: Image.Image, *, with_texts: bool, margin_px: int = 0
+) -> tuple[list[TextRow], list[Reject]]:
     """Return the rows of print in the boxes of a label, and a reject for each box that cannot be cut.
 
     With texts, a box is cut into as many rows as its text has lines, and rejected if its print has another
     number of rows. Without, the label's texts are ignored, and a box is cut where its rows are clearly apart.
+    Rows are not cropped yet; with their margins, those of a page have at most `MAX_CROPPED_PIXELS`.
     """
     pixels = np.asarray(page)
+    left_px = MAX_CROPPED_PIXELS
     rows: list[TextRow] = []
     rejects: list[Reject] = []
     order = 0
     for box in label.boxes:
         markups = ([nfc(markup) for markup in split_markup(box.markup)] or [""]) if with_texts else None
         try:
-            rows_of_box = _cut_box(pixels, box, markups, order)
+            rows_of_box = _cut_box(pixels, box, markups, order, left_px)
+            left_px = _subtract_rows(left_px, rows_of_box, page, margin_px)
         except RowError as error:
             rejects.append(
                 Reject(reason=error.reason, detail=error.detail, page_id=label.page_id, box=f"{box.index}")
@@ -114,15 +122,34 @@ def cut_boxes(label: PageLabel, page: Image.Image, *, with_texts: bool) -> tuple
 
 def crop_row(page: Image.Image, row: TextRow, margin_px: int) -> Image.Image:
     """Return the part of a page that shows a row, with a margin as far as the page reaches."""
+    return page.crop(_add_margin(row, page, margin_px))
+
+
+def _add_margin(row: TextRow, page: Image.Image, margin_px: int) -> Corners:
     x0, y0, x1, y1 = row.corners
-    return page.crop(
-        (
-            max(x0 - margin_px, 0),
-            max(y0 - margin_px, 0),
-            min(x1 + margin_px, page.width),
-            min(y1 + margin_px, page.height),
-        )
+    return (
+        max(x0 - margin_px, 0),
+        max(y0 - margin_px, 0),
+        min(x1 + margin_px, page.width),
+        min(y1 + margin_px, page.height),
     )
+
+
+def _subtract_rows(left_px: int, rows: Iterable[TextRow], page: Image.Image, margin_px: int) -> int:
+    """Return how many pixels of a page can still be cropped after these rows.
+
+    Raises:
+        CropError: `boxes_too_large`.
+    """
+    crops = (_add_margin(row, page, margin_px) for row in rows)
+    return left_px - _expect_pixels(sum((x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in crops), left_px)
+
+
+def _expect_pixels(num_px: int, left_px: int) -> int:
+    if num_px > left_px:
+        detail = f"it has {num_px} px with its margin; {left_px} are left of {MAX_CROPPED_PIXELS} for a page"
+        raise CropError("boxes_too_large", detail)
+    return num_px
 
 
 def clip_box(box: Box, width_px: int, height_px: int) -> Corners:
@@ -155,8 +182,12 @@ def print_line(markup: str) -> str:
     return text
 
 
-def _cut_box(pixels: Pixels, box: Box, markups: Sequence[str] | None, order: int) -> list[TextRow]:
+def _cut_box(
+    pixels: Pixels, box: Box, markups: Sequence[str] | None, order: int, left_px: int
+) -> list[TextRow]:
     """Return the rows of a box from top to bottom, at least one; `markups` are its lines, None if unknown.
+
+    The box can have `left_px` pixels.
 
     Raises:
         RowError: the reason why the box gives no rows.
@@ -164,6 +195,7 @@ def _cut_box(pixels: Pixels, box: Box, markups: Sequence[str] | None, order: int
     texts = None if markups is None else [print_line(markup) for markup in markups]
     height_px, width_px = pixels.shape
     x0, y0, x1, y1 = clip_box(box, width_px, height_px)
+    _expect_pixels((x1 - x0) * (y1 - y0), left_px)
     ink = find_ink(pixels[y0:y1, x0:x1])
     bands = find_bands(ink, len(texts or [""]))
     corners_by_name: dict[str, Corners] = {}

@@ -140,7 +140,8 @@ def _choose_pages(inputs: CropInputs, number: int) -> Iterator[tuple[str, bytes,
         for file, loading in inputs.loader.load_ahead(inputs.list_files(split, indices.tolist())):
             try:
                 page = loading.result()
-                crops = crop_page(page.label, page.open(), inputs.style)
+                opened = page.open()
+                crops = crop_page(page.label, opened.image, inputs.style, opened.warnings)
             except RowError:
                 continue
             yield file.page_id, page.image_bytes, page.label, crops

@@ -11,7 +11,7 @@ from ocr_ray.dataset.lines import FIRST_SPLICED_NUMBER, PartRow, PartSpec, Rejec
 from ocr_ray.errors import RowError
 from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import PageCrops, crop_page, cut_boxes
-from ocr_ray.pages.files.load import PageLoader, count_boxes
+from ocr_ray.pages.files.load import PageLoader, count_boxes, count_warnings
 from ocr_ray.pages.files.store import PageFile
 from ocr_ray.pages.labels.page_label import PageLabel
 from ocr_ray.pages.layout.splice import SpliceConfig, WordPool, splice_line
@@ -51,12 +51,12 @@ def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[PartRow]:
     ):
         try:
             page = loading.result()
-            image = page.open()
+            opened = page.open()
         except RowError as error:
             yield Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
             yield TopicCount(topic="pages", name="rejected")
             continue
-        crops = crop_page(page.label, image, inputs.style)
+        crops = crop_page(page.label, opened.image, inputs.style, opened.warnings)
         yield from crops.lines
         yield from crops.rejects
         yield from _count_page(page.label, crops, inputs.style)
@@ -65,8 +65,7 @@ def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[PartRow]:
 def _count_page(label: PageLabel, crops: PageCrops, style: CropStyle) -> Iterator[TopicCount]:
     is_rejected = any(reject.box is None for reject in crops.rejects)
     yield TopicCount(topic="pages", name="rejected" if is_rejected else "read")
-    for name, number in crops.warnings.items():
-        yield TopicCount(topic="warnings", name=name, number=number)
+    yield from count_warnings(crops.warnings)
     if style.mode == "line":
         yield from count_boxes(label, sum(reject.box is not None for reject in crops.rejects))
 
@@ -87,7 +86,7 @@ def _read_words(inputs: CropInputs, split: str, block: int) -> Iterator[WordImag
     for file, loading in inputs.loader.load_ahead(inputs.list_files(split, chosen.tolist())):
         try:
             page = loading.result()
-            image = page.open()
+            image = page.open().image
         except RowError:
             continue  # counted as a reject by the part of this page
         pixels = np.asarray(image)

@@ -1,31 +1,33 @@
 """The rows of one part of pages that a model labels, and the label files of these pages."""
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 
 import pyarrow as pa
-from PIL import Image
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError, RowError
 from ocr_ray.model.line_reading import LineReading, ReadImages
 from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
-from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes
-from ocr_ray.pages.files.page_image import encode_line
+from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes, count_warnings
+from ocr_ray.pages.files.page_image import PageImage, count_pixels, encode_line
 from ocr_ray.pages.files.store import PageFile
-from ocr_ray.pages.labels.page_label import is_empty
+from ocr_ray.pages.labels.page_label import PageLabel, is_empty
 from ocr_ray.pages.labels.write import write_label
 from ocr_ray.storage.location import Location, write_bytes
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import UNSUPPORTED, to_markup
 
-PAGES_AT_ONCE, THREADS = 16, 8
-"""Pages whose rows are read in one call while the next ones load, and the threads that load them."""
+PAGES_AT_ONCE, PIXELS_AT_ONCE = 16, 2**26
+"""Pages whose rows are read in one call while the next ones are cut; fewer if they have so many pixels."""
+THREADS = 8
+"""That cut pages."""
+MAX_NAME_BYTES = 255
+"""Of a label file, as file systems allow; names in a zip can be longer."""
 LOW_CONFIDENCE, NO_INK = "low_confidence", "no_ink"
 """Why a line is flagged for review, besides the flags of its reading."""
 NATIVE_PNG = ImageConfig(size="native", format="png")
@@ -57,15 +59,18 @@ class ReadingInputs:
     read: ReadImages
 
 
+_Loading = tuple[PageFile, Future[LoadedPage]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _CutPage:
     """A page whose boxes are cut into rows of print."""
 
     file: PageFile
-    loaded: LoadedPage
+    label: PageLabel
+    label_bytes: bytes
+    page: PageImage
     rows: list[TextRow]
-    images: list[Image.Image]
-    """Of the rows."""
     rejects: list[Reject]
     """Boxes that could not be cut."""
 
@@ -79,14 +84,27 @@ def label_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[PartRow]:
     if spec.index == 0:
         yield from inputs.loader.account_for_other_files()
     files = (PageFile(**row) for row in inputs.pages.slice(spec.start, spec.stop - spec.start).to_pylist())
-    ahead: deque[list[Future[_CutPage | Reject]]] = deque()
+    cutting: list[Future[_CutPage | Reject]] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        while group := list(islice(files, PAGES_AT_ONCE)):
-            ahead.append([pool.submit(_load_and_cut, inputs, file) for file in group])
-            if len(ahead) > 1:
-                yield from _read_group(inputs, ahead.popleft(), pool)
-        for futures in ahead:
-            yield from _read_group(inputs, futures, pool)
+        for group in _group_pages(inputs.loader.load_ahead(files)):
+            ahead = [pool.submit(_cut_page, inputs, file, loading) for file, loading in group]
+            yield from _read_group(inputs, cutting, pool)
+            cutting = ahead
+        yield from _read_group(inputs, cutting, pool)
+
+
+def _group_pages(loaded: Iterable[tuple[PageFile, Future[LoadedPage]]]) -> Iterator[list[_Loading]]:
+    """Yield the pages in groups of at most `PAGES_AT_ONCE`; a page over `PIXELS_AT_ONCE` ends its group."""
+    group: list[_Loading] = []
+    num_px = 0
+    for file, loading in loaded:
+        group.append((file, loading))
+        num_px += 0 if loading.exception() else count_pixels(loading.result().image_bytes)
+        if len(group) == PAGES_AT_ONCE or num_px > PIXELS_AT_ONCE:
+            yield group
+            group, num_px = [], 0
+    if group:
+        yield group
 
 
 def write_markup(text: str) -> str:
@@ -100,28 +118,50 @@ def write_markup(text: str) -> str:
     return r"\$".join(map(to_markup, text.split("$")))
 
 
-def _load_and_cut(inputs: ReadingInputs, file: PageFile) -> _CutPage | Reject:
+def _cut_page(inputs: ReadingInputs, file: PageFile, loading: Future[LoadedPage]) -> _CutPage | Reject:
     """Return a page with its boxes cut, or the reason why there is nothing to read."""
     try:
-        loaded = inputs.loader.load(file)
+        _check_name(file.page_id)
+        loaded = loading.result()
         page = loaded.open()
         if not loaded.label.boxes:
             detail = f"its label has {loaded.label.out_of_scope or 'no boxes'}"
             raise LabelError("no_line_boxes", detail)
     except RowError as error:
         return Reject(reason=error.reason, detail=error.detail, page_id=file.page_id)
-    rows, rejects = cut_boxes(loaded.label, page, with_texts=False)
-    images = [crop_row(page, row, inputs.style.margin_px) for row in rows]
-    return _CutPage(file=file, loaded=loaded, rows=rows, images=images, rejects=rejects)
+    rows, rejects = cut_boxes(loaded.label, page.image, with_texts=False, margin_px=inputs.style.margin_px)
+    return _CutPage(
+        file=file,
+        label=loaded.label,
+        label_bytes=loaded.label_bytes,
+        page=page,
+        rows=rows,
+        rejects=rejects,
+    )
+
+
+def _label_name(page_id: str) -> str:
+    return f"{page_id}.json"
+
+
+def _check_name(page_id: str) -> None:
+    """Check that a page's label file can have its name.
+
+    Raises:
+        LabelError: `name_too_long`.
+    """
+    num_bytes = len(_label_name(page_id).encode())
+    if num_bytes > MAX_NAME_BYTES:
+        detail = f"the name of its label file must have at most {MAX_NAME_BYTES} bytes, has {num_bytes}"
+        raise LabelError("name_too_long", detail)
 
 
 def _read_group(
     inputs: ReadingInputs, group: Sequence[Future[_CutPage | Reject]], pool: ThreadPoolExecutor
 ) -> Iterator[PartRow]:
-    """Yield the rows of a group of pages, all read in one call; label files are written when it ends."""
+    """Yield the rows of a group of pages; label files are written when it ends."""
     pages = [future.result() for future in group]
-    images = [image for page in pages if isinstance(page, _CutPage) for image in page.images]
-    readings = iter(inputs.read([encode_image(image, NATIVE_PNG) for image in images]) if images else [])
+    readings = _read_rows(inputs, [page for page in pages if isinstance(page, _CutPage)])
     writes = []
     for page in pages:
         if isinstance(page, Reject):
@@ -132,17 +172,35 @@ def _read_group(
         yield from page.rejects
         yield from _make_lines(page, page_readings, inputs.style)
         yield TopicCount(topic="pages", name="read")
-        yield from count_boxes(page.loaded.label, len(page.rejects))
+        yield from count_warnings(page.page.warnings)
+        yield from count_boxes(page.label, len(page.rejects))
         label = _write_label(page, [reading.text for reading in page_readings], inputs.style.label_column)
-        writes.append(pool.submit(write_bytes, inputs.labels / f"{page.file.page_id}.json", label))
+        writes.append(pool.submit(write_bytes, inputs.labels / _label_name(page.file.page_id), label))
     for write in writes:
         write.result()
+
+
+def _read_rows(inputs: ReadingInputs, pages: Iterable[_CutPage]) -> Iterator[LineReading]:
+    """Yield the reading of each row of pages; a call reads at most `PIXELS_AT_ONCE` pixels, or one row."""
+    images: list[bytes] = []
+    num_px = 0
+    for page in pages:
+        for row in page.rows:
+            image = crop_row(page.page.image, row, inputs.style.margin_px)
+            if images and num_px + image.width * image.height > PIXELS_AT_ONCE:
+                yield from inputs.read(images)
+                images, num_px = [], 0
+            images.append(encode_image(image, NATIVE_PNG))
+            num_px += image.width * image.height
+    if images:
+        yield from inputs.read(images)
 
 
 def _make_lines(page: _CutPage, readings: Sequence[LineReading], style: ReadingStyle) -> Iterator[PartRow]:
     """Yield a line for each reading, or a reject: nothing was read, or it cannot be printed."""
     page_id = page.file.page_id
-    for row, image, reading in zip(page.rows, page.images, readings, strict=True):
+    for row, reading in zip(page.rows, readings, strict=True):
+        image = crop_row(page.page.image, row, style.margin_px)
         try:
             text, markup = _interpret(reading.text, style.label_column)
         except LabelError as error:
@@ -191,8 +249,8 @@ def _write_label(page: _CutPage, readings: Sequence[str], label_column: LabelCol
         except LabelError:
             markups[row.box_index].append(" ".join(nfc(reading).split()))
     return write_label(
-        page.loaded.label_bytes,
-        page.loaded.label,
+        page.label_bytes,
+        page.label,
         markups={index: "\n".join(filter(None, lines)) for index, lines in markups.items()},
         image_name=page.file.image_path.rpartition("/")[2],
     )

@@ -236,8 +236,9 @@ def _upload(location: Location, content: bytes | memoryview) -> None:
 
 def _write_local(path: Path, content: bytes | memoryview) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A unique name, because several machines can write the same file to a shared disk.
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+    # A unique name, because several machines can write the same file to a shared disk; of its own, because
+    # that of the file can be as long as the file system allows.
+    partial = path.with_name(f".{uuid.uuid4().hex}.partial")
     try:
         partial.write_bytes(content)
         partial.replace(path)

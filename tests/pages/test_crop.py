@@ -331,6 +331,20 @@ def test_a_margin_neither_saves_a_box_nor_joins_lines() -> None:
     assert [line.text for line in crops.lines] == ["가나"]
 
 
+@pytest.mark.parametrize("margin_px", [0, 10**6])
+def test_boxes_are_rejects_once_their_crops_are_as_large_as_four_of_the_largest_pages(margin_px: int) -> None:
+    page = Image.new("L", (5000, 2000), 255)  # a fifth of the largest page
+    corners = (0, 0, 9, 9) if margin_px else (-5, -5, 9000, 9000)
+    label = make_label(*(make_box(*corners, index=index) for index in range(25)))
+    for with_texts in (True, False):
+        rows, rejects = cut_boxes(label, page, with_texts=with_texts, margin_px=margin_px)
+        assert [row.box_index for row in rows] == list(range(20))
+        assert [(reject.reason, reject.box) for reject in rejects] == [
+            ("boxes_too_large", str(index)) for index in range(20, 25)
+        ]
+    assert cut_boxes(label, page, with_texts=True)[1] == ([] if margin_px else rejects)
+
+
 @pytest.mark.parametrize("margin_px", [0, 2])
 def test_boxes_without_texts_are_cut_into_the_same_rows_as_with_texts(
     fonts: list[Font], margin_px: int

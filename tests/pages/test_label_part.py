@@ -1,15 +1,20 @@
 """Parts of labelled pages: a perfect reader restores the labels; everything else is accounted for."""
 
+import io
 import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from builders.zips import UTF8, ZipMember, make_zip
 from fakes.perfect_reader import DOUBT, NATIVE, forget_texts, learn, make_pages, write_unread
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from ocr_ray.dataset.lines import PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError
@@ -23,6 +28,8 @@ from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, write_bytes
 from ocr_ray.text.markup import to_text
+
+LABEL_LARGE_PAGE = Path(__file__).parent.parent / "harness/label_large_page.py"
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +189,43 @@ def test_every_box_and_page_is_a_line_or_a_reject_and_counted(pages, tmp_path) -
     kept = json.loads((tmp_path / f"pages-labels/{chosen[0].page_id}.json").read_bytes()[3:])
     texts = [box["text"] for box in kept["OCR_info"][0]["question_bbox"]]
     assert (texts[0], texts[last - 1]) == (r"\frac", "옛 글")
+
+
+def test_boxes_as_large_as_their_page_do_not_fill_the_memory(tmp_path) -> None:
+    program = [sys.executable, LABEL_LARGE_PAGE, tmp_path, "4000", "3000", "1000"]
+    result = json.loads(subprocess.run(program, capture_output=True, check=True).stdout)
+    assert result["rows"] == {"TextLine": 16, "boxes_too_large": 984}  # 200 million pixels in all
+    assert result["peak_mib"] < 300  # the boxes have 12 MB each
+
+
+def test_odd_pages_are_counted(pages, tmp_path) -> None:
+    write_unread(locate(str(tmp_path / "pages")), pages[:2])
+    buffer = io.BytesIO()
+    Image.new("L", (700, 200)).save(buffer, "PNG")
+    write_bytes(locate(str(tmp_path / "pages")) / f"{pages[0].page_id}.png", buffer.getvalue())
+    read = lambda images: [LineReading("줄", 1.0)] * len(images)  # noqa: E731
+    counted = count(list(label_part(*prepare(tmp_path / "pages", read))))
+    assert counted["warnings"] == {"dark_page": 1}
+
+
+@pytest.mark.parametrize("packing", ["folder", "zip"])
+def test_a_page_can_have_any_name_that_its_label_file_can_have(pages, packing: str, tmp_path) -> None:
+    page, longest = pages[0], "가" * 83 + "x"  # 250 bytes, and five of `.json`
+    names = {"folder": [longest, "나" * 70], "zip": [longest, longest + "x", "나" * 400]}[packing]
+    members = [
+        ZipMember(name=f"{name}.{ending}".encode(), flags=UTF8, content=content)
+        for name in names
+        for ending, content in (("png", page.image_bytes), ("json", page.label_bytes))
+    ]
+    files = {member.name.decode(): member.content for member in members}
+    for name, content in (files if packing == "folder" else {"x.zip": make_zip(*members)}).items():
+        write_bytes(locate(str(tmp_path / "pages")) / name, content)
+    rows = list(label_part(*prepare(tmp_path / "pages", learn(pages))))
+    written = {name for name in names if len(name.encode()) <= 250}
+    assert {path.stem for path in (tmp_path / "pages-labels").iterdir()} == written
+    assert {line.page_id for line in lines_of(rows)} == written
+    rejected = {row.page_id: row.reason for row in rows if isinstance(row, Reject)}
+    assert rejected == dict.fromkeys(set(names) - written, "name_too_long")
 
 
 @pytest.mark.parametrize(("label_column", "reading"), [("text", " "), ("text", "None"), ("markup", "$ $")])

@@ -1,3 +1,4 @@
+import os
 import time
 
 import pytest
@@ -79,6 +80,12 @@ def test_invalid_json_is_reported(tmp_path) -> None:
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(InputError, match=r"plan.json must hold JSON"):
         read_json(locate(str(tmp_path / "plan.json")))
+
+
+def test_a_file_can_have_the_longest_name_of_its_file_system(tmp_path) -> None:
+    name = "n" * os.pathconf(tmp_path, "PC_NAME_MAX")
+    write_bytes(locate(str(tmp_path)) / name, b"1")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {name: b"1"}
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:

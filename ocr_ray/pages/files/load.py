@@ -1,14 +1,12 @@
 """Pages loaded from a store: image and label together, the next ones ahead."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from PIL import Image
-
 from ocr_ray.dataset.lines import PartRow, Reject, TopicCount
-from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.files.page_image import PageImage, decode_page
 from ocr_ray.pages.files.store import MAX_IMAGE_BYTES, PageFile, PageStore
 from ocr_ray.pages.labels.fields import MAX_LABEL_BYTES
 from ocr_ray.pages.labels.page_label import BoxFormat, PageLabel
@@ -26,9 +24,9 @@ class LoadedPage:
     label_bytes: bytes
     image_bytes: bytes
 
-    def open(self) -> Image.Image:
-        """Return the image, 8-bit greyscale; raises as `open_page` does."""
-        return open_page(self.image_bytes)
+    def open(self) -> PageImage:
+        """Return the image, decoded to fit the label; raises as `decode_page` does."""
+        return decode_page(self.image_bytes, self.label)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +71,12 @@ class PageLoader:
         for kind, number in self.out_of_scope.items():
             yield TopicCount(topic="pages_out_of_scope", name=kind, number=number)
         yield TopicCount(topic="pages", name="read", number=0)
+
+
+def count_warnings(warnings: Mapping[str, int] | Iterable[str]) -> Iterator[TopicCount]:
+    """Yield the counts of what is odd about a page."""
+    for name, number in Counter(warnings).items():
+        yield TopicCount(topic="warnings", name=name, number=number)
 
 
 def count_boxes(label: PageLabel, num_rejected: int) -> Iterator[TopicCount]:

@@ -11,11 +11,13 @@ from PIL import Image
 from ocr_ray.dataset.lines import Reject, TextLine
 from ocr_ray.errors import CropError
 from ocr_ray.html_page import data_uri, render_page
-from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.files.page_image import decode_page
 from ocr_ray.pages.labels.read import Box, PageLabel
 
 MARGIN_PX = 30
 """Around a page, so that boxes beyond its edges and their numbers can be seen."""
+MAX_DRAWN_PIXELS = 8_000_000
+"""Larger pages are drawn smaller: the HTML holds all of them, and so does the memory."""
 Outcome = Literal["line", "flagged", "reject", "unused"]
 _WORST_FIRST: tuple[Outcome, ...] = ("reject", "flagged", "line")
 
@@ -55,6 +57,8 @@ class Drawing(NamedTuple):
     width_px: int
     height_px: int
     boxes: Sequence[DrawnBox]
+    warnings: Sequence[str]
+    """What is odd about the page."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,17 +117,19 @@ def _describe_line(line: TextLine) -> BoxRow:
 def draw_page(image_bytes: bytes, label: PageLabel, rows: Sequence[BoxRow]) -> Drawing | str:
     """Return the page with its boxes in the colour of their worst row, or why its image cannot be opened."""
     try:
-        page = open_page(image_bytes)
+        decoded = decode_page(image_bytes, label)
     except CropError as error:
         return str(error)
+    page = decoded.image
     buffer = io.BytesIO()
-    page.save(buffer, "PNG")
+    shrinking = math.ceil(math.sqrt(page.width * page.height / MAX_DRAWN_PIXELS))
+    (page.reduce(shrinking) if shrinking > 1 else page).save(buffer, "PNG")
     boxes = [
         _draw_box(box, page, _find_outcome(box, rows))
         for box in label.boxes
         if not any(map(math.isnan, (box.x0, box.y0, box.x1, box.y1)))
     ]
-    return Drawing(data_uri(buffer.getvalue()), page.width, page.height, boxes)
+    return Drawing(data_uri(buffer.getvalue()), page.width, page.height, boxes, decoded.warnings)
 
 
 def _draw_box(box: Box, page: Image.Image, outcome: Outcome) -> DrawnBox:

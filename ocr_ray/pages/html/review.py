@@ -30,13 +30,15 @@ def review_html(pages: Iterable[LabelledPage]) -> str:
     views = []
     for page in pages:
         rows = list_rows(page.label, page.lines, page.rejects)
+        drawing = draw_page(page.image_bytes, page.label, rows)
         views.append(
             PageView(
                 page_id=page.page_id,
                 schema=page.label.schema,
                 summary=_summarise(rows),
-                drawing=draw_page(page.image_bytes, page.label, rows),
+                drawing=drawing,
                 rows=rows,
+                notes=() if isinstance(drawing, str) else drawing.warnings,
             )
         )
     return render_boxes(f"Label review: {len(views)} pages, least confident first", _LEGEND, views)

@@ -40,6 +40,8 @@ class PageLabel:
     """Boxes of printed text in the label's order, which is taken as the reading order."""
     out_of_scope: dict[str, int]
     """Number of boxes of every other kind, such as `image` and `정답(텍스트)`."""
+    image_size: tuple[int, int] | None = None
+    """Width and height of the page's image in pixels, if the label states them."""
 
 
 def is_empty(markup: str | None) -> bool:

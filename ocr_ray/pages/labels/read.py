@@ -7,12 +7,13 @@ back through `LabelSchema.fill`, or as labels of 71716 if that is None.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ocr_ray.errors import LabelError, OutOfScopeError
 from ocr_ray.pages.labels import aihub_71716, aihub_71859
 from ocr_ray.pages.labels.fields import MAX_LABEL_BYTES, expect_object, parse_json
+from ocr_ray.pages.labels.image_size import find_image_size
 from ocr_ray.pages.labels.page_label import Box, BoxFormat, PageLabel
 
 __all__ = ["MAX_LABEL_BYTES", "SCHEMAS", "Box", "BoxFormat", "LabelSchema", "PageLabel", "read_label"]
@@ -51,7 +52,8 @@ def read_label(content: bytes, page_id: str, *, box_format: BoxFormat = "xyxy") 
     document = expect_object(parse_json(content), "the label")
     matching = [schema for schema in SCHEMAS.values() if schema.key in document]
     if len(matching) == 1:
-        return matching[0].read(document, page_id, box_format)
+        label = matching[0].read(document, page_id, box_format)
+        return replace(label, image_size=find_image_size(document))
     for key, kind in _OUT_OF_SCOPE.items():
         if key in document and not matching:
             raise OutOfScopeError(kind, f"holds {key}")

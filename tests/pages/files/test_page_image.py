@@ -1,13 +1,19 @@
 import io
 import random
+import struct
 import zlib
+from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from PIL import Image
+from builders.labelled_boxes import make_box, make_label
+from PIL import Image, ImageOps
 
 from ocr_ray.errors import CropError
-from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.files.page_image import decode_page, open_page
+from ocr_ray.pages.labels.page_label import PageLabel
 
 PAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
 
@@ -73,10 +79,95 @@ def test_jpeg_pages_are_read_as_greyscale(mode: str) -> None:
     assert page.getpixel((4, 4)) == pytest.approx(200, abs=2)
 
 
-def test_exif_orientation_is_ignored() -> None:
+def deep_png(levels: npt.NDArray[np.uint16], colour_type: int) -> bytes:
+    """Return a PNG of 16 bits, written by hand: Pillow writes grey ones only. Shape (H, W, channels)."""
+    height, width = levels.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
+    header = struct.pack(">2I5B", width, height, 16, colour_type, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
+"""Of the colour types of PNG: grey, colour, each with transparency."""
+
+
+@pytest.mark.parametrize("colour_type", CHANNELS)
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_a_16_bit_page_is_scaled_by_the_bits_that_it_uses(colour_type: int, bits: int) -> None:
+    greys = np.arange(256, dtype=np.uint16).reshape(16, 16) << (bits - 8)
+    levels = np.repeat(greys[..., None], CHANNELS[colour_type], axis=2)
+    if colour_type >= 4:
+        levels[..., -1] = 65535  # opaque
+    page = np.asarray(open_page(deep_png(levels, colour_type)))
+    assert (page == np.arange(256).reshape(16, 16)).all()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_dark_ink_on_transparent_paper_stays_dark_in_16_bits(bits: int) -> None:
+    ink, opaque = (26 << (bits - 8)), 2**bits - 1
+    levels = np.zeros((4, 8, 4), np.uint16)
+    levels[:, 2:4] = (ink, ink, ink, opaque)
+    page = np.asarray(open_page(deep_png(levels, 6)))
+    assert (page == [255, 255, 26, 26, 255, 255, 255, 255]).all()
+
+
+def label_of(
+    boxes: Iterable[tuple[float, float, float, float]] = (), size: tuple[int, int] | None = None
+) -> PageLabel:
+    return replace(make_label(*(make_box(*box) for box in boxes)), image_size=size)
+
+
+def turned_page(orientation: int, image_format: str = "PNG") -> bytes:
     exif = Image.Exif()
-    exif[0x0112] = 6  # "rotate by 90 degrees to display"
-    assert open_page(encoded(PAGE, "JPEG", exif=exif)).size == PAGE.size
+    exif[0x0112] = orientation
+    return encoded(PAGE, image_format, exif=exif)
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_page_turned_by_exif_becomes_upright_if_the_label_is(orientation: int, image_format: str) -> None:
+    content = turned_page(orientation, image_format)
+    stored = Image.open(io.BytesIO(content))
+    upright = ImageOps.exif_transpose(stored)
+    assert (stored.size, upright.size) == ((60, 40), (40, 60))
+    both, only_upright, only_stored = (5, 5, 35, 35), (5, 45, 35, 58), (45, 5, 58, 35)
+    for label, expected, warnings in (
+        (label_of([both], size=(40, 60)), upright, ()),
+        (label_of([only_stored], size=(40, 60)), upright, ()),
+        (label_of([both], size=(60, 40)), stored, ()),
+        (label_of([both, only_upright]), upright, ("exif_orientation",)),
+        (label_of([both, only_stored]), stored, ("exif_orientation",)),
+        (label_of([both]), stored, ("exif_orientation",)),
+        (label_of([only_upright, only_stored]), stored, ("exif_orientation",)),
+        (label_of([both], size=(80, 120)), stored, ("other_image_size", "exif_orientation")),
+    ):
+        page = decode_page(content, label)
+        assert (page.image.tobytes(), page.image.size) == (expected.tobytes(), expected.size)
+        assert page.warnings == warnings
+    assert open_page(content).size == stored.size
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 4])
+def test_a_page_mirrored_or_upside_down_by_exif_is_a_warning(orientation: int) -> None:
+    page = decode_page(turned_page(orientation), label_of(size=(60, 40)))
+    assert (page.image.tobytes(), page.warnings) == (PAGE.tobytes(), ("exif_orientation",))
+
+
+def test_an_invalid_or_normal_exif_orientation_is_no_warning() -> None:
+    for orientation in (0, 1, 9):
+        assert decode_page(turned_page(orientation), label_of(size=(60, 40))).warnings == ()
+    assert decode_page(encoded(PAGE), label_of(size=(40, 60))).warnings == ("other_image_size",)
+
+
+@pytest.mark.parametrize(("ink_share", "warnings"), [(0.0, ()), (0.5, ()), (0.95, ("dark_page",))])
+def test_a_page_that_is_almost_black_is_a_warning(ink_share: float, warnings: tuple[str, ...]) -> None:
+    page = Image.new("L", (100, 100), 255)
+    page.paste(30, (0, 0, 100, int(100 * ink_share)))
+    assert decode_page(encoded(page)).warnings == warnings
 
 
 def bomb_png(width_px: int, height_px: int) -> bytes:
@@ -119,13 +210,15 @@ def test_damaged_foreign_and_huge_images_are_bad_image(content: bytes) -> None:
 
 def test_a_page_with_flipped_bytes_is_opened_or_is_bad_image() -> None:
     rng = random.Random(0)
-    for content in (encoded(PAGE), encoded(PAGE.convert("RGBA")), encoded(PAGE, "JPEG")):
+    deep = np.full((9, 9, 4), 255, np.uint16)
+    plain = (encoded(PAGE), encoded(PAGE.convert("RGBA")), encoded(PAGE, "JPEG"))
+    for content in (*plain, turned_page(6), turned_page(6, "JPEG"), deep_png(deep, 6), deep_png(deep, 2)):
         for _ in range(300):
             damaged = bytearray(content)
             for _ in range(rng.randint(1, 4)):
                 damaged[rng.randrange(len(damaged))] = rng.randrange(256)
             try:
-                outcome = open_page(bytes(damaged)).mode
+                outcome = decode_page(bytes(damaged), label_of()).image.mode
             except CropError as error:
                 outcome = error.reason
             assert outcome in {"L", "bad_image"}

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.crop import PageCrops, crop_page
-from ocr_ray.pages.files.page_image import open_page
+from ocr_ray.pages.files.page_image import decode_page, open_page
 from ocr_ray.pages.html.preview import preview_html
 from ocr_ray.pages.labels.read import Box, PageLabel
 
@@ -121,6 +121,29 @@ def test_a_page_without_lines_or_that_cannot_be_opened_is_shown_with_its_reason(
     assert "no_line_boxes" in preview(make_label()).text
     source = preview_html([("P3_1", b"x", make_label(), PageCrops(lines=[], rejects=[], warnings={}))])
     assert "bad_image" in Page(source).text
+
+
+def test_a_large_page_is_drawn_smaller_with_its_boxes_in_place() -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (5000, 3000), 255).save(buffer, "PNG")
+    page = preview(make_label(make_box(0, (5, 8, 1050, 210))), buffer.getvalue())
+    (image,), (rect,) = page.all("image"), page.all("rect")
+    assert image_of(image["href"]).size == (2500, 1500)
+    assert (image["width"], image["height"], rect["width"]) == ("5000", "3000", "1045")
+
+
+def test_what_is_odd_about_a_page_is_shown() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    Image.new("L", (100, 200), 255).save(buffer, "PNG", exif=exif)
+    label = make_label(make_box(0, (5, 8, 105, 21)), make_box(1, (120, 8, 190, 21)))
+    opened = decode_page(buffer.getvalue(), label)
+    crops = crop_page(label, opened.image, CropStyle(), opened.warnings)
+    page = Page(preview_html([("P3_1", buffer.getvalue(), label, crops)]))
+    assert "exif_orientation: 1" in page.text
+    assert (page.all("image")[0]["width"], page.all("image")[0]["height"]) == ("200", "100")
+    assert [reject.reason for reject in crops.rejects] == []
 
 
 def test_long_texts_are_cut() -> None:

@@ -32,6 +32,29 @@ def test_the_page_id_is_nfc(document: Any) -> None:
     assert read_label(encode(document), unicodedata.normalize("NFD", "문제")).page_id == "문제"
 
 
+@pytest.mark.parametrize(
+    ("fields", "size"),
+    [
+        ({"width": 765, "height": 120}, (765, 120)),
+        ({"image_width": "765", "image_height": "120"}, (765, 120)),
+        ({"images": [{"imageWidth": 765.0, "imageHeight": 120}]}, (765, 120)),
+        ({"raw_data_info": {"resolution": "765 x 120"}}, (765, 120)),
+        ({"source_data_info": {"image_size": [765, 120]}}, (765, 120)),
+        ({"width": 765, "height": 120, "images": [{"width": 765, "height": 120}]}, (765, 120)),
+        ({"width": 765, "height": 120, "images": [{"width": 120, "height": 765}]}, None),
+        ({"width": 765}, None),
+        ({"width": 0, "height": 120}, None),
+        ({"width": True, "height": [9]}, None),
+        ({"resolution": "300 dpi", "image_size": [1, 2, 3]}, None),
+        ({"figures": [{"width": 1, "height": 2}, {"width": 3, "height": 4}]}, None),
+        ({}, None),
+    ],
+)
+def test_the_size_of_the_image_is_read_where_a_label_states_it(fields: Any, size: Any) -> None:
+    for document in (LABEL_71716, LABEL_71859):
+        assert read_label(encode({**document, **fields}), "p").image_size == size
+
+
 @pytest.mark.parametrize("box_format", BOX_FORMATS)
 def test_the_box_format_does_not_matter_for_71859(box_format: BoxFormat) -> None:
     content = encode(LABEL_71859)
