@@ -142,7 +142,10 @@ def _describe_fonts(by_font: Mapping[str, int], fonts: Iterable[Mapping[str, Any
     rows = []
     for font, lines in by_font.items():
         facts = facts_by_name.get(font, {})
-        family = f"{facts.get('family', '')}{' (substitute)' if facts.get('stands_in') else ''}"
+        family = facts.get("full_name") or facts.get("family", "")
+        if axes := facts.get("axes"):
+            family += f" ({', '.join(f'{tag} {value:g}' for tag, value in axes.items())})"
+        family += " (substitute)" if facts.get("stands_in") else ""
         rows.append((font, lines, family, facts.get("version", ""), facts.get("licence", "")))
     return make_table(("font", "lines", "family", "version", "licence"), rows)
 

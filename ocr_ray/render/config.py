@@ -48,7 +48,8 @@ class RenderConfig:
     """Seed; line i depends only on it, on i, the inputs and the options of text and style."""
     sources: Annotated[SourceConfig, tyro.conf.arg(name="")] = field(default_factory=SourceConfig)
     fonts: tuple[str, ...] = DEFAULT_FONTS
-    """Font families, files, faces such as batang.ttc#2, folders with a final slash, or NAME=URI."""
+    """Font families, files, faces such as batang.ttc#2, folders with a final slash, or NAME=URI.
+    Variable fonts are drawn at weight 400, or as chosen: noto.ttf#wght=700."""
     fonts_uri: str | None = None
     """Folder of font files to search before the machine's own fonts."""
     holdout_fonts: tuple[str, ...] = ()

@@ -9,7 +9,6 @@ Strip, canvas and image have one channel. The geometry is that of trdg: text rea
 ascender to the lowest ink of its characters.
 """
 
-import io
 import math
 from dataclasses import dataclass
 from functools import cache
@@ -18,12 +17,11 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import ImageFont
 
 from ocr_ray.dataset.images import JPEG_QUALITY, PNG_COMPRESS_LEVEL, SQUARE_SIZE_PX, ImageConfig
 from ocr_ray.errors import RenderError
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.render.fonts.find import Font
+from ocr_ray.render.fonts.find import UNDRAWABLE, Font
 from ocr_ray.render.kernels import area_kernel, blur_kernel
 from ocr_ray.render.style import LineStyle
 
@@ -53,11 +51,14 @@ class _GlyphCache(dict[str, Glyph]):
     """Glyphs of a font at one size, rasterised at first use."""
 
     def __init__(self, font: Font, size_px: int) -> None:
-        content = io.BytesIO(font.content)
-        self.font = ImageFont.truetype(content, size_px, font.face, layout_engine=ImageFont.Layout.BASIC)
+        self.name = font.name
+        self.font = font.open(size_px)
 
     def __missing__(self, character: str) -> Glyph:
-        mask, (left, top) = self.font.getmask2(character, mode="L", anchor="la")
+        try:
+            mask, (left, top) = self.font.getmask2(character, mode="L", anchor="la")
+        except UNDRAWABLE as error:
+            raise RenderError("invalid_glyph", f"{self.name}: {character!r}: {error}") from error
         x0, _, x1, _ = mask.getbbox() or (0, 0, 0, 0)  # Pillow's mask reaches from the origin to the advance
         pixels = np.frombuffer(bytes(mask), np.uint8).reshape(mask.size[::-1])[:, x0:x1].copy()
         left, top = (left + x0, top) if x1 else (0, 0)
@@ -92,7 +93,8 @@ def draw_line(text: str, font: Font, style: LineStyle, *, square: bool = False) 
     A pure function of its arguments.
 
     Raises:
-        RenderError: `missing_glyph`, the font lacks a character; `no_ink`, nothing is visible.
+        RenderError: `missing_glyph`, the font lacks a character; `invalid_glyph`, FreeType cannot draw one;
+            `no_ink`, nothing is visible.
     """
     canvas, width_px = _draw_canvas(text, font, style, square)
     return (_fill_square(canvas, np.empty(_SQUARE, np.uint8)) if square else canvas), width_px

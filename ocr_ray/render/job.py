@@ -14,7 +14,8 @@ from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError, require_package
 from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.fonts.find import Font, describe_font, find_fonts
+from ocr_ray.render.fonts.find import Font, describe_font, find_fonts, identify_font
+from ocr_ray.render.fonts.request import is_font_file, parse_request
 from ocr_ray.render.inputs import check_tokenizer, load_inputs
 from ocr_ray.render.lines import RenderInputs, render_part
 from ocr_ray.storage.location import check_writable, locate, require_folder
@@ -139,10 +140,7 @@ def cut_dataset_parts(config: RenderConfig) -> list[PartSpec]:
 
 
 def _identify(fonts: tuple[Font, ...]) -> dict[str, Any]:
-    return {
-        font.name: {"order": order, "sha256": font.sha256, "face": font.face}
-        for order, font in enumerate(fonts)
-    }
+    return {font.name: {"order": order, **identify_font(font)} for order, font in enumerate(fonts)}
 
 
 def resolve_flag(flag: str, value: Any) -> Any:
@@ -156,9 +154,9 @@ def resolve_flag(flag: str, value: Any) -> Any:
 
 def _resolve_font(spec: str) -> str:
     """Return a value of `--fonts` with an absolute location if it names a file or folder."""
-    name, equals, uri = spec.partition("=")
-    if equals and "/" not in name:
-        return f"{name}={locate(uri).uri}"
-    if "/" in spec:
-        return locate(spec).uri + ("/" if spec.endswith("/") else "")
-    return str(Path(spec).resolve()) if Path(spec.partition("#")[0]).is_file() else spec
+    request = parse_request(spec)
+    name, source = request.name, request.source
+    if name is None and "/" not in source and not (is_font_file(source) and Path(source).is_file()):
+        return spec
+    resolved = locate(source).uri + ("/" if source.endswith("/") else "") + request.suffix
+    return resolved if name is None else f"{name}={resolved}"

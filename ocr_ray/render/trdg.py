@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageFont
 
 from ocr_ray.errors import RenderError
-from ocr_ray.render.fonts.find import Font
+from ocr_ray.render.fonts.find import UNDRAWABLE, Font
 from ocr_ray.render.style import LineStyle, restrict_to_trdg
 
 with contextlib.redirect_stdout(io.StringIO()):  # trdg prints that its optional handwriting is missing
@@ -47,25 +47,24 @@ class _SizedFont(ImageFont.FreeTypeFont):
 
 
 _fonts: dict[str, Font] = {}
-"""Fonts by SHA-256, which is given to trdg in place of a path."""
+"""Fonts by their keys, which are given to trdg in place of paths."""
 
 
 @lru_cache(maxsize=256)
-def _open_font(sha256: str, size_px: int) -> _SizedFont:
-    font = _fonts[sha256]
-    return _SizedFont(io.BytesIO(font.content), size_px, font.face, layout_engine=ImageFont.Layout.BASIC)
+def _open_font(key: str, size_px: int) -> ImageFont.FreeTypeFont:
+    return _fonts[key].open(size_px, _SizedFont)
 
 
 @lru_cache(maxsize=65_536)
-def _find_start(sha256: str, size_px: int, character: str) -> tuple[float, float]:
+def _find_start(key: str, size_px: int, character: str) -> tuple[float, float]:
     """Return left and top of a glyph's ink in px, relative to its origin on the ascender line."""
-    left, top, _, _ = _open_font(sha256, size_px).getbbox(character)
+    left, top, _, _ = _open_font(key, size_px).getbbox(character)
     return left, top
 
 
-def _find_clipped(sha256: str, size_px: int, text: str) -> list[str]:
+def _find_clipped(key: str, size_px: int, text: str) -> list[str]:
     """Return the characters that trdg would clip at the left end or the top of the line."""
-    starts = {character: _find_start(sha256, size_px, character) for character in text}
+    starts = {character: _find_start(key, size_px, character) for character in text}
     return sorted(c for c, (left, top) in starts.items() if top < 0 or (left < 0 and c == text[0]))
 
 
@@ -80,25 +79,35 @@ def draw_line(text: str, font: Font, style: LineStyle, backgrounds: Sequence[byt
 
     Raises:
         RenderError: `missing_glyph`, the font lacks a character; `clipped_glyph`, a glyph extends beyond the
-            edge; `no_image`, trdg returned none.
+            edge; `invalid_glyph`, FreeType cannot draw one; `no_image`, trdg returned none.
     """
     style = restrict_to_trdg(style)
     if missing := sorted(set(text) - font.characters()):
         raise RenderError("missing_glyph", f"{font.name} lacks {' '.join(missing)} of {text!r}")
-    sha256 = font.sha256
-    _fonts.setdefault(sha256, font)
-    if clipped := _find_clipped(sha256, style.height_px, text):
-        raise RenderError("clipped_glyph", f"{font.name} at {style.height_px} px: {' '.join(clipped)}")
-    _seed_globals(style.seed)
     folder = _background_folder(backgrounds[style.seed % len(backgrounds)]) if backgrounds else ""
+    _fonts.setdefault(font.key, font)
+    try:
+        if clipped := _find_clipped(font.key, style.height_px, text):
+            raise RenderError("clipped_glyph", f"{font.name} at {style.height_px} px: {' '.join(clipped)}")
+        image = _generate(text, font.key, style, folder)
+    except UNDRAWABLE as error:
+        raise RenderError("invalid_glyph", f"{font.name}: {text!r}: {error}") from error
+    if image is None:
+        raise RenderError("no_image", f"trdg returned no image of {text!r} in {font.name}")
+    return image
+
+
+def _generate(text: str, key: str, style: LineStyle, folder: str) -> Image.Image | None:
+    """Return the image that trdg makes, on an image of `folder` if there is one."""
+    _seed_globals(style.seed)
     generator = GeneratorFromStrings(
         [text],
         count=1,
-        fonts=[sha256],
+        fonts=[key],
         size=style.height_px,
         skewing_angle=int(style.skew_deg) % 360,  # trdg refuses negative angles
         blur=style.blur_px,
-        background_type=_IMAGE if backgrounds else _NOISE if style.noise else _WHITE,
+        background_type=_IMAGE if folder else _NOISE if style.noise else _WHITE,
         image_dir=folder,
         text_color=f"#{style.ink:02x}{style.ink:02x}{style.ink:02x}",
         space_width=style.space_width,
@@ -107,8 +116,6 @@ def draw_line(text: str, font: Font, style: LineStyle, backgrounds: Sequence[byt
         image_mode="L",
     )
     image: Image.Image | None = generator.next()[0]
-    if image is None:
-        raise RenderError("no_image", f"trdg returned no image of {text!r} in {font.name}")
     return image
 
 

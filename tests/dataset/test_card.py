@@ -62,7 +62,8 @@ def test_any_text_is_shown_unchanged_in_a_cell(text: str) -> None:
 def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
     batang = {"name": "바탕", "family": "Baekmuk Batang", "version": "2.2", "licence": "Baekmuk"}
     gulim = {"name": "굴림_체", "family": "GulimChe", "version": "5.0", "licence": "proprietary"}
-    fonts = [{**batang, "stands_in": True}, {**gulim, "stands_in": False}]
+    instance = {"full_name": "GulimChe Bold", "axes": {"wght": 700.0, "wdth": 87.5}}
+    fonts = [{**batang, "stands_in": True}, {**gulim, **instance, "stands_in": False}]
     card = dataset_card(
         make_manifest(
             config={"job": "render_lines", "seed": 7, "left_out": "|…뷁"},
@@ -72,7 +73,7 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
     tables = read_tables(card)
     assert tables["font", "lines", "family", "version", "licence"] == [
         ["바탕", "8,000", "Baekmuk Batang (substitute)", "2.2", "Baekmuk"],
-        ["굴림_체", "4,000", "GulimChe", "5.0", "proprietary"],
+        ["굴림_체", "4,000", "GulimChe Bold (wght 700, wdth 87.5)", "5.0", "proprietary"],
     ]
     assert tables["split", "lines"] == [["train", "12,000"], ["validation", "0"]]
     assert tables["reject", "boxes or lines"] == [["missing_glyph", "3"]]

@@ -6,7 +6,6 @@ Only name tables count: a file can have any name, and fontconfig's aliases repor
 import io
 import logging
 import os
-import re
 import shutil
 import struct
 import subprocess
@@ -18,17 +17,21 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-from fontTools.ttLib import TTCollection, TTFont, TTLibError
+from fontTools.ttLib import TTCollection, TTFont, TTLibError, newTable
 from pyarrow.fs import LocalFileSystem
 
 from ocr_ray.render.fonts.names import KNOWN_LICENCES, fold_name
+from ocr_ray.render.fonts.request import explain_format, is_font_file
+from ocr_ray.render.fonts.variation import REGULAR_WEIGHT, WEIGHT, Variation, read_variation
 from ocr_ray.storage.location import Location, list_files, open_file
 
 log = logging.getLogger(__name__)
 
-FONT_ENDINGS = (".ttf", ".ttc", ".otf", ".otc")
-NOT_A_FONT = (TTLibError, OSError, ValueError, LookupError, AssertionError, EOFError, struct.error)
-"""Exceptions of fontTools for a file that it cannot read."""
+UNREADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError),
+    *(OSError, RuntimeError, TypeError, ValueError, struct.error, TTLibError),
+)
+"""Exceptions of fontTools for a file that it cannot read, which are those of any code given wrong values."""
 
 MAX_LICENCE_LENGTH = 200
 _COPYRIGHT, _FAMILY, _FULL_NAME, _VERSION, _LICENCE, _LICENCE_URL, _TYPOGRAPHIC_FAMILY = (
@@ -58,6 +61,7 @@ class Face:
     URL, else the copyright."""
     style_distance: tuple[int, int, int]
     """Difference from a regular font in slant, weight and width; (0, 0, 0) is the regular one."""
+    variation: Variation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,16 +73,14 @@ class FontFile:
     location: Location = field(compare=False)
 
 
-def is_font_file(path: str) -> bool:
-    """Return whether a path has the ending of a font file, in upper or lower case."""
-    return path.casefold().endswith(FONT_ENDINGS)
-
-
 def list_fonts(folder: Location) -> list[FontFile]:
-    """Return the font files in a folder and below it, sorted by path."""
+    """Return the font files in a folder and below it, sorted by path; warns of those in other formats."""
+    sizes = list_files(folder)
+    if others := [advice for path in sizes if (advice := explain_format((folder / path).uri))]:
+        log.warning("font files in %s are left out, %d, the first because %s", folder, len(others), others[0])
     return [
         FontFile(uri=(folder / path).uri, size_bytes=size, location=folder / path)
-        for path, size in list_files(folder).items()
+        for path, size in sizes.items()
         if is_font_file(path)
     ]
 
@@ -135,36 +137,52 @@ def _read_file(file: FontFile) -> tuple[Face, ...]:
     try:
         with open_file(file.location) as stream:
             return parse_faces(io.BufferedReader(stream, 1 << 16))
-    except NOT_A_FONT as error:
-        log.warning("%s is left out because it cannot be read as a font: %s", file.uri, error)
+    except UNREADABLE as error:
+        log.warning("%s is left out, it is not usable because %s", file.uri, describe_error(error))
         return ()
+
+
+def describe_error(error: Exception) -> str:
+    """Return what fontTools or FreeType say of a file, with the type of a message that is not for readers."""
+    is_message = isinstance(error, ValueError | OSError | TTLibError) and str(error)
+    return str(error) if is_message else f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def parse_faces(stream: IO[bytes]) -> tuple[Face, ...]:
     """Return the faces of a font file or collection.
 
     Raises:
-        one of NOT_A_FONT: it cannot be read.
+        one of UNREADABLE: it cannot be read, or has no outlines.
     """
-    is_collection = stream.read(4) == b"ttcf"
+    signature = stream.read(4)
     stream.seek(0)
+    if signature in (b"wOFF", b"wOF2"):
+        raise ValueError(explain_format("font.woff2" if signature == b"wOF2" else "font.woff"))
+    is_collection = signature == b"ttcf"
     fonts = TTCollection(stream, lazy=True).fonts if is_collection else [TTFont(stream, lazy=True)]
     return tuple(_describe_face(index, font) for index, font in enumerate(fonts))
 
 
 def _describe_face(index: int, font: Any) -> Face:
-    table = font["name"]
+    if not any(table in font for table in ("glyf", "CFF ", "CFF2")):
+        raise ValueError(f"it has no outlines, only the tables {' '.join(font.keys()[1:])}")
+    table = font["name"] if "name" in font else newTable("name")
     name_ids = (_FAMILY, _FULL_NAME, _TYPOGRAPHIC_FAMILY)
     family = _read_name(table, _TYPOGRAPHIC_FAMILY, _FAMILY)
+    family, variation = read_variation(font, family, _read_name(table, _FULL_NAME) or family)
+    names = {family, *(str(record) for record in table.names if record.nameID in name_ids)}
+    names.update(name for name, _ in variation.instances)
     licences = (KNOWN_LICENCES.get(family), _read_name(table, _LICENCE, _LICENCE_URL, _COPYRIGHT))
+    regular = variation.name_instance(variation.choose())
     return Face(
         index=index,
-        names=frozenset(fold_name(str(record)) for record in table.names if record.nameID in name_ids),
+        names=frozenset(map(fold_name, names)),
         family=family,
-        full_name=_read_name(table, _FULL_NAME) or family,
+        full_name=regular or (family if variation.axes else _read_name(table, _FULL_NAME) or family),
         version=_read_name(table, _VERSION),
         licence="; ".join(filter(None, licences))[:MAX_LICENCE_LENGTH],
-        style_distance=_measure_style_distance(font),
+        style_distance=_measure_style_distance(font, variation),
+        variation=variation,
     )
 
 
@@ -174,16 +192,9 @@ def _read_name(table: Any, *name_ids: int) -> str:
     return next(filter(None, names), "")
 
 
-def _measure_style_distance(font: Any) -> tuple[int, int, int]:
+def _measure_style_distance(font: Any, variation: Variation) -> tuple[int, int, int]:
     if "OS/2" not in font:
         return (0, 0, 0)
     table = font["OS/2"]
-    return (table.fsSelection & 1, abs(table.usWeightClass - 400), abs(table.usWidthClass - 5))
-
-
-def split_face(uri: str) -> tuple[str, int | None]:
-    """Return a URI such as `fonts/batang.ttc#2` as file and index of the face; None if it has no index."""
-    match = re.fullmatch(r"(.+)#(\d+)", uri)
-    if match and is_font_file(match[1]):
-        return match[1], int(match[2])
-    return uri, None
+    weight = dict(variation.choose()).get(WEIGHT, table.usWeightClass)
+    return (table.fsSelection & 1, abs(round(weight - REGULAR_WEIGHT)), abs(table.usWidthClass - 5))

@@ -6,32 +6,45 @@ A `Font` contains the file's content, because the path on the driver does not ex
 import hashlib
 import io
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from fontTools.ttLib import TTFont
+from PIL import Image, ImageFont
 
 from ocr_ray.errors import InputError
 from ocr_ray.render.fonts.files import (
-    NOT_A_FONT,
+    UNREADABLE,
     Face,
     FontFile,
-    is_font_file,
+    describe_error,
     list_fonts,
     list_installed_fonts,
     parse_faces,
     read_faces,
-    split_face,
 )
 from ocr_ray.render.fonts.names import SUBSTITUTES, Substitute, all_names, fold_name
+from ocr_ray.render.fonts.request import (
+    AxisValues,
+    FontRequest,
+    explain_format,
+    is_font_file,
+    parse_request,
+)
+from ocr_ray.render.fonts.variation import format_axes
 from ocr_ray.storage.location import Location, exists, locate, read_bytes, require_folder
 
 log = logging.getLogger(__name__)
 
 DEFAULT_FONTS = ("바탕", "맑은 고딕", "굴림")
+UNDRAWABLE = (ArithmeticError, MemoryError, OSError, ValueError, Image.DecompressionBombError)
+"""Exceptions of FreeType and Pillow for a font or a glyph that they cannot draw."""
+_TEST_SIZE_PX = 48
 
 _FontIndex = list[tuple[FontFile, Face]]
 """Faces of one location. Locations are searched in order: the given folder, then this machine."""
@@ -46,6 +59,9 @@ class Font:
     content: bytes = field(repr=False, compare=False)
     face: int = 0
     """Index of the font in a collection (.ttc)."""
+    axes: AxisValues = ()
+    """The value of each axis of a variable font, in the order of the file; without them the default instance
+    would be drawn."""
     is_substitute: bool = False
     """Whether it replaces the requested family, as listed in SUBSTITUTES."""
     sha256: str = field(init=False)
@@ -54,14 +70,40 @@ class Font:
     def __post_init__(self) -> None:
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
 
+    @property
+    def key(self) -> str:
+        """What identifies the pixels: the hash of the content, the face and the axes."""
+        return f"{self.sha256}#{self.face}{self.axes}"
+
     def characters(self) -> frozenset[str]:
         """Return the characters in the font's cmap."""
         return _characters(self.content, self.face)
+
+    def open(
+        self, size_px: int, kind: type[ImageFont.FreeTypeFont] = ImageFont.FreeTypeFont
+    ) -> ImageFont.FreeTypeFont:
+        """Return the font for Pillow, at its axes; every drawing of a font uses this.
+
+        Raises:
+            one of UNDRAWABLE: FreeType cannot use it.
+        """
+        content = io.BytesIO(self.content)
+        opened = kind(content, size_px, self.face, layout_engine=ImageFont.Layout.BASIC)
+        if self.axes:
+            opened.set_variation_by_axes([value for _, value in self.axes])
+        return opened
 
     @property
     def family(self) -> str:
         """The font's own family name, in English if it has one."""
         return _parse_faces(self.content)[self.face].family
+
+    @property
+    def full_name(self) -> str:
+        """The name of the face and, for a variable font, of the instance or else its axes."""
+        face = _parse_faces(self.content)[self.face]
+        instance = face.variation.name_instance(self.axes) or f"{face.family} {format_axes(self.axes)}"
+        return instance if self.axes else face.full_name
 
     @property
     def version(self) -> str:
@@ -84,16 +126,22 @@ def _parse_faces(content: bytes) -> tuple[Face, ...]:
     return parse_faces(io.BytesIO(content))
 
 
-def describe_font(font: Font) -> dict[str, str | int | bool]:
+def identify_font(font: Font) -> dict[str, Any]:
+    """Return what determines the pixels of a font, for a plan; `axes` only if it is variable."""
+    identity = {"sha256": font.sha256, "face": font.face}
+    return {**identity, "axes": dict(font.axes)} if font.axes else identity
+
+
+def describe_font(font: Font) -> dict[str, Any]:
     """Return what a manifest records of a font; the file's path is left out, as it is valid only here."""
     return {
         "name": font.name,
         "family": font.family,
+        "full_name": font.full_name,
         "version": font.version,
         "licence": font.licence,
         "file": font.file_name,
-        "face": font.face,
-        "sha256": font.sha256,
+        **identify_font(font),
         "stands_in": font.is_substitute,
     }
 
@@ -104,7 +152,8 @@ def find_fonts(names: Iterable[str], *, folder: Location | None = None) -> list[
     A name is a family in any language (`굴림체`), a file (`batang.ttc`, or `batang.ttc#2` for one of its
     faces), `NAME=URI` of a file, or a folder with a final slash, for all its fonts, each under its family.
     Families and file names without a folder are searched in `folder` first, then on this machine. A missing
-    family is replaced as listed in SUBSTITUTES, with a warning.
+    family is replaced as listed in SUBSTITUTES, with a warning. Of several faces or weights the regular one
+    is taken; `#wght=700` chooses another instance of a variable font.
 
     Raises:
         InputError: a font is missing or invalid, or a name or font occurs twice; it says what to install.
@@ -114,9 +163,9 @@ def find_fonts(names: Iterable[str], *, folder: Location | None = None) -> list[
     font_names = [font.name for font in fonts]
     if not font_names or len(set(font_names)) < len(font_names):
         raise InputError(f"--fonts must name at least one font and none twice, got {font_names}")
-    seen: dict[tuple[str, int], Font] = {}
+    seen: dict[str, Font] = {}
     for font in fonts:
-        same = seen.setdefault((font.sha256, font.face), font)
+        same = seen.setdefault(font.key, font)
         if same is not font:
             raise InputError(
                 f"--fonts must be different fonts, {same.name!r} and {font.name!r} are both {font.family} "
@@ -153,20 +202,18 @@ def _index_fonts(folder: Location | None) -> list[_FontIndex]:
     return [read_faces(files) for files in (*in_folder, list_installed_fonts())]
 
 
-def _find(spec: str, indexes: Sequence[_FontIndex]) -> list[Font]:
-    name, equals, uri = spec.partition("=")
-    if equals and "/" not in name:  # otherwise the `=` is part of a path
-        if not name:
-            raise InputError(f"--fonts must be a name, a file, a folder/ or NAME=URI, got {spec!r}")
-        path, face = split_face(uri)
-        return [_read_font(locate(path), face, name=name)]
-    path, face = split_face(spec)
-    if is_font_file(path):
-        stem = Path(path).stem
-        return [_read_font(_find_file(path, indexes), face, name=stem if face is None else f"{stem}#{face}")]
-    if "/" in spec:
-        return _read_folder(require_folder(spec, "--fonts"))
-    return [_find_family(spec, indexes)]
+def _find(text: str, indexes: Sequence[_FontIndex]) -> list[Font]:
+    request = parse_request(text)
+    source = request.source
+    if not source.endswith("/") and (advice := explain_format(source)):
+        raise InputError(f"--fonts must name .ttf, .ttc, .otf or .otc files, got {text!r}: {advice}")
+    if request.name is not None:
+        return [_read_font(locate(source), request, name=request.name)]
+    if is_font_file(source):
+        return [_read_font(_find_file(source, indexes), request, name=Path(source).stem + request.suffix)]
+    if "/" in source:
+        return _read_folder(require_folder(source, "--fonts"), request)
+    return [_find_family(request, indexes)]
 
 
 def _find_file(path: str, indexes: Sequence[_FontIndex]) -> Location:
@@ -179,42 +226,61 @@ def _find_file(path: str, indexes: Sequence[_FontIndex]) -> Location:
     return next((file for file in candidates if file.name.casefold() == path.casefold()), as_given)
 
 
-def _read_folder(folder: Location) -> list[Font]:
-    """Return all fonts of a folder; the regular one of a family has the family's name, others their own."""
+def _read_folder(folder: Location, request: FontRequest) -> list[Font]:
+    """Return all usable fonts of a folder; the regular one of a family has its name, others their own."""
     index = read_faces(list_fonts(folder))
-    if not index:
-        raise InputError(f"--fonts must name a folder of .ttf, .ttc or .otf, there are none in {folder}")
     fonts = []
     for file, face in index:
         regular = min((entry for entry in index if entry[1].family == face.family), key=_style_distance)
         name = face.family if regular == (file, face) else face.full_name
-        fonts.append(_read_font(file.location, face.index, name=name))
+        name = name or Path(file.location.name).stem
+        try:
+            fonts.append(_read_font(file.location, replace(request, face=face.index), name=name))
+        except InputError as error:
+            log.warning("%s is left out: %s", file.uri, error)
+    if not fonts:
+        raise InputError(
+            f"--fonts must name a folder of .ttf, .ttc or .otf, there are none in {folder} that can be used"
+        )
     return fonts
 
 
-def _find_family(name: str, indexes: Sequence[_FontIndex]) -> Font:
-    names = all_names(name)
+def _find_family(request: FontRequest, indexes: Sequence[_FontIndex]) -> Font:
+    """Return the first usable font of a family, or of its substitutes if there is none of that name."""
+    family = request.source
+    names = all_names(family)
     substitute = SUBSTITUTES.get(names[0])
-    for family in (None, *(substitute.families if substitute else ())):
-        entry = _match([family] if family else names, indexes)
-        if not entry:
-            continue
-        file, face = entry
-        if family:
-            log.warning(
-                "%s: replaced by %s (%s); for the original: --fonts '%s=/path'", name, family, file.uri, name
-            )
-        return _read_font(file.location, face.index, name=name, is_substitute=family is not None)
-    raise InputError(_describe_missing(name, names, substitute))
+    for replacement in (None, *(substitute.families if substitute else ())):
+        errors = []
+        for file, face in _match([replacement] if replacement else names, indexes):
+            try:
+                font = _read_font(
+                    file.location,
+                    replace(request, face=face.index),
+                    name=family + request.suffix,
+                    is_substitute=replacement is not None,
+                )
+            except InputError as error:
+                errors.append(error)
+                continue
+            for left_out in errors:
+                log.warning("a font is left out: %s", left_out)
+            if replacement:
+                log.warning(
+                    "%s: replaced by %s (%s); for the original: --fonts '%s=/path'",
+                    *(family, replacement, file.uri, family),
+                )
+            return font
+        if errors:
+            raise errors[0]
+    raise InputError(_describe_missing(family, names, substitute))
 
 
-def _match(names: Sequence[str], indexes: Sequence[_FontIndex]) -> tuple[FontFile, Face] | None:
-    """Return the most regular font with one of the names, in the first location that has one."""
+def _match(names: Sequence[str], indexes: Sequence[_FontIndex]) -> Iterator[tuple[FontFile, Face]]:
+    """Yield the fonts with one of the names, the most regular of the first location first."""
     folded_names = set(map(fold_name, names))
     for index in indexes:
-        if entries := [entry for entry in index if folded_names & entry[1].names]:
-            return min(entries, key=_style_distance)
-    return None
+        yield from sorted((entry for entry in index if folded_names & entry[1].names), key=_style_distance)
 
 
 def _style_distance(entry: tuple[FontFile, Face]) -> tuple[int, int, int]:
@@ -230,29 +296,79 @@ def _describe_missing(name: str, names: Sequence[str], substitute: Substitute | 
     return f"font {name!r} must be installed, none is called {searched}; {', or '.join(remedies)}"
 
 
-def _read_font(location: Location, face: int | None, *, name: str, is_substitute: bool = False) -> Font:
+def _read_font(location: Location, request: FontRequest, *, name: str, is_substitute: bool = False) -> Font:
+    """Return the font of a file, at the face and axes of the request or else the regular ones.
+
+    Raises:
+        InputError: the file is missing or not usable, or has no such face or axes.
+    """
     try:
         content = read_bytes(location)
     except OSError as error:
         raise InputError(f"font {name!r} must be a file, there is no file at {location}: {error}") from error
-    try:
+    with _require_usable(name, location):
         faces = _parse_faces(content)
-        index = _choose_face(faces, name) if face is None else face
-        num_characters = len(_characters(content, index)) if index < len(faces) else 0
-    except NOT_A_FONT as error:
-        raise InputError(f"font {name!r} must be a .ttf, .ttc or .otf, {location} is not: {error}") from error
+    index = _choose_face(faces, name) if request.face is None else request.face
     if index >= len(faces):
         raise InputError(f"font {name!r} must be a face of {location}: {_list_faces(faces)}; got #{index}")
-    log.info("font %s: %s in %s, %d characters", name, faces[index].full_name, location, num_characters)
-    return Font(name=name, file_name=location.name, content=content, face=index, is_substitute=is_substitute)
+    try:
+        axes = faces[index].variation.choose(request.axes, name.removesuffix(request.suffix))
+    except ValueError as error:
+        raise InputError(f"font {name!r} must be within the axes of {location}, {error}") from error
+    font = Font(
+        name=name,
+        file_name=location.name,
+        content=content,
+        face=index,
+        axes=axes,
+        is_substitute=is_substitute,
+    )
+    with _require_usable(name, location):
+        num_characters = _count_usable(font)
+    log.info(
+        "font %s: %s in %s, %d characters", name, _describe_choice(font, faces), location, num_characters
+    )
+    return font
+
+
+@contextmanager
+def _require_usable(name: str, location: Location) -> Iterator[None]:
+    """Turn whatever fontTools and FreeType raise for a file into an InputError."""
+    try:
+        yield
+    except (*UNREADABLE, *UNDRAWABLE) as error:
+        raise InputError(
+            f"font {name!r} must be a .ttf, .ttc or .otf with outlines, {location} is not usable because "
+            f"{describe_error(error)}"
+        ) from error
+
+
+def _count_usable(font: Font) -> int:
+    """Return the number of characters of a font that FreeType can open; ValueError if there are none."""
+    font.open(_TEST_SIZE_PX)
+    if not (characters := font.characters()):
+        raise ValueError("its cmap has no Unicode characters")
+    return len(characters)
+
+
+def _describe_choice(font: Font, faces: Sequence[Face]) -> str:
+    """Return the name of a font and, if the file has others, which of them it is."""
+    variation = faces[font.face].variation
+    notes = [f"face #{font.face} of {len(faces)}"] * (len(faces) > 1)
+    notes += [f"{format_axes(font.axes)}, its axes: {variation.describe_axes()}"] * bool(font.axes)
+    return font.full_name + (f" ({'; '.join(notes)})" if notes else "")
 
 
 def _choose_face(faces: Sequence[Face], name: str) -> int:
-    """Return the face of a collection with the name, as batang.ttc also contains BatangChe and Gungsuh."""
+    """Return the face of a collection with the name, as batang.ttc also contains BatangChe and Gungsuh.
+
+    Of several, and if none has the name, it is the most regular one.
+    """
     named = [face for face in faces if face.names & set(map(fold_name, all_names(name)))]
+    index = min(named or faces, key=lambda face: face.style_distance).index
     if not named and len(faces) > 1:
-        log.warning("font %s: no face has that name, using #0 of %s", name, _list_faces(faces))
-    return min(named or faces[:1], key=lambda face: face.style_distance).index
+        log.warning("font %s: no face has that name, using #%d of %s", name, index, _list_faces(faces))
+    return index
 
 
 def _list_faces(faces: Sequence[Face]) -> str:

@@ -1,8 +1,5 @@
-import io
-
 import pytest
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
+from builders.fonts import save_font, start_font
 
 from ocr_ray.render.fonts.coverage import find_drawable, find_shared_drawable
 from ocr_ray.render.fonts.find import Font
@@ -16,30 +13,10 @@ KS_X_1001 = [bytes([row, cell]).decode("euc_kr") for row in range(0xB0, 0xC9) fo
 
 def build_font(outlines: dict[str, tuple], *, notdef: tuple = BOX, mapped_to_notdef: str = "") -> Font:
     """Return a font with one polygon per character."""
-    glyphs = {".notdef": notdef, **{f"g{ord(char)}": outline for char, outline in outlines.items()}}
-    builder = FontBuilder(1000)
-    builder.setupGlyphOrder(list(glyphs))
-    cmap = {ord(char): f"g{ord(char)}" for char in outlines}
-    builder.setupCharacterMap(cmap | dict.fromkeys(map(ord, mapped_to_notdef), ".notdef"))
-    builder.setupGlyf({name: draw_polygon(outline) for name, outline in glyphs.items()})
-    builder.setupHorizontalMetrics({name: (700, min([x for x, _ in o] or [0])) for name, o in glyphs.items()})
-    builder.setupHorizontalHeader(ascent=800, descent=-200)
-    builder.setupNameTable({"familyName": "Polygons", "styleName": "Regular"})
-    builder.setupOS2()
-    builder.setupPost()
-    content = io.BytesIO()
-    builder.save(content)
-    return Font(name="polygons", file_name="polygons.ttf", content=content.getvalue())
-
-
-def draw_polygon(corners: tuple):
-    pen = TTGlyphPen(None)
-    if corners:
-        pen.moveTo(corners[0])
-        for corner in corners[1:]:
-            pen.lineTo(corner)
-        pen.closePath()
-    return pen.glyph()
+    builder = start_font(outlines, notdef=notdef)
+    for table in builder.font["cmap"].tables:
+        table.cmap |= dict.fromkeys(map(ord, mapped_to_notdef), ".notdef")
+    return Font(name="polygons", file_name="polygons.ttf", content=save_font(builder))
 
 
 @pytest.mark.parametrize("notdef", [BOX, BLANK], ids=["box", "blank"])

@@ -1,5 +1,7 @@
 import pickle
 import shutil
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 
@@ -185,6 +187,7 @@ def test_a_pickled_font_keeps_its_names(tmp_path) -> None:
     assert describe_font(pickle.loads(pickle.dumps(font))) == {
         "name": "글씨",
         "family": "Mine",
+        "full_name": "Mine",
         "version": "Version 1.5",
         "licence": ("Free for " + "all " * 99)[:200],
         "file": "mine.ttf",
@@ -228,6 +231,30 @@ def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
         find_fonts([f"={tmp_path / 'fake.ttf'}"])
     with pytest.raises(InputError, match="at least one font"):
         find_fonts([])
+
+
+@pytest.mark.parametrize(
+    "spec", ["글꼴.woff2", "fonts/a.WOFF", "바탕=a.eot", "바탕=/fonts/a.pfb", "a.svg", "a.bdf"]
+)
+def test_a_font_of_another_format_is_refused_by_its_ending(spec: str) -> None:
+    ending = spec[spec.rindex(".") :]
+    with pytest.raises(InputError, match=rf"must name \.ttf, .* got '{spec}': \{ending} is not read; "):
+        find_fonts([spec])
+
+
+def test_the_command_that_a_message_gives_converts_a_web_font(tmp_path, caplog) -> None:
+    web_font = TTFont(build_font(tmp_path / "made.bin", "Mine", "가나"))
+    web_font.flavor = "woff"
+    web_font.save(tmp_path / "mine.woff")
+    with pytest.raises(InputError, match="is not read; convert it") as caught:
+        find_fonts([f"{tmp_path}/mine.woff"])
+    with pytest.raises(InputError, match="there are none in"):
+        find_fonts([f"{tmp_path}/"])
+    assert "are left out, 1, the first because .woff is not read" in caplog.text
+    assert "mine.woff" in caplog.text
+    command = str(caught.value).partition("convert it: ")[2].replace("python", sys.executable, 1)
+    subprocess.run(command, shell=True, check=True)
+    assert find_fonts([f"{tmp_path}/mine.ttf"])[0].characters() == set("가나")
 
 
 def test_a_duplicate_font_or_name_is_rejected(tmp_path) -> None:
