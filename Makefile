@@ -31,12 +31,14 @@ bench: setup
 
 setup: .venv/installed
 
-.venv/installed: setup.sh pyproject.toml constraints.txt
+.venv/installed: setup.sh pyproject.toml constraints.txt torch.txt
 	TORCH_BACKEND=$(TORCH_BACKEND) ./setup.sh
 	touch $@
 
-# Pins every package for all platforms; torch stays at the tested release.
+# Pins every package for all platforms, with the hashes of its files. Left out are torch, which torch.txt pins, and the
+# CUDA packages that it installs: they differ between the builds of torch.
 constraints:
-	echo "torch==2.13.0" > .venv/torch.txt
-	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
-		--all-extras --constraints .venv/torch.txt --output-file constraints.txt pyproject.toml
+	.venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --all-extras --constraints torch.txt \
+		--output-file constraints.txt pyproject.toml
+	sed -i '/^\(torch\|triton\|cuda-[a-z-]*\|nvidia-[a-z0-9-]*\)==/,/[^\]$$/d' constraints.txt

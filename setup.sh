@@ -41,23 +41,23 @@ has_font() {
 missing=()
 has_font 'batang.tt?' && has_font 'gulim.tt?' || missing+=(fonts-baekmuk)
 has_font 'NanumGothic.ttf' || has_font 'malgun.ttf' || missing+=(fonts-nanum)
-extras=dev,docs,trdg,cluster
 if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
     say "WARNING: apt-get cannot run here, so these fonts are missing: ${missing[*]}." \
         "The demo uses the other fonts, and NanumGothic from PyPI."
-    extras=$extras,fonts
 fi
 
 [ -x .venv/bin/python ] || "$python" -m venv .venv
-.venv/bin/python -m pip install --quiet --constraint constraints.txt uv
-if ! .venv/bin/python -c 'import torch' 2>/dev/null; then
-    say "installing torch (${TORCH_BACKEND:-the build that pip chooses})"
-    if [ -n "${TORCH_BACKEND:-}" ]; then
-        .venv/bin/uv pip install --quiet --python .venv/bin/python --constraint constraints.txt \
-            --torch-backend "$TORCH_BACKEND" torch
-    else
-        .venv/bin/python -m pip install --quiet --constraint constraints.txt torch
-    fi
+# Every file but those of torch must have a hash of constraints.txt, including what builds packages from source.
+sed -n '/^uv==/,/[^\]$/p' constraints.txt > .venv/uv.txt
+.venv/bin/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt
+uv_install() { .venv/bin/uv pip install --quiet --python .venv/bin/python "$@"; }
+say "installing the dependencies"
+uv_install --no-deps --require-hashes --build-constraints constraints.txt --requirement constraints.txt
+say "installing torch (${TORCH_BACKEND:-the build that pip chooses})"
+if [ -n "${TORCH_BACKEND:-}" ]; then
+    uv_install --torch-backend "$TORCH_BACKEND" --requirement torch.txt
+else
+    .venv/bin/python -m pip install --quiet --requirement torch.txt
 fi
-say "installing ocr_ray and its dependencies"
-.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint constraints.txt --editable ".[$extras]"
+say "installing ocr_ray"
+uv_install --no-deps --build-constraints constraints.txt --editable .

@@ -13,7 +13,8 @@ if [ ! -x ~/uv/bin/uv ]; then
     sudo apt-get update -qq
     sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv
     python3 -m venv ~/uv
-    ~/uv/bin/pip install --quiet --constraint constraints.txt uv
+    sed -n '/^uv==/,/[^\]$/p' constraints.txt > ~/uv/uv.txt
+    ~/uv/bin/pip install --quiet --require-hashes --requirement ~/uv/uv.txt
 fi
 ~/uv/bin/uv python install --quiet "$PYTHON_VERSION"
 PYTHON=$(~/uv/bin/uv python find --managed-python "$PYTHON_VERSION")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,5 +36,8 @@ class SpotConfig:
         host, _, port = self.gcs_address.rpartition(":")
         if not (host and port.isdecimal()):
             raise ValueError(f"gcs_address must be HOST:PORT, got {self.gcs_address!r}")
+        url = urlsplit(self.metadata_url)
+        if url.scheme not in ("http", "https") or not url.netloc:
+            raise ValueError(f"metadata_url must be http://HOST[:PORT], got {self.metadata_url!r}")
         if self.interval_s <= 0 or self.timeout_s <= 0:
             raise ValueError("interval_s and timeout_s must be more than 0")

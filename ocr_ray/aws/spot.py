@@ -13,16 +13,18 @@ import sys
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http.client import HTTPException
 from math import ceil
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, Request, build_opener
 
 from ray.autoscaler.v2.sdk import get_cluster_status
 from ray.exceptions import RpcError
 
 from ocr_ray.aws.config import SpotConfig
+from ocr_ray.errors import ProductionError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,18 @@ RAY = Path(sys.executable).with_name("ray")
 DRAIN_TIMEOUT_S = 60.0
 START_MARGIN_S = 5
 """Subtracted from the time left, which `ray drain-node` counts from when it has started."""
+SERVICE = "the instance metadata service of EC2"
+NOTICE = "spot/instance-action"
+ADVICE = {403: "; is it turned off for this instance (MetadataOptions.HttpEndpoint)?"}
+"""What to do, by HTTP status."""
+
+
+class MetadataError(OSError):
+    """The metadata service refused a request, or did not answer: then `status` is None."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,41 +56,57 @@ class Notice:
 
 
 def watch_spot(config: SpotConfig) -> dict[str, Any]:
-    """Wait for a notice, drain the Ray node of this instance and return a summary."""
-    while True:
-        try:
-            if notice := read_notice(config):
-                return drain_node(config, notice)
-        except (OSError, ValueError, LookupError, RpcError, subprocess.SubprocessError) as error:
-            log.warning("%s; trying again in %g s", error, config.interval_s)
-        time.sleep(config.interval_s)
+    """Wait for a notice, drain the Ray node of this instance and return a summary.
+
+    Raises:
+        ProductionError: it was stopped before there was a notice.
+    """
+    try:
+        while True:
+            try:
+                if notice := read_notice(config):
+                    return drain_node(config, notice)
+            except (OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
+                log.warning("%s; trying again in %g s", error, config.interval_s)
+            time.sleep(config.interval_s)
+    except (SystemExit, KeyboardInterrupt) as stop:
+        raise ProductionError(
+            f"stopped: {SERVICE} is no longer asked for a spot interruption, so this node "
+            "would not be drained; run the same command to watch again"
+        ) from stop
 
 
 def read_notice(config: SpotConfig) -> Notice | None:
     """Return the interruption notice of this instance, or None if there is none yet.
 
     Raises:
-        OSError: the metadata service does not answer.
-        ValueError, LookupError: its answer is not a notice.
+        MetadataError: the metadata service does not answer.
+        ValueError: its answer is not a notice.
     """
+    text = _read_metadata(config, NOTICE)
+    if text is None:
+        return None
     try:
-        notice = json.loads(_read_metadata(config, "spot/instance-action"))
-    except HTTPError as error:
-        if error.code == 404:
-            return None
-        raise
-    return Notice(action=notice["action"], deadline=datetime.fromisoformat(notice["time"]))
+        notice = json.loads(text)
+        action, deadline = str(notice["action"]), datetime.fromisoformat(notice["time"])
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{SERVICE} must answer {NOTICE} with JSON that has an action and a time, got {text[:200]!r}"
+        ) from error
+    return Notice(action=action, deadline=deadline if deadline.tzinfo else deadline.replace(tzinfo=UTC))
 
 
 def drain_node(config: SpotConfig, notice: Notice) -> dict[str, Any]:
     """Drain the Ray node of this instance until the deadline of the notice; return a summary.
 
     Raises:
-        OSError, RpcError: the metadata service or the head does not answer.
-        LookupError: no node of the cluster runs on this instance.
+        OSError: the metadata service or the head does not answer.
+        LookupError: no node of the cluster runs on this instance, or it has no id.
         SubprocessError: `ray drain-node` failed or took too long.
     """
     instance_id = _read_metadata(config, "instance-id")
+    if not instance_id:
+        raise LookupError(f"{SERVICE} must know this instance's id, it has none")
     node_id = _find_node(config, instance_id)
     remaining_s = int((notice.deadline - datetime.now(UTC)).total_seconds()) - START_MARGIN_S
     _run_ray(
@@ -101,7 +131,10 @@ def _find_node(config: SpotConfig, instance_id: str) -> str:
 
     The head is asked directly: its dashboard, which `ray.util.state` needs, listens on localhost only.
     """
-    status = get_cluster_status(config.gcs_address, timeout=ceil(config.timeout_s))
+    try:
+        status = get_cluster_status(config.gcs_address, timeout=ceil(config.timeout_s))
+    except RpcError as error:
+        raise ConnectionError(f"the head node {config.gcs_address} does not answer: {error}") from error
     for node in (*status.active_nodes, *status.idle_nodes):
         if node.instance_id == instance_id and node.node_id:
             return str(node.node_id)
@@ -121,15 +154,32 @@ def _run_ray(*arguments: str) -> None:
         raise subprocess.SubprocessError(f"ray {arguments[0]} failed: {result.stdout.strip()}")
 
 
-def _read_metadata(config: SpotConfig, name: str) -> str:
-    """Return an entry of the instance metadata, with the token that version 2 of the service requires."""
-    token = Request(
-        f"{config.metadata_url}/latest/api/token",
-        method="PUT",
-        headers={"X-aws-ec2-metadata-token-ttl-seconds": "60"},
-    )
-    with urlopen(token, timeout=config.timeout_s) as answer:
-        headers = {"X-aws-ec2-metadata-token": answer.read().decode()}
-    entry = Request(f"{config.metadata_url}/latest/meta-data/{name}", headers=headers)
-    with urlopen(entry, timeout=config.timeout_s) as answer:
-        return str(answer.read().decode())
+def _read_metadata(config: SpotConfig, name: str) -> str | None:
+    """Return an entry of the instance metadata, or None if there is no such entry.
+
+    Version 2 of the service requires a token. Without it every answer would be 401.
+    """
+    token = _request(config, "PUT", "api/token", {"X-aws-ec2-metadata-token-ttl-seconds": "60"})
+    try:
+        return _request(config, "GET", f"meta-data/{name}", {"X-aws-ec2-metadata-token": token})
+    except MetadataError as error:
+        if error.status == 404:
+            return None
+        raise
+
+
+def _request(config: SpotConfig, method: str, path: str, headers: dict[str, str]) -> str:
+    """Return the answer of the metadata service, which is on this machine and never behind a proxy."""
+    url = f"{config.metadata_url}/latest/{path}"
+    try:
+        request = Request(url, method=method, headers=headers)
+        with build_opener(ProxyHandler({})).open(request, timeout=config.timeout_s) as answer:
+            return str(answer.read().decode())
+    except HTTPError as error:
+        message = f"{SERVICE} answered {method} {url} with {error.code} {error.reason}"
+        raise MetadataError(message + ADVICE.get(error.code, ""), error.code) from error
+    except (OSError, HTTPException, ValueError) as error:
+        reason = error.reason if isinstance(error, URLError) else error
+        raise MetadataError(
+            f"{SERVICE} did not answer {method} {url}: {reason or type(error).__name__}"
+        ) from error

@@ -9,6 +9,8 @@ from pathlib import Path
 from ocr_ray.aws.cluster_file import ClusterFile, Fault
 from ocr_ray.errors import InputError
 
+TORCH = "torch.txt"
+"""The file next to the constraints that pins torch, whose builds differ in their hashes."""
 NUM_LISTED = 5
 """Packages listed in a message."""
 
@@ -26,7 +28,7 @@ def check_versions(
     A dataset that was started with one set of versions cannot be continued with another.
 
     Raises:
-        InputError: the file of constraints is missing.
+        InputError: a file of pinned versions is missing.
     """
     setup = " ".join(
         command for name in ("", "head_", "worker_") for command in file.commands(f"{name}setup_commands")
@@ -41,10 +43,11 @@ def check_versions(
                 if local
                 else f"must only install packages that are installed here, {name} is not",
             )
-    yield from _check_constraints(constraints, installed)
     mounted = [Path(str(local)).expanduser().resolve() for local in file.section("file_mounts").values()]
-    if constraints.resolve() not in mounted:
-        yield Fault("file_mounts", f"must copy {constraints} to the nodes, which install its versions")
+    for path, package in ((constraints, "ray"), (constraints.with_name(TORCH), "torch")):
+        yield from _check_pins(path, package, installed)
+        if path.resolve() not in mounted:
+            yield Fault("file_mounts", f"must copy {path} to the nodes, which install its versions")
 
 
 def _check_python(setup: str, python: str) -> Iterator[Fault]:
@@ -56,11 +59,14 @@ def _check_python(setup: str, python: str) -> Iterator[Fault]:
         )
 
 
-def _check_constraints(constraints: Path, installed: Mapping[str, str]) -> Iterator[Fault]:
-    if not constraints.is_file():
-        raise InputError(f"--constraints must be the file of tested versions, {constraints} does not exist")
+def _check_pins(path: Path, package: str, installed: Mapping[str, str]) -> Iterator[Fault]:
+    """Yield where a file pins other versions than the installed ones, or does not pin `package`."""
+    if not path.is_file():
+        raise InputError(
+            f"--constraints must be the file of tested versions, next to {TORCH}; {path} does not exist"
+        )
     pins = defaultdict(set)  # several per package where they depend on the Python or the system
-    for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", constraints.read_text(encoding="utf-8"), re.M):
+    for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(encoding="utf-8"), re.M):
         pins[_normalize(name)].add(version)
     differing = [
         f"{name} {' or '.join(sorted(versions))}, here {installed[name]}"
@@ -70,13 +76,12 @@ def _check_constraints(constraints: Path, installed: Mapping[str, str]) -> Itera
     if differing:
         more = f" and {len(differing) - NUM_LISTED} more" if len(differing) > NUM_LISTED else ""
         yield Fault(
-            str(constraints),
+            str(path),
             f"must pin the installed versions, pins {'; '.join(differing[:NUM_LISTED])}{more}; "
             "run `make setup`",
         )
-    for name in ("ray", "torch"):
-        if name not in pins:
-            yield Fault(str(constraints), f"must pin {name} with ==, does not")
+    if package not in pins:
+        yield Fault(str(path), f"must pin {package} with ==, does not")
 
 
 def _normalize(name: str) -> str:

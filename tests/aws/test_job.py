@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -92,27 +93,26 @@ def test_a_missing_token_is_reported_with_the_command_that_creates_it(config: Ch
 
 
 @pytest.mark.parametrize(
-    ("pins", "message"),
+    ("pins", "torch", "message"),
     [
-        ("ray==2.60.0\ntorch==2.13.0\nnumpy==1.0 ; os_name < 'x'\nnumpy==1.1", "numpy 1.0 or 1.1, here "),
-        ("ray==2.59.0\ntorch==2.13.0", "ray 2.59.0, here 2.60.0; run `make setup`"),
-        ("numpy==1.0\ntorch==1.0\npillow==1.0\npyarrow==1.0\nboto3==1\nray==1\n", "and 1 more; run"),
-        ("torch==2.13.0", "must pin ray with =="),
+        ("ray==2.60.0\nnumpy==1.0 ; os_name < 'x'\nnumpy==1.1", "torch==2.13.0", "numpy 1.0 or 1.1, here "),
+        ("ray==2.59.0 \\\n    --hash=sha256:0", "torch==2.13.0", "ray 2.59.0, here 2.60.0; run `make setup`"),
+        ("numpy==1.0\npillow==1.0\npyarrow==1.0\nboto3==1\nray==1\nuv==0", "torch==2", "and 1 more; run"),
+        ("numpy==1.0", "torch==2.13.0", "constraints.txt: must pin ray with =="),
+        ("ray==2.60.0", "torch==1.0", "torch.txt: must pin the installed versions, pins torch 1.0, here"),
+        ("ray==2.60.0", "torch", "torch.txt: must pin torch with =="),
     ],
 )
 def test_constraints_other_than_the_installed_versions_are_refused(
-    pins: str, message: str, config: CheckConfig, tmp_path: Path
+    pins: str, torch: str, message: str, config: CheckConfig, tmp_path: Path
 ) -> None:
     constraints = tmp_path / "constraints.txt"
     constraints.write_text(pins)
+    tmp_path.joinpath("torch.txt").write_text(torch)
     text = fill().replace("constraints.txt: constraints.txt", f"constraints.txt: {constraints}")
     config.cluster.write_text(text)
     with pytest.raises(InputError) as caught:
-        check_cluster(
-            CheckConfig(
-                cluster=config.cluster, policies=config.policies, constraints=constraints, skip_aws=True
-            )
-        )
+        check_cluster(replace(config, constraints=constraints))
     assert message in str(caught.value)
 
 

@@ -178,6 +178,7 @@ def test_set_up_installs_the_tested_python_and_the_right_build_of_torch(
     folder = node.home / "ocr_ray"
     folder.joinpath("deploy").mkdir()
     shutil.copy("deploy/set_up_node.sh", folder / "deploy")
+    shutil.copy("constraints.txt", folder)
     shutil.copy(node.home / ".venv/note", folder / "setup.sh")
     environment = {"HOME": str(node.home), "PATH": f"{tools}:/usr/bin:/bin", "PYTHON_VERSION": "3.11"}
     for _ in range(2):  # nodes are set up again when the file changes
@@ -188,8 +189,13 @@ def test_set_up_installs_the_tested_python_and_the_right_build_of_torch(
         "uv python find --managed-python 3.11",
         "setup.sh ",
     ]
-    first = [f"python3 -m venv {node.home}/uv", "pip install --quiet --constraint constraints.txt uv"]
+    first = [
+        f"python3 -m venv {node.home}/uv",
+        f"pip install --quiet --require-hashes --requirement {node.home}/uv/uv.txt",
+    ]
     assert calls == [*first, *repeated, *repeated]
+    pinned = node.home.joinpath("uv/uv.txt").read_text()
+    assert re.fullmatch(r"uv==\S+ \\\n(    --hash=sha256:\w{64}( \\)?\n)+", pinned)
     assert "sudo DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv" in node.calls
     setup = node.environment("setup.sh")
     assert setup["PYTHON"] == "/opt/python"

@@ -1,6 +1,7 @@
 """Spot interruptions, from a fake metadata service to a Ray node that drains."""
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -57,11 +58,77 @@ def test_a_rebalance_recommendation_is_no_notice() -> None:
         assert service.requested == ["spot/instance-action"]
 
 
-def test_an_error_of_the_service_is_not_taken_for_no_notice() -> None:
+@pytest.mark.parametrize(
+    ("method", "status", "message"),
+    [
+        ("GET", 503, r"the instance metadata service of EC2 answered GET \S+/spot/instance-action with 503"),
+        ("PUT", 403, r"metadata service of EC2 answered PUT \S+/latest/api/token with 403.*HttpEndpoint"),
+        ("PUT", 404, r"metadata service of EC2 answered PUT \S+/latest/api/token with 404"),
+    ],
+)
+def test_an_error_of_the_service_is_not_taken_for_no_notice_and_names_the_service(
+    method: str, status: int, message: str
+) -> None:
     with serve_metadata() as service:
-        service.is_failing = True
-        with pytest.raises(OSError, match="503"):
+        service.failures[method] = status
+        with pytest.raises(OSError, match=message):
             read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url))
+
+
+def test_an_unreachable_service_is_named_and_a_proxy_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OSError, match=r"metadata service of EC2 did not answer PUT .*Connection refused"):
+        read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url="http://127.0.0.1:9"))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serve_metadata() as service:
+        assert read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url)) is None
+
+
+@pytest.mark.parametrize(
+    "answer", ["{", "7", "[]", "{}", '{"action": "stop", "time": 5}', '{"time": "soon", "action": "stop"}']
+)
+def test_an_answer_that_is_no_notice_is_shown_with_what_it_must_be(answer: str) -> None:
+    with serve_metadata(spot__instance_action=answer) as service:
+        with pytest.raises(
+            ValueError, match=r"metadata service of EC2 must answer \S+ with JSON that has an"
+        ) as e:
+            read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url))
+        assert repr(answer) in str(e.value)
+
+
+def test_a_time_without_a_zone_is_utc_as_ec2_documents_it() -> None:
+    notice = '{"action": "stop", "time": "2026-11-23T08:22:00"}'
+    with serve_metadata(spot__instance_action=notice) as service:
+        read = read_notice(SpotConfig(gcs_address="nowhere:1", metadata_url=service.url))
+    assert read == Notice(action="stop", deadline=datetime(2026, 11, 23, 8, 22, tzinfo=UTC))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_watcher_says_that_the_node_is_no_longer_watched(sent: signal.Signals) -> None:
+    with serve_metadata() as service:
+        command = [
+            sys.executable,
+            "-m",
+            "jobs.watch_spot",
+            "--gcs-address",
+            "nowhere:1",
+            "--interval-s",
+            "0.1",
+        ]
+        command += ["--metadata-url", service.url]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as watcher:
+            wait_until(lambda: len(service.requested) > 1)
+            watcher.send_signal(sent)
+            log = watcher.communicate(timeout=60)[1]
+    assert watcher.returncode == 1
+    assert "stopped: the instance metadata service of EC2 is no longer asked for a spot interruption" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("url", ["169.254.169.254", "ftp://169.254.169.254", "http://"])
+def test_a_metadata_url_that_is_none_is_refused_at_the_start(url: str) -> None:
+    with pytest.raises(ValueError, match=r"metadata_url must be http://HOST\[:PORT\], got"):
+        SpotConfig(gcs_address="nowhere:1", metadata_url=url)
 
 
 class Nodes:

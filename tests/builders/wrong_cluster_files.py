@@ -149,6 +149,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "",
         "file_mounts: must copy constraints.txt to the nodes",
     ),
+    "an untested torch": (
+        "    /home/ubuntu/ocr_ray/torch.txt: torch.txt\n",
+        "",
+        "file_mounts: must copy torch.txt to the nodes",
+    ),
     "no data folder": (
         "        - s3://my-data/ocr",
         "        - /data",

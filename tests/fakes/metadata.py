@@ -16,7 +16,8 @@ class MetadataService:
     entries: dict[str, str] = field(default_factory=dict)
     url: str = ""
     requested: list[str] = field(default_factory=list)
-    is_failing: bool = False
+    failures: dict[str, int] = field(default_factory=dict)
+    """The HTTP status of requests that fail, by method."""
 
 
 @contextmanager
@@ -28,7 +29,9 @@ def serve_metadata(**entries: str) -> Iterator[MetadataService]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_PUT(self) -> None:
-            if self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"]:
+            if "PUT" in service.failures:
+                self._answer(service.failures["PUT"])
+            elif self.path == "/latest/api/token" and self.headers["X-aws-ec2-metadata-token-ttl-seconds"]:
                 self._answer(200, TOKEN)
             else:
                 self._answer(400)
@@ -38,8 +41,8 @@ def serve_metadata(**entries: str) -> Iterator[MetadataService]:
             service.requested.append(name)
             if self.headers["X-aws-ec2-metadata-token"] != TOKEN:
                 self._answer(401)
-            elif service.is_failing:
-                self._answer(503)
+            elif "GET" in service.failures:
+                self._answer(service.failures["GET"])
             elif name in service.entries:
                 self._answer(200, service.entries[name])
             else:
