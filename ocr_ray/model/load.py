@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import torch
@@ -235,5 +236,5 @@ def copy_processor_files(source: Path, target: Path) -> list[str]:
     names = [name for name in PROCESSOR_FILES if (source / name).is_file()]
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (target / name).write_bytes((source / name).read_bytes())
+        copyfile(source / name, target / name)  # its errors name the file
     return names

@@ -4,6 +4,7 @@ pyarrow raises answers of S3 as an `OSError` with a long text; damaged files rai
 """
 
 import errno
+import os
 import re
 
 _S3_ERROR = re.compile(r"AWS Error (?P<code>.+?) during (?P<operation>\w+) operation:?(?P<detail>.*)", re.S)
@@ -15,6 +16,10 @@ _CHECKSUMS = (
     "this server does not know the checksums of newer clients; set "
     "AWS_REQUEST_CHECKSUM_CALCULATION=when_required"
 )
+_RUST_ERROR = re.compile(r"\(os error (\d+)\)")
+"""How safetensors and tokenizers, which are written in Rust, report an error of the disk."""
+_TEMPORARY = "/ocr_ray-"
+"""How the temporary folders of this package begin, in the folder that TMPDIR names."""
 _S3_REMEDIES = {
     "Quota|StorageFull|HTTP status 507": "free some space there, or choose another location",
     "MissingContent|ContentSHA256|NotImplemented|x-amz-checksum|aws-chunked|trailer": _CHECKSUMS,
@@ -53,14 +58,19 @@ def describe_storage_error(error: BaseException, location: str = "") -> str | No
     Errors wrapped by Ray are described by their cause. `location` is used if the error does not name one.
     """
     error = getattr(error, "cause", None) or error
-    if not isinstance(error, OSError):
+    if isinstance(error, OSError):
+        if match := _S3_ERROR.search(str(error)):
+            return _describe_s3_error(match, str(error), location)
+        code, path = error.errno, error.filename2 or error.filename  # of a copy the second is written
+    else:
+        match = _RUST_ERROR.search(str(error))
+        code, path = int(match[1]) if match else None, None
+    if code not in _DISK_REMEDIES:
         return None
-    if match := _S3_ERROR.search(str(error)):
-        return _describe_s3_error(match, str(error), location)
-    if error.errno not in _DISK_REMEDIES:
-        return None
-    where = error.filename or location or "a file"
-    return f"{where} cannot be used: {error.strerror}; {_DISK_REMEDIES[error.errno]}"
+    where, remedy = str(path or location or "a file"), _DISK_REMEDIES[code]
+    if _TEMPORARY in where:
+        remedy = remedy.replace("choose another location", "set TMPDIR to another folder")
+    return f"{where} cannot be used: {os.strerror(code)}; {remedy}"
 
 
 def raise_if_refused(error: BaseException) -> None:

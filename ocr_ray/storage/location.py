@@ -285,10 +285,7 @@ def local_copy(location: Location) -> Iterator[Path]:
         return
     folder = Path(tempfile.mkdtemp(prefix="ocr_ray-"))
     try:
-        for name in list_files(location):
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(read_bytes(location / name))
+        copy_files(location, Location(pafs.LocalFileSystem(), str(folder)), list(list_files(location)))
         yield folder
     finally:
         shutil.rmtree(folder)

@@ -12,22 +12,26 @@ rng-00000.pt rng-00001.pt …                           the random generators of
 import logging
 import pickle
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import VisionEncoderDecoderModel
 from transformers.utils.logging import disable_progress_bar
 
-from ocr_ray.errors import CheckpointError
+from ocr_ray.errors import CheckpointError, StorageError
 from ocr_ray.model.load import OcrModel, copy_processor_files
+from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.strict_json import to_json
 
 log = logging.getLogger(__name__)
 
-STATE_FILE = "training_state.pt"
+STATE_FILE, WEIGHTS_FILE = "training_state.pt", "model.safetensors"
 HISTORY_FILE = "history.json"
 
 
@@ -111,16 +115,23 @@ def is_model_file(name: str) -> bool:
 
 
 def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None:
-    """Write this rank's files: every rank its random generators, rank 0 also the model and the state."""
+    """Write this rank's files: every rank its random generators, rank 0 also the model and the state.
+
+    Raises:
+        StorageError: the disk refuses a file, for example because it is full; the message names it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    torch.save(_pack_generators(), folder / rng_file(training.rank))
+    _save(_pack_generators(), folder / rng_file(training.rank))
     if training.rank != 0:
         return
     disable_progress_bar()
-    training.ocr.network.save_pretrained(folder)
-    copy_processor_files(training.ocr.folder, folder)
+    with _name_file(folder / WEIGHTS_FILE):
+        training.ocr.network.save_pretrained(folder)
+    with _name_file(folder):
+        copy_processor_files(training.ocr.folder, folder)
     history = {"history": state.history, "samples": state.samples}
-    (folder / HISTORY_FILE).write_text(to_json(history), encoding="utf-8")
+    with _name_file(folder / HISTORY_FILE):
+        (folder / HISTORY_FILE).write_text(to_json(history), encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     content = {
         "optimizer": training.optimizer.state_dict(),
@@ -130,7 +141,26 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
         "world_size": training.world_size,
         "sizes_bytes": sizes,
     }
-    torch.save(content, folder / STATE_FILE)
+    _save(content, folder / STATE_FILE)
+
+
+@contextmanager
+def _name_file(path: Path) -> Iterator[None]:
+    """Raise StorageError with the path of a file that the disk refuses: errors of writing do not name it."""
+    try:
+        yield
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # After an error of the disk, torch raises a RuntimeError of its own.
+        for cause in (error, error.__context__ or error):
+            if message := describe_storage_error(cause, str(path)):
+                raise StorageError(message) from error
+        raise
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    # Given a path, torch writes itself and reports `unexpected pos` if the disk is full.
+    with _name_file(path), path.open("wb") as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(folder: Path, training: Training) -> TrainState:

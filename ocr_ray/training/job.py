@@ -18,7 +18,7 @@ from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.precision import check_precision
-from ocr_ray.storage.location import Location, copy_files, exists, locate, write_json
+from ocr_ray.storage.location import Location, copy_files, exists, locate, translate_errors, write_json
 from ocr_ray.training.config import TINY, TrainJobConfig
 from ocr_ray.training.data.label_check import save_lengths
 from ocr_ray.training.data.mixture import count_sources, describe_mixture
@@ -213,7 +213,8 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
         except ray.train.WorkerGroupError as error:
             raise next(iter(error.worker_failures.values()), error) from error
         except ray.train.ControllerError as error:
-            raise error.controller_failure from error
+            with translate_errors(run):
+                raise error.controller_failure from error
 
 
 def _read_checkpoints(run: Location) -> list[tuple[Location, Metrics]]:

@@ -4,6 +4,7 @@ import logging
 import time
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ocr_ray.cluster.progress import show_training
 from ocr_ray.cluster.stop_signal import StopSignal
 from ocr_ray.cluster.worker_logs import relay_logs
 from ocr_ray.model.load import load_model, model_files
-from ocr_ray.storage.location import Location
+from ocr_ray.storage.location import Location, translate_errors
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.loop import Hooks, Metrics, Signal, train
@@ -48,7 +49,7 @@ def train_worker(settings: dict[str, Any]) -> None:
     if is_first:
         relay_logs(inputs.logs)
     with closing(_Recorder(inputs)) as recorder, model_files(inputs.model) as model_folder:
-        hooks = Hooks(report=_report, poll=_Poll(inputs.stop, is_first), record=recorder)
+        hooks = Hooks(report=partial(_report, inputs.run), poll=_Poll(inputs.stop, is_first), record=recorder)
         ocr = load_model(model_folder)
         ocr.network.to(ray.train.torch.get_device())
         checkpoint = ray.train.get_checkpoint()
@@ -59,8 +60,9 @@ def train_worker(settings: dict[str, Any]) -> None:
                 train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=Path(folder))
 
 
-def _report(metrics: Metrics, folder: Path) -> None:
-    ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
+def _report(run: Location, metrics: Metrics, folder: Path) -> None:
+    with translate_errors(run):  # of copying the checkpoint, which do not name a file
+        ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(str(folder)))
 
 
 class _Poll:

@@ -251,6 +251,38 @@ cp -r {small} {kept}
     assert_same_dataset(f"{kept}/lines", f"{on_disk}/lines")
 
 
+def test_a_disk_that_is_full_in_training_is_reported_with_its_file_and_the_run_resumes(
+    undisturbed, tmp_path
+) -> None:
+    """The disk, a tmpfs in its own mount namespace, holds the run but not its first checkpoint."""
+    small, kept = tmp_path / "small", tmp_path / "kept"
+    small.mkdir()
+    config = replace(plan_training(str(small)), lines_uri=plan_training(undisturbed).lines_uri)
+    command = [sys.executable, "-m", "jobs.train_trocr", *list_arguments(describe_flags(config))]
+    script = f"""
+mount -t tmpfs -o size=20m none {small}
+"$@" 2> {tmp_path}/first; echo $?
+mount -o remount,size=400m {small}
+"$@" 2> {tmp_path}/second; echo $?
+cp -r {small} {kept}
+"""
+    result = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT_S,
+    )
+    first, second = ((tmp_path / name).read_text() for name in ("first", "second"))
+    codes = [line for line in result.stdout.splitlines() if len(line) == 1]
+    assert codes == ["1", "0"], result.stdout + result.stderr + first + second
+    last = first.splitlines()[-1]
+    assert f"ERROR ocr_ray.cli.run_job: {small}/runs/run" in last
+    assert "No space left on device; free some space there" in last
+    assert last.endswith(ADVICE)
+    assert_same_weights(f"{kept}/models", f"{undisturbed}/models")
+
+
 def test_200000_lines_are_the_same_if_a_tenth_of_all_requests_fail(
     proxy, address, fonts, tmp_path, capsys
 ) -> None:

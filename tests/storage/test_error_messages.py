@@ -2,6 +2,7 @@
 
 import errno
 import importlib
+import os
 import pickle
 import shutil
 import socket
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 import pytest
 from builders.stub_lines import make_rows, plan_numbers
 from fakes.s3 import BUCKET, FaultyS3, faulty_s3
+from safetensors import SafetensorError
 
 from ocr_ray.audit.inspect_part import ExpectedPart, Rules, inspect_part
 from ocr_ray.cli.run_job import run_job
@@ -225,9 +227,23 @@ def test_a_message_stays_the_same_after_pickling_and_additions_of_ray() -> None:
 def test_a_refusal_of_a_disk_is_reported_with_path_and_remedy(number: int, remedy: str) -> None:
     message = describe_storage_error(OSError(number, "no", "/data/lines/plan.json"))
     assert message is not None
-    assert message.startswith("/data/lines/plan.json cannot be used: no; ")
+    assert message.startswith(f"/data/lines/plan.json cannot be used: {os.strerror(number)}; ")
     assert remedy in message
     assert describe_storage_error(OSError(number, "no"), "/data/lines") == message.replace("/plan.json", "")
+    copied = describe_storage_error(OSError(number, "no", "/data/source", None, "/data/lines/plan.json"))
+    of_rust = describe_storage_error(
+        SafetensorError(f"I/O error: no (os error {number})"), "/data/lines/plan.json"
+    )
+    assert copied == of_rust == message
+
+
+def test_a_full_disk_of_temporary_files_is_reported_with_its_variable() -> None:
+    path = "/tmp/ocr_ray-checkpoint-x/training_state.pt"
+    message = describe_storage_error(OSError(errno.ENOSPC, "no"), path)
+    assert message == (
+        f"{path} cannot be used: No space left on device; free some space there, "
+        "or set TMPDIR to another folder"
+    )
 
 
 @pytest.mark.parametrize(

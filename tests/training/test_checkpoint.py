@@ -1,5 +1,8 @@
 import json
 import random
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +11,7 @@ import torch
 from builders.training_data import make_tiny_model
 from transformers import AutoTokenizer, VisionEncoderDecoderModel
 
-from ocr_ray.errors import CheckpointError
+from ocr_ray.errors import CheckpointError, StorageError
 from ocr_ray.model.load import PROCESSOR_FILES, OcrModel
 from ocr_ray.model.precision import make_scaler
 from ocr_ray.training.checkpoint import (
@@ -142,6 +145,35 @@ def test_a_missing_file_is_named(folder: Path, training: Training) -> None:
         with pytest.raises(CheckpointError, match=f"incomplete: .*{name} is missing"):
             load_checkpoint(folder, training)
         (folder / name).write_bytes(content)
+
+
+@contextmanager
+def limit_of_file_size(size_bytes: int) -> Iterator[None]:
+    """The kernel refuses to write more to any file, as it does on a full disk."""
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, old[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+
+
+def test_a_file_that_the_disk_refuses_is_named(tmp_path: Path, training: Training, folder: Path) -> None:
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    order = ["rng-00000.pt", "model.safetensors", "training_state.pt"]
+    limits = [100, sizes[order[0]], sizes[order[1]]]
+    assert sorted(order, key=sizes.__getitem__) == order
+    for name, limit in [(order[0], 0), *zip(order, limits, strict=True)]:
+        target = tmp_path / f"full-{name}-{limit}"
+        with (
+            limit_of_file_size(limit),
+            pytest.raises(StorageError, match=rf"^{target}/{name} cannot be used: File too large; "),
+        ):
+            save_checkpoint(target, training, STATE)
+    (target / "tokenizer.json").unlink()
+    (target / "tokenizer.json").mkdir()
+    with pytest.raises(StorageError, match=rf"^{target}/tokenizer.json cannot be used: Is a directory; "):
+        save_checkpoint(target, training, STATE)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])

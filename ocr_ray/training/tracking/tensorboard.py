@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tensorboardX import SummaryWriter
 
-from ocr_ray.storage.location import Location, list_files, read_bytes, write_bytes
+from ocr_ray.storage.location import Location, list_files, read_bytes, translate_errors, write_bytes
 from ocr_ray.training.tracking.curves import Record
 
 PREFIX = "events.out.tfevents."
@@ -60,7 +60,7 @@ def write_events(folder: Location, content: bytes) -> None:
     if not content[len(header) :].startswith(existing[len(header) :]):
         name, existing = f"{PREFIX}{int(name.removeprefix(PREFIX)) + 1:08d}", b""
     if len(existing) >= len(header) and folder.is_local:
-        with Path((folder / name).path).open("ab") as file:
+        with translate_errors(folder / name), Path((folder / name).path).open("ab") as file:
             file.write(content[len(existing) :])
     else:
         write_bytes(folder / name, content)
