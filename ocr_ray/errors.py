@@ -10,6 +10,7 @@ RowError              one line or page cannot be used: a counted reject
 CheckpointError       a checkpoint is missing or incomplete
 ProductionError       the job failed or its output must not be used: exit code 1
   StorageError        S3 or a disk refused a request; finished work is kept
+  StoppedError        the job was told to stop; finished work is kept
 """
 
 from collections.abc import Mapping
@@ -83,3 +84,11 @@ class ProductionError(Exception):
 
 class StorageError(ProductionError):
     """S3 or a disk refused a request; the message says what, where, and what to do."""
+
+
+class StoppedError(ProductionError):
+    """The job was told to stop, and has saved its work; `exit_code` is 130 after Ctrl-C, else 1."""
+
+    def __init__(self, message: str, summary: Mapping[str, Any] | None = None, *, exit_code: int = 1) -> None:
+        super().__init__(message, summary)
+        self.exit_code = exit_code

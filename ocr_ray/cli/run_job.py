@@ -5,18 +5,21 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cli.logs import start_logs
-from ocr_ray.errors import CheckpointError, InputError, ProductionError, StorageError
+from ocr_ray.errors import CheckpointError, InputError, ProductionError, StoppedError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.strict_json import find_non_finite, to_json
 from ocr_ray.storage.uri import check_no_secret, mask_values
 
 log = logging.getLogger(__name__)
+INTERRUPTED = 128 + signal.SIGINT
+"""The exit code after Ctrl-C, as shells expect it."""
 Config = TypeVar("Config")
 
 
@@ -34,8 +37,10 @@ def run_job(
     usage shows it. `arguments` defaults to those of the process.
 
     Exits with 0 when the work is done, 1 when it failed or was stopped (`ray job stop` sends SIGTERM), 2 when
-    a flag or an input is wrong. A failure that has a summary prints it too. Logs go to standard error.
+    a flag or an input is wrong, 130 after Ctrl-C. A failure that has a summary prints it too. Logs go to
+    standard error.
     """
+    received = _catch_signals()
     try:
         start_logs()
         words = sys.argv[1:] if arguments is None else list(arguments)
@@ -46,7 +51,6 @@ def run_job(
     except ValueError as error:
         log.error("%s", error)
         sys.exit(2)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # as Ray itself does
     try:
         work = load_work()
         start_logs()  # again: importing Ray sets up other loggers
@@ -64,10 +68,10 @@ def run_job(
         log.error("%s", error)
         if isinstance(error, ProductionError) and error.summary is not None:
             _print_summary(error.summary)
-        sys.exit(1)
-    except SystemExit:
+        sys.exit(error.exit_code if isinstance(error, StoppedError) else 1)
+    except (SystemExit, KeyboardInterrupt):
         log.error("stopped; finished work is kept: run the same command to resume")
-        sys.exit(1)
+        sys.exit(INTERRUPTED if signal.SIGINT in received else 1)
     _print_summary(summary)
     sys.exit(0)
 
@@ -83,6 +87,25 @@ def _check_words(words: Sequence[str]) -> None:
 def _require_finite(config: Any) -> None:
     for name, number in find_non_finite(asdict(config)):
         raise InputError(f"--{name.replace('_', '-')} must be a finite number, got {number}")
+
+
+def _catch_signals() -> list[int]:
+    """End the work at SIGTERM, as Ray itself does, and at Ctrl-C; return the list of signals that came.
+
+    A second Ctrl-C ends the process at once.
+    """
+    received: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        received.append(number)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sys.exit(1)  # Ray replaces the code in some of its calls
+
+    signal.signal(signal.SIGTERM, stop)
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in the background of a script
+        signal.signal(signal.SIGINT, stop)
+    return received
 
 
 def _fail(message: str) -> NoReturn:

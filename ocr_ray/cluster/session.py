@@ -40,16 +40,18 @@ def ray_session(
         with unwrap_worker_errors():
             yield
         return
+    handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
     _init(num_cpus)
     try:
+        if callable(handler):  # Ray's own handler aborts a process that has not ended three seconds later
+            signal.signal(signal.SIGTERM, handler)
         ray.data.DataContext.get_current().enable_progress_bars = False
         with unwrap_worker_errors():
             check_shared_folders(reads=reads, writes=writes)
             yield
     finally:
         ray.shutdown()
-        # Ray leaves the default handler of SIGTERM, which ends the process silently.
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGTERM, handler)  # Ray leaves the default one, which ends the process silently
 
 
 @contextmanager

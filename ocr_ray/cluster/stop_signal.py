@@ -1,5 +1,6 @@
-"""Stopping a job: SIGTERM, which `ray job stop` sends, becomes a flag that workers can read."""
+"""Stopping a job: SIGTERM, which `ray job stop` sends, and Ctrl-C become a flag that workers can read."""
 
+import logging
 import os
 import signal
 import threading
@@ -12,6 +13,8 @@ import ray
 
 from ocr_ray.cluster.capacity import on_driver_node
 
+log = logging.getLogger(__name__)
+
 UNREAD_TIMEOUT_S = 90
 """Time after which a flag that no worker has read ends the driver: there may be no workers yet."""
 
@@ -20,47 +23,62 @@ class StopSignal:
     """Whether the job should stop; can be sent to workers."""
 
     def __init__(self, flag: Any) -> None:
-        self._flag = flag
+        self.flag = flag
+        self.number = 0
+        """The signal that the driver has caught; always 0 in workers."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of a job that this signal stopped: 130 after Ctrl-C, else 1."""
+        return 128 + self.number if self.number == signal.SIGINT else 1
 
     def is_set(self) -> bool:
         """Return the value of the flag, in about a millisecond."""
-        return bool(ray.get(self._flag.is_set.remote()))
+        return bool(ray.get(self.flag.is_set.remote()))
 
 
 @contextmanager
 def stop_signal() -> Iterator[StopSignal]:
-    """Catch SIGTERM; must be entered in the main thread, with Ray running.
+    """Catch SIGTERM and SIGINT; must be entered in the main thread, with Ray running.
 
-    A second SIGTERM goes to the previous handler. It is sent automatically if no worker reads the flag within
+    A second signal goes to the previous handler. It is sent automatically if no worker reads the flag within
     `UNREAD_TIMEOUT_S`.
     """
     flag: Any = ray.remote(_Flag).options(**on_driver_node()).remote()
+    stop = StopSignal(flag)
     caught, ended = threading.Event(), threading.Event()
     # In a thread, because the handler can interrupt a call to Ray.
-    thread = threading.Thread(target=_relay, args=(caught, ended, flag), daemon=True)
+    thread = threading.Thread(target=_relay, args=(caught, ended, stop), daemon=True)
     thread.start()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if caught.is_set() and callable(previous):
+        if caught.is_set() and callable(previous := handlers[signal.Signals(number)]):
             previous(number, frame)
+        stop.number = number
         caught.set()
 
-    previous = signal.signal(signal.SIGTERM, handle)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number, handler in handlers.items():
+        if handler != signal.SIG_IGN:
+            signal.signal(number, handle)
     try:
-        yield StopSignal(flag)
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         ended.set()
         caught.set()
         thread.join()
         ray.kill(flag)
 
 
-def _relay(caught: threading.Event, ended: threading.Event, flag: Any) -> None:
+def _relay(caught: threading.Event, ended: threading.Event, stop: StopSignal) -> None:
     caught.wait()
     if ended.is_set():
         return
+    flag = stop.flag
     ray.get(flag.set.remote())
+    log.info("stopping: workers save a checkpoint; another Ctrl-C or SIGTERM stops at once")
     if not ended.wait(UNREAD_TIMEOUT_S) and not ray.get(flag.was_read.remote()):
         os.kill(os.getpid(), signal.SIGTERM)
 
