@@ -97,13 +97,22 @@ def check_claims(config: VisionEncoderDecoderConfig, folder: Path) -> None:
 
 
 def _measure_weights(folder: Path) -> tuple[int, int]:
-    """Return the number of tensors in the weights files of a folder, and of their elements."""
+    """Return the number of tensors in the weights files of a folder, and of their elements.
+
+    Raises:
+        InputError: there are none, or weights are integers, as in a quantised model.
+    """
     num_tensors = num_weights = 0
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(path, "pt") as file:
-            shapes = [torch.Size(file.get_slice(name).get_shape()) for name in file.keys()]  # noqa: SIM118
-        num_tensors += len(shapes)
-        num_weights += sum(shape.numel() for shape in shapes)
+            weights = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            for name, weight in weights.items():
+                if name.endswith((".weight", ".bias")) and "F" not in (kind := weight.get_dtype()):
+                    raise InputError(
+                        f"weights in {path} must be floating-point numbers, {name} is of type {kind}"
+                    )
+            num_tensors += len(weights)
+            num_weights += sum(torch.Size(weight.get_shape()).numel() for weight in weights.values())
     if not num_tensors:
         raise InputError(f"{folder} must be a complete VisionEncoderDecoder, it has no model.safetensors")
     return num_tensors, num_weights

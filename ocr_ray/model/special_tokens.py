@@ -38,15 +38,15 @@ def settle_tokens(network: Any, tokenizer: Any, folder: Path) -> None:
     }
     configs = (network.config, network.generation_config, network.config.decoder)
     for name, from_tokenizer in of_tokenizer.items():
-        values = [value for config in configs if (value := getattr(config, name, None)) is not None]
+        values = [value for config in configs if (value := getattr(config, name, None)) not in (None, [])]
         value = values[0] if values else from_tokenizer
         if value is None:
             raise InputError(
                 f"{folder}: neither config.json, generation_config.json nor the tokenizer sets {name}"
             )
-        if getattr(network.config, name, None) is None:
+        if getattr(network.config, name, None) in (None, []):
             setattr(network.config, name, first(value))  # a generation config can have several end tokens
-        if getattr(network.generation_config, name, None) is None:
+        if getattr(network.generation_config, name, None) in (None, []):
             setattr(network.generation_config, name, value)
 
 
@@ -68,7 +68,7 @@ def settle_generation(network: Any, limit: int, folder: Path) -> None:
     generation = network.generation_config
     if generation.no_repeat_ngram_size:
         log.warning(
-            "the model's no_repeat_ngram_size of %d is set to 0: it would forbid repeated digits",
+            "the model's no_repeat_ngram_size of %s is set to 0: it would forbid repeated digits",
             generation.no_repeat_ngram_size,
         )
     generation.no_repeat_ngram_size = 0
@@ -98,8 +98,8 @@ def settle_generation(network: Any, limit: int, folder: Path) -> None:
 
 
 def _clip_length(name: str, length: int | None, limit: int) -> int:
-    if length is not None and length < 1:
-        raise ValueError(f"{name} must be at least 1, the generation config has {length}")
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise ValueError(f"{name} must be a number of tokens, the generation config has {length!r}")
     if length is not None and length > limit:
         log.warning("the model's %s of %d is set to %d, the positions of its decoder", name, length, limit)
     return min(length or limit, limit)

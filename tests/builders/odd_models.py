@@ -82,6 +82,10 @@ def _fill(value: float) -> Callable[[dict[str, torch.Tensor]], object]:
     return lambda weights: weights["encoder.embeddings.cls_token"].fill_(value)
 
 
+def _convert(weights: dict[str, torch.Tensor], kind: torch.dtype) -> None:
+    weights.update({name: value.to(kind) for name, value in weights.items()})
+
+
 JSON_DAMAGE: dict[str, bytes | str] = {
     "empty": b"",
     "cut off": b'{"model_type": "vision',
@@ -168,6 +172,7 @@ DAMAGES: dict[str, Damage] = {
     "one that names itself": write(CONFIG, '{"_name_or_path": ".", "model_type": "vision-encoder-decoder"}'),
     "generation max_length text": change(GENERATION, "max_length", to="x"),
     "generation max_length negative": change(GENERATION, "max_length", to=-5),
+    "generation max_length fraction": change(GENERATION, "max_length", to=20.5),
     "generation max_new_tokens negative": change(GENERATION, "max_new_tokens", to=-5),
     "generation of several": change(GENERATION, "num_return_sequences", to=3),
     "generation to a text": change(GENERATION, "stop_strings", to=["."]),
@@ -217,6 +222,10 @@ DAMAGES: dict[str, Damage] = {
     "weights NaN": change_weights(_fill(float("nan"))),
     "weights infinite": change_weights(_fill(float("inf"))),
     "weights too large": change_weights(_fill(3e38)),
+    **{
+        f"weights {kind}": change_weights(lambda weights, kind=kind: _convert(weights, kind))
+        for kind in (torch.int8, torch.bool, torch.complex64)
+    },
     "weights of another shape": change_weights(
         lambda weights: weights.update({"encoder.embeddings.cls_token": torch.zeros(1, 1, 7)})
     ),
