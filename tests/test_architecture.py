@@ -25,7 +25,7 @@ ROOMS = {
     "textgen": "errors randomness storage text dataset",
     "model": "errors storage text dataset",
     "cluster": "errors storage dataset",
-    "render": "errors randomness storage text cli dataset textgen cluster",
+    "render": "errors randomness storage text cli dataset textgen model cluster",
     "pages": "errors randomness html_page storage text cli dataset model cluster",
     "training": "errors randomness storage text metrics cli dataset model cluster",
     "evaluation": "errors randomness html_page storage text metrics cli dataset model cluster",
@@ -159,7 +159,7 @@ def test_a_job_is_imported_by_no_one(path: Path) -> None:
     ("modules", "unwanted"),
     [
         (["ocr_ray.render.trdg", "ocr_ray.textgen.sampler"], ["torch", "transformers", "ray"]),
-        (["ocr_ray.render.lines", "ocr_ray.text.tokenizer"], ["torch", "transformers", "ray", "trdg"]),
+        (["ocr_ray.render.inputs", "ocr_ray.text.tokenizer"], ["torch", "transformers", "ray", "trdg"]),
         (["ocr_ray.pages.crop", "ocr_ray.pages.labels.read"], ["torch", "transformers", "ray", "trdg"]),
         (["ocr_ray.training.loop"], ["trdg", "ray", "cv2"]),
         (["ocr_ray.evaluation.report", "ocr_ray.metrics"], ["torch", "transformers", "ray", "cv2", "trdg"]),

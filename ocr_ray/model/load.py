@@ -1,7 +1,8 @@
 """Loading a model that reads lines: any Hugging Face `VisionEncoderDecoder`, such as TrOCR."""
 
 import logging
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +10,10 @@ from shutil import copyfile
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
-from safetensors import SafetensorError
 from transformers import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_MAPPING,
     AutoImageProcessor,
-    AutoTokenizer,
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
 )
@@ -24,27 +21,19 @@ from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEm
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import InputError
+from ocr_ray.model.claims import check_claims, check_json
+from ocr_ray.model.fit import check_fit
 from ocr_ray.model.grey_patches import use_grey_patches
-from ocr_ray.model.special_tokens import count_positions, first, settle_generation, settle_tokens
+from ocr_ray.model.refusal import refused
+from ocr_ray.model.special_tokens import first, settle_tokens
+from ocr_ray.model.tokenizer import load_tokenizer
+from ocr_ray.model.tokenizer_json import PROCESSOR_FILES, download
 from ocr_ray.storage.location import Location, check_reachable, local_copy
 
 log = logging.getLogger(__name__)
 
-PROCESSOR_FILES = (
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "sentencepiece.bpe.model",
-    "spiece.model",
-    "tokenizer.model",
-)
-"""Copied byte for byte: a tokenizer saved again by transformers 5 loses `vocab.json` and `merges.txt`."""
+MODEL_FILES = ("*.json", "*.txt", "*.model", "*.spm", "*.codes", "*.safetensors")
+"""What is downloaded from the hub: no pickled weights and no code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +48,8 @@ class OcrModel:
     """The model's own, with the Pillow backend: the same pixels with and without torchvision."""
     folder: Path
     """The folder with the files of tokenizer and processor, which are copied into every checkpoint."""
-
-    @property
-    def max_target_tokens(self) -> int:
-        """The longest label that the decoder has positions for, special tokens included."""
-        return count_positions(self.network.config.decoder)
+    max_target_tokens: int
+    """The longest label that the decoder has positions for, special tokens included."""
 
     @property
     def max_generated_tokens(self) -> int:
@@ -109,27 +95,20 @@ def model_files(source: Location | str) -> Iterator[Path]:
         InputError: there is no model in the folder, or it cannot be downloaded from the hub.
     """
     if isinstance(source, str):
-        yield _download(source)
+        yield download(source, MODEL_FILES)
         return
     check_reachable(source, "--model")
     with local_copy(source) as folder:
         if not (folder / "config.json").is_file():
             raise InputError(f"a model must be a Hugging Face folder with config.json, {source} has none")
-        yield folder
-
-
-def _download(hub_id: str) -> Path:
-    """Download a model from the hub without pickled weights and code; return its local folder."""
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
-    except (OSError, HfHubHTTPError) as error:
-        raise InputError(
-            f"{hub_id!r} is neither an existing folder nor a model that the hub provides: {error}"
-        ) from error
+        try:
+            yield folder
+        except InputError as error:  # name the model, not its temporary copy
+            raise InputError(str(error).replace(str(folder), str(source))) from error
 
 
 def load_model(folder: Path) -> OcrModel:
-    """Load a model from a local Hugging Face folder, for training and generation.
+    """Load a model from a local Hugging Face folder, for training and generation; it reads a blank line.
 
     Start, pad and end tokens, lengths and vocabulary are those of the checkpoint. Tokens missing in its
     config are taken from its generation config, its decoder's config, or its tokenizer (start = cls, pad =
@@ -137,33 +116,30 @@ def load_model(folder: Path) -> OcrModel:
     folder is run. The state of the global random generators does not change.
 
     Raises:
-        InputError: a file or a weight is missing or unreadable, the weights are pickled, or a required token
-        is
-            not set.
+        InputError: a file or a weight is missing or unreadable, the weights are pickled or not finite, a
+            required token is not set, or the parts do not fit together.
     """
     disable_progress_bar()
     _require_safetensors(folder)
-    only_data = {"local_files_only": True, "trust_remote_code": False}
-    try:
+    with refused(f"{folder} must be a complete VisionEncoderDecoder with tokenizer and processor"):
+        check_json(folder)
         network = _load_network(folder)
-        tokenizer = AutoTokenizer.from_pretrained(folder, **only_data)
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **only_data)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(
-            f"{folder} must be a complete VisionEncoderDecoder with tokenizer and processor: {error}"
-        ) from error
-    if len(tokenizer) > network.config.decoder.vocab_size:
-        raise InputError(
-            f"the tokenizer of {folder} has {len(tokenizer)} tokens, "
-            f"its decoder only {network.config.decoder.vocab_size}"
+        tokenizer = load_tokenizer(folder)
+        image_processor = AutoImageProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
         )
-    settle_tokens(network, tokenizer, folder)
-    settle_generation(network, folder)
-    use_grey_patches(network)
-    network.eval()
-    return OcrModel(network=network, tokenizer=tokenizer, image_processor=image_processor, folder=folder)
+        settle_tokens(network, tokenizer, folder)
+        use_grey_patches(network)
+        network.eval()
+        with torch.inference_mode():
+            num_positions = check_fit(network, tokenizer, image_processor, folder)
+    return OcrModel(
+        network=network,
+        tokenizer=tokenizer,
+        image_processor=image_processor,
+        folder=folder,
+        max_target_tokens=num_positions,
+    )
 
 
 def _require_safetensors(folder: Path) -> None:
@@ -180,6 +156,7 @@ def _require_safetensors(folder: Path) -> None:
 def _load_network(folder: Path) -> Any:
     config = VisionEncoderDecoderConfig.from_pretrained(folder, local_files_only=True)
     attention = choose_attention(config)
+    check_claims(config, folder)
     with torch.random.fork_rng(devices=[]):
         # For weights that the file may lack because no loss reaches them, such as a pooler's.
         torch.manual_seed(0)
@@ -197,9 +174,29 @@ def _load_network(folder: Path) -> Any:
         raise InputError(
             f"{folder} must hold every weight of its config, {len(missing)} are missing, such as {missing[0]}"
         )
+    _refuse_more_layers(network, loaded["unexpected_keys"], folder)
     _restore_sinusoids(network)
     log.info("attention: %s", ", ".join(f"{part} {name}" for part, name in attention.items() if part))
     return network
+
+
+def _refuse_more_layers(network: Any, unexpected: Iterable[str], folder: Path) -> None:
+    """Check that no weights are left over because the config describes fewer layers than the file has.
+
+    Other unused weights, such as another head, do no harm.
+    """
+    layers = {_name_layer(name) for name in network.state_dict()}
+    unused = sorted(name for name in unexpected if _name_layer(name) not in layers)
+    if unused:
+        raise InputError(
+            f"{folder / 'config.json'} must describe every layer of its weights file, it lacks that of "
+            f"{len(unused)} weights, such as {unused[0]}"
+        )
+
+
+def _name_layer(name: str) -> str:
+    """Return the name of a weight up to the number of its layer; empty if there is none."""
+    return name[: match.end()] if (match := re.search(r"\.\d+\.", name)) else ""
 
 
 def choose_attention(config: Any) -> dict[str, str]:
@@ -209,13 +206,13 @@ def choose_attention(config: Any) -> dict[str, str]:
     whole model.
 
     Raises:
-        InputError: transformers has no such encoder or decoder.
+        ValueError: transformers has no such encoder or decoder.
     """
     attention = {"": "sdpa"}
     for part, classes in (("encoder", MODEL_MAPPING), ("decoder", MODEL_FOR_CAUSAL_LM_MAPPING)):
         part_config = getattr(config, part)
         if type(part_config) not in classes:
-            raise InputError(f"transformers has no {part} of type {part_config.model_type!r}")
+            raise ValueError(f"transformers has no {part} of type {part_config.model_type!r}")
         mapped = classes[type(part_config)]
         model_classes = mapped if isinstance(mapped, tuple) else (mapped,)
         has_sdpa = all(model_class._supports_sdpa for model_class in model_classes)

@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import InputError
+from ocr_ray.model.refusal import refused
 from ocr_ray.storage.location import exists, locate, read_json
 
 METRICS = "metrics.json"
@@ -34,7 +35,10 @@ def read_metrics(model_folder: Path) -> dict[str, Any]:
         InputError: it is not a JSON object.
     """
     location = locate(str(model_folder / METRICS))
-    metrics = read_json(location) if exists(location) else {}
+    metrics = {}
+    if exists(location):
+        with refused(f"{location} must hold a JSON object"):
+            metrics = read_json(location)
     if not isinstance(metrics, dict):
         raise InputError(f"{location} must be a JSON object, got {type(metrics).__name__}")
     return metrics

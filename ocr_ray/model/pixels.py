@@ -10,22 +10,27 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 
-from ocr_ray.model.load import OcrModel
+
+class HasImageProcessor(Protocol):
+    """What the pixels of a model depend on."""
+
+    @property
+    def image_processor(self) -> Any: ...
 
 
-def make_pixel_values(ocr: OcrModel, images: Sequence[bytes]) -> torch.Tensor:
+def make_pixel_values(ocr: HasImageProcessor, images: Sequence[bytes]) -> torch.Tensor:
     """Return encoded images as the model's input, shape (N, 3, H, W), float32, on the CPU."""
     decoded = [Image.open(io.BytesIO(image)) for image in images]
     return to_pixel_values(ocr, make_pixels(ocr, decoded), torch.device("cpu"))
 
 
-def make_pixels(ocr: OcrModel, images: Sequence[Image.Image]) -> torch.Tensor:
+def make_pixels(ocr: HasImageProcessor, images: Sequence[Image.Image]) -> torch.Tensor:
     """Return images in the form that `to_pixel_values` takes.
 
     Grey levels in the model's size, shape (N, H, W), uint8. If the processor does more than resize, rescale
@@ -44,7 +49,7 @@ def make_pixels(ocr: OcrModel, images: Sequence[Image.Image]) -> torch.Tensor:
     return torch.from_numpy(pixels)
 
 
-def to_pixel_values(ocr: OcrModel, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+def to_pixel_values(ocr: HasImageProcessor, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Return the output of `make_pixels` as the model's input on a device, shape (N, 3, H, W), float32.
 
     Equal channels share their memory, so the result must not be changed in place.

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
 from ocr_ray.model.line_reading import LineReading
 from ocr_ray.model.load import OcrModel, load_model, model_files
@@ -58,6 +59,9 @@ def read_images(model: OcrModel, images: Sequence[bytes], decoding: Decoding = G
     """Return the readings of encoded images.
 
     The confidence is the mean probability of the tokens, including the end token but not padding.
+
+    Raises:
+        ProductionError: a confidence is no number, because the logits are not.
     """
     readings: list[LineReading] = []
     for pixels in _decode_ahead(model, images, decoding.batch_size):
@@ -68,6 +72,11 @@ def read_images(model: OcrModel, images: Sequence[bytes], decoding: Decoding = G
             else:
                 decoded = _decode_with_beams(model, pixel_values, decoding.num_beams)
         texts = [unicodedata.normalize("NFC", text) for text in model.decode(decoded.tokens)]
+        if not decoded.confidences.isfinite().all():
+            raise ProductionError(
+                f"the model in {model.folder} must give finite logits, a line has NaN or infinity at "
+                f"precision {decoding.precision}: read with precision fp32, or use an earlier checkpoint"
+            )
         readings += map(LineReading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist())
     return readings
 

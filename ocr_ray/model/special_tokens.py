@@ -8,9 +8,6 @@ from ocr_ray.errors import InputError
 
 log = logging.getLogger(__name__)
 
-# Their positions start after the padding token's: `max_position_embeddings` 514 holds 512 tokens.
-_OFFSET_DECODERS = {"roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert"}
-
 DEFAULT_MAX_LENGTH = 20
 """What transformers takes for `max_length` where none is set. Until release 4.26 it wrote this default into
 the config of every decoder, and saving such a model again copies it into generation_config.json."""
@@ -41,15 +38,15 @@ def settle_tokens(network: Any, tokenizer: Any, folder: Path) -> None:
     }
     configs = (network.config, network.generation_config, network.config.decoder)
     for name, from_tokenizer in of_tokenizer.items():
-        values = [value for config in configs if (value := getattr(config, name, None)) is not None]
+        values = [value for config in configs if (value := getattr(config, name, None)) not in (None, [])]
         value = values[0] if values else from_tokenizer
         if value is None:
             raise InputError(
                 f"{folder}: neither config.json, generation_config.json nor the tokenizer sets {name}"
             )
-        if getattr(network.config, name, None) is None:
+        if getattr(network.config, name, None) in (None, []):
             setattr(network.config, name, first(value))  # a generation config can have several end tokens
-        if getattr(network.generation_config, name, None) is None:
+        if getattr(network.generation_config, name, None) in (None, []):
             setattr(network.generation_config, name, value)
 
 
@@ -58,9 +55,9 @@ def first(value: Any) -> Any:
     return value[0] if isinstance(value, list | tuple) else value
 
 
-def settle_generation(network: Any, folder: Path) -> None:
-    """Allow repeated tokens, limit lengths to the decoder's positions, and check that the config can be
-    saved.
+def settle_generation(network: Any, limit: int, folder: Path) -> None:
+    """Allow repeated tokens, limit lengths to the `limit` positions of the decoder, and check that the
+    config can be saved.
 
     A `max_length` of 20 is taken for the default of transformers, not for a limit of this model. A forced end
     token is removed, because it would make a reading that is cut off look complete.
@@ -71,12 +68,11 @@ def settle_generation(network: Any, folder: Path) -> None:
     generation = network.generation_config
     if generation.no_repeat_ngram_size:
         log.warning(
-            "the model's no_repeat_ngram_size of %d is set to 0: it would forbid repeated digits",
+            "the model's no_repeat_ngram_size of %s is set to 0: it would forbid repeated digits",
             generation.no_repeat_ngram_size,
         )
     generation.no_repeat_ngram_size = 0
     generation.forced_eos_token_id = None
-    limit = count_positions(network.config.decoder)
     if generation.max_new_tokens is None:
         if generation.max_length == DEFAULT_MAX_LENGTH < limit:
             log.warning(
@@ -102,14 +98,8 @@ def settle_generation(network: Any, folder: Path) -> None:
 
 
 def _clip_length(name: str, length: int | None, limit: int) -> int:
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise ValueError(f"{name} must be a number of tokens, the generation config has {length!r}")
     if length is not None and length > limit:
         log.warning("the model's %s of %d is set to %d, the positions of its decoder", name, length, limit)
     return min(length or limit, limit)
-
-
-def count_positions(decoder_config: Any) -> int:
-    """Return the number of tokens that a decoder has positions for."""
-    positions = int(decoder_config.max_position_embeddings)
-    if decoder_config.model_type in _OFFSET_DECODERS:
-        return positions - int(decoder_config.pad_token_id) - 1
-    return positions

@@ -16,12 +16,13 @@ from PIL import Image, UnidentifiedImageError
 from ocr_ray.dataset.manifest import read_digests
 from ocr_ray.dataset.texts import SPLIT, read_lengths, read_texts, require_lines
 from ocr_ray.errors import InputError
+from ocr_ray.model.tokenizer_json import read_tokenizer
 from ocr_ray.render.config import SourceConfig
 from ocr_ray.render.fonts.coverage import find_shared_drawable
 from ocr_ray.render.fonts.find import Font
 from ocr_ray.storage.location import Location, list_files, read_bytes, require_folder
 from ocr_ray.text.canonical import CANONICAL
-from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable, read_tokenizer
+from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable
 from ocr_ray.textgen.corpus import Corpus, read_corpus, read_maths_words, restrict_corpus
 from ocr_ray.textgen.focus import LINES_SHARE, find_focusable, keep_focusable
 from ocr_ray.textgen.misreadings import Misreading, read_misreadings
@@ -44,7 +45,7 @@ class LoadedInputs:
     backgrounds: tuple[bytes, ...]
     """Background images for trdg, as RGB PNG."""
     tokenizer: str | None
-    """The tokenizer.json of `--model`."""
+    """The tokenizer of `--model` as JSON."""
     identity: dict[str, Any]
     """What determines the lines: hashes, lengths, characters left out."""
     notes: dict[str, Any]

@@ -3,55 +3,14 @@
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
-from pathlib import Path
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError
 from tokenizers import Tokenizer
 
-from ocr_ray.errors import InputError
-from ocr_ray.storage.location import check_reachable, exists, locate_model, read_bytes
-from ocr_ray.storage.strict_json import parse_json
 from ocr_ray.text.hangul import nfc
 
-TOKENIZER = "tokenizer.json"
 _FRAMES = ("나눗셈", "12", "ab")
 """Texts to test a character in; the first one that the tokenizer keeps is used, or else none."""
 _BATCH_SIZE = 1000
-
-
-def read_tokenizer(model: str) -> str:
-    """Return the content of a model's `tokenizer.json`; the model is a folder, local or on S3, or a hub id.
-
-    Raises:
-        InputError: there is no such model, it has no such file, or the file is not a fast tokenizer.
-    """
-    location = locate_model(model)
-    if isinstance(location, str):
-        content = _download(location)
-    else:
-        check_reachable(location, "--model")
-        if not exists(location / TOKENIZER):
-            raise InputError(f"--model must be a Hugging Face folder with {TOKENIZER}, {location} has none")
-        content = read_bytes(location / TOKENIZER)
-    try:
-        text = content.decode()
-        parsed = parse_json(text)
-    except ValueError:
-        parsed = None
-    if not isinstance(parsed, dict) or "model" not in parsed:
-        raise InputError(f"{TOKENIZER} of {model} must be the JSON of a fast tokenizer")
-    return text
-
-
-def _download(hub_id: str) -> bytes:
-    try:
-        return Path(hf_hub_download(hub_id, TOKENIZER)).read_bytes()
-    except (OSError, HfHubHTTPError) as error:
-        raise InputError(
-            f"{hub_id!r} is neither an existing folder nor a model whose {TOKENIZER} the hub provides: "
-            f"{error}"
-        ) from error
 
 
 def find_unencodable(tokenizer_json: str, characters: Iterable[str]) -> frozenset[str]:

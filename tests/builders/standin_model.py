@@ -1,11 +1,13 @@
 """Small models of random weights in place of published ones, with the same files and no download."""
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
     DeiTConfig,
@@ -33,6 +35,10 @@ MAX_TOKENS = 64
 IMAGE_SIZE = 64
 # So few words that nearly every syllable of other texts takes two or three byte tokens.
 TOKENIZER_TEXTS = ("수학 문제 읽기", "탁자 한 개에 다섯 명씩 앉습니다", "3 × 8 = 24", "1000 + 100 = 1100")
+SENTENCEPIECE_TEXTS = [
+    *(f"{number} × 8 = {8 * number} 그림 {number}개, 탁자 {9 * number}명" for number in range(1, 200)),
+    *("수학 문제를 읽고 식을 써 보세요.", "똑같이 나누어 앉으려고 합니다", "12 ÷ 3 + 4 - 5 = □") * 20,
+]
 GENERATION = {"_from_model_config": True, "no_repeat_ngram_size": 3}
 """As in models that were published from the usual fine-tuning notebooks."""
 
@@ -81,6 +87,27 @@ def write_standin(
     settings = GENERATION if generation is None else generation
     (folder / "generation_config.json").write_text(json.dumps({**tokens, **settings}))
     return folder
+
+
+def use_sentencepiece(folder: Path) -> SentencePieceProcessor:
+    """Give a model a tokenizer as `microsoft/trocr-small-printed` has it: `sentencepiece.bpe.model` alone.
+
+    Return the reader of that file in Google's own library. As in XLM-RoBERTa, `<s> <pad> </s> <unk>` come
+    first, so the token of its piece n is n + 1.
+    """
+    for name in ("tokenizer.json", "vocab.json", "merges.txt"):
+        (folder / name).unlink(missing_ok=True)
+    model = io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(SENTENCEPIECE_TEXTS), model_writer=model, vocab_size=120, minloglevel=2
+    )
+    (folder / "sentencepiece.bpe.model").write_bytes(model.getvalue())
+    special = {"bos_token": "<s>", "cls_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    special |= {"sep_token": "</s>", "unk_token": "<unk>", "mask_token": "<mask>"}
+    (folder / "special_tokens_map.json").write_text(json.dumps(special))
+    options = {"tokenizer_class": "XLMRobertaTokenizer", "sp_model_kwargs": {}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(special | options))
+    return SentencePieceProcessor(model_proto=model.getvalue())
 
 
 def _make_config(

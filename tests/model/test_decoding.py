@@ -9,6 +9,7 @@ from builders.standin_model import IMAGE_SIZE, MAX_TOKENS, write_standin
 from PIL import Image
 from transformers import GenerationConfig
 
+from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import decode_greedily, find_unended
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.options import Decoding
@@ -104,3 +105,14 @@ def test_a_reading_that_ends_with_the_last_token_allowed_did_not_reach_the_limit
     config = GenerationConfig(eos_token_id=[2, 9])
     tokens = torch.tensor([[2, 5, 5, 2], [2, 5, 5, 5], [2, 9, 1, 1], [0, 5, 5, 9]])  # 2 also starts a line
     assert find_unended(tokens, config).tolist() == [False, True, False, False]
+
+
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_logits_that_are_no_numbers_are_an_error_that_names_the_model(tmp_path: Path, num_beams: int) -> None:
+    model = load_model(write_standin(tmp_path, decoder="roberta"))
+    image = io.BytesIO()
+    Image.new("L", (IMAGE_SIZE, IMAGE_SIZE), 255).save(image, "PNG")
+    with torch.no_grad():
+        model.network.decoder.lm_head.bias[7] = float("nan")
+    with pytest.raises(ProductionError, match=rf"the model in {tmp_path} must give finite logits"):
+        read_images(model, [image.getvalue()], Decoding(num_beams=num_beams))

@@ -179,7 +179,7 @@ def test_a_kind_that_transformers_lacks_is_refused(folder: Path) -> None:
     with pytest.raises(InputError, match="must be a complete VisionEncoderDecoder"):
         load_model(folder)
     change_json(folder / "config.json", encoder=config["encoder"], decoder={"model_type": "vit"})
-    with pytest.raises(InputError, match="transformers has no decoder of type 'vit'"):
+    with pytest.raises(InputError, match=r"copy must be .*transformers has no decoder of type 'vit'"):
         load_model(folder)
 
 
@@ -274,3 +274,9 @@ def test_a_model_is_fetched_from_s3(ocr: OcrModel, bucket: str) -> None:
         assert list_files(locate(str(folder))) == list_files(locate(str(ocr.folder)))
     state = loaded.network.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in ocr.network.state_dict().items())
+    copy_files(locate(str(ocr.folder)), locate(f"{bucket}/models/partial"), ["config.json"])
+    with (
+        pytest.raises(InputError, match=rf"^{bucket}/models/partial must be a complete"),
+        model_files(locate_model(f"{bucket}/models/partial")) as folder,
+    ):
+        load_model(folder)

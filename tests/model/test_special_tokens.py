@@ -189,6 +189,13 @@ def test_tokens_that_the_config_lacks_come_from_the_generation_config_then_the_t
         assert (config.decoder_start_token_id, config.pad_token_id, config.eos_token_id) == (0, 1, 2)
 
 
+def test_no_end_token_at_all_is_a_missing_one(folder: Path) -> None:
+    for file in ("config.json", "generation_config.json"):
+        change_json(folder / file, eos_token_id=[])
+    ocr = load_model(folder)
+    assert ocr.end_token_id == ocr.network.generation_config.eos_token_id == 2
+
+
 def test_a_start_token_that_is_set_nowhere_is_refused(folder: Path) -> None:
     for file in ("config.json", "generation_config.json"):
         change_json(folder / file, decoder_start_token_id=None)

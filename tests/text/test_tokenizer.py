@@ -1,16 +1,11 @@
-import subprocess
-import sys
 import unicodedata
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from ocr_ray.errors import InputError
-from ocr_ray.storage.location import copy_files, locate
-from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable, read_tokenizer
+from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable
 
 TEXTS = ["삼각형의 넓이는 몇 cm²인가요?", "24-(3+5)×2 = 8", "1000000", "□ ÷ 4", "㉠ + ㉡", "쏀뷁"]
 
@@ -85,50 +80,3 @@ def test_tokens_are_counted_without_truncation_and_with_special_tokens() -> None
     texts = ["", *TEXTS * 500]  # several batches
     assert count_tokens(BYTE_LEVEL, texts) == [len(tokenizer.encode(text).tokens) for text in texts]
     assert count_tokens(BYTE_LEVEL, iter(["", "漢"])) == [2, 5]  # three bytes that were never merged
-
-
-def test_a_tokenizer_is_read_from_its_folder(tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(BYTE_LEVEL, encoding="utf-8")
-    assert read_tokenizer(str(tmp_path)) == BYTE_LEVEL
-
-
-@pytest.mark.slow
-def test_a_tokenizer_is_read_from_s3(bucket: str, tmp_path: Path) -> None:
-    (tmp_path / "tokenizer.json").write_text(BYTE_LEVEL, encoding="utf-8")
-    copy_files(locate(str(tmp_path)), locate(f"{bucket}/model"), ["tokenizer.json"])
-    assert read_tokenizer(f"{bucket}/model") == BYTE_LEVEL
-    with pytest.raises(InputError, match=r"with tokenizer\.json, s3://.*/nothing has none"):
-        read_tokenizer(f"{bucket}/nothing")
-
-
-def test_a_model_without_a_tokenizer_is_rejected(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"must be a Hugging Face folder with tokenizer\.json, .* has none"):
-        read_tokenizer(str(tmp_path))
-    for content in ("{", '"model"', "[]", "{}"):
-        (tmp_path / "tokenizer.json").write_text(content)
-        with pytest.raises(InputError, match="must be the JSON of a fast tokenizer"):
-            read_tokenizer(str(tmp_path))
-    with pytest.raises(InputError, match=r"an existing folder, s3://bucket/key or a hub id"):
-        read_tokenizer("./no/such/folder")
-
-
-def test_an_unavailable_hub_id_is_rejected_without_loading_torch(tmp_path: Path) -> None:
-    """Runs in another process, because the hub library reads HF_HUB_OFFLINE only once."""
-    program = (
-        "import sys\n"
-        "from ocr_ray.text.tokenizer import read_tokenizer\n"
-        "try: read_tokenizer('no-one/no-such-model')\n"
-        "except ValueError as error: print(error)\n"
-        "print('loaded:', *{'torch', 'transformers', 'ray'} & set(sys.modules))\n"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    expected = "'no-one/no-such-model' is neither an existing folder nor a model whose tokenizer.json the hub"
-    assert run.stdout.startswith(expected)
-    assert run.stdout.endswith("\nloaded:\n")

@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import InputError
-from ocr_ray.model.load import PROCESSOR_FILES, OcrModel
+from ocr_ray.model.load import OcrModel
+from ocr_ray.model.tokenizer_json import PROCESSOR_FILES
 from ocr_ray.storage.location import Location, exists, read_bytes, write_bytes
 from ocr_ray.storage.strict_json import to_json
 from ocr_ray.text.hangul import nfc

@@ -1,0 +1,139 @@
+"""The parts of a model are checked against each other with a blank line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from builders.standin_model import IMAGE_SIZE, write_standin
+from safetensors.torch import load_file, save_file
+from transformers import AutoConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
+
+from ocr_ray.errors import InputError
+from ocr_ray.model.fit import measure_positions
+from ocr_ray.model.load import load_model
+
+torch.set_num_threads(1)
+
+SMALL = {"vocab_size": 40, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+BART = {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16}
+TROCR = {**BART, "cross_attention_hidden_size": 16}
+GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 20}
+DECODERS: list[tuple[str, dict[str, Any]]] = [
+    ("bert", {**BERT, "max_position_embeddings": 20}),
+    ("electra", {**BERT, "embedding_size": 8, "max_position_embeddings": 20}),
+    ("roberta", {**BERT, "max_position_embeddings": 22}),
+    ("xlm-roberta", {**BERT, "max_position_embeddings": 30, "pad_token_id": 5}),
+    ("camembert", {**BERT, "max_position_embeddings": 22}),
+    ("bart", {**BART, "max_position_embeddings": 20}),
+    ("mbart", {**BART, "max_position_embeddings": 20}),
+    ("trocr", {**TROCR, "max_position_embeddings": 20}),
+    ("gpt2", GPT2),
+]
+
+
+def build(config: VisionEncoderDecoderConfig) -> Any:
+    torch.manual_seed(0)
+    return VisionEncoderDecoderModel(config=config).eval()
+
+
+@pytest.mark.parametrize(("kind", "own"), DECODERS, ids=[kind for kind, _ in DECODERS])
+def test_positions_are_as_many_as_the_longest_label_that_transformers_reads(
+    kind: str, own: dict[str, Any], tmp_path: Path
+) -> None:
+    decoder = AutoConfig.for_model(kind, **{**SMALL, **own}, is_decoder=True, add_cross_attention=True)
+    encoder = ViTConfig(**BERT, image_size=32, patch_size=16)
+    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        encoder, decoder, pad_token_id=decoder.pad_token_id, decoder_start_token_id=0, eos_token_id=2
+    )
+    network, pixel_values = build(config), torch.rand(1, 3, 32, 32)
+
+    def read(num_tokens: int) -> None:
+        network(pixel_values=pixel_values, decoder_input_ids=torch.full((1, num_tokens), 7))
+
+    with torch.inference_mode():
+        limit = measure_positions(network, network.encoder(pixel_values)[0], tmp_path)
+        read(limit)
+        with pytest.raises((IndexError, RuntimeError)):
+            read(limit + 1)
+    assert limit == (24 if kind == "xlm-roberta" else 20)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_standin(tmp_path / "model")
+
+
+def change_json(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def change_part(folder: Path, part: str, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    change_json(folder / "config.json", **{part: config[part] | changes})
+
+
+def test_a_processor_of_another_size_than_the_encoder_is_refused_with_both(folder: Path) -> None:
+    change_json(folder / "preprocessor_config.json", size={"height": 96, "width": 224})
+    message = rf"the image processor of {folder} makes 224x96 pixels .* its encoder takes {IMAGE_SIZE} pixels"
+    with pytest.raises(InputError, match=message):
+        load_model(folder)
+
+
+def test_a_processor_that_divides_by_zero_is_refused(folder: Path) -> None:
+    change_json(folder / "preprocessor_config.json", image_std=[0.0, 0.0, 0.0])
+    with pytest.raises(InputError, match=rf"the image processor of {folder} must make finite numbers"):
+        load_model(folder)
+
+
+def test_a_decoder_without_cross_attention_is_refused(folder: Path) -> None:
+    change_part(folder, "decoder", add_cross_attention=False)
+    with pytest.raises(
+        InputError, match=rf"the decoder of {folder} must read a label .*add_cross_attention=True"
+    ):
+        load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["decoder_start_token_id", "bos_token_id", "pad_token_id", "eos_token_id"])
+def test_a_token_outside_the_vocabulary_is_refused_with_its_file(folder: Path, name: str) -> None:
+    vocab_size = json.loads((folder / "config.json").read_text())["decoder"]["vocab_size"]
+    change_json(folder / "generation_config.json", **{name: vocab_size})
+    message = rf"{name} in {folder}/generation_config.json must be one of the {vocab_size} tokens"
+    with pytest.raises(InputError, match=message):
+        load_model(folder)
+    change_json(folder / "generation_config.json", **{name: vocab_size - 1})
+    load_model(folder)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_a_weight_that_is_no_number_is_refused_with_its_file(folder: Path, value: float) -> None:
+    # The embedding of a token that a blank line never reads.
+    name = "decoder.roberta.embeddings.word_embeddings.weight"
+    weights = load_file(folder / "model.safetensors")
+    weights[name][200, 3] = value
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=rf"every weight in {folder}/model.safetensors must .* {name} has"):
+        load_model(folder)
+
+
+def test_finite_weights_with_infinite_logits_are_refused(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights["decoder.lm_head.dense.weight"] *= 1e38
+    weights["decoder.lm_head.dense.bias"] += 3e38
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=rf"the weights in {folder}/model.safetensors must give finite"):
+        load_model(folder)
+
+
+def test_a_config_of_fewer_layers_than_the_weights_is_refused(folder: Path) -> None:
+    change_part(folder, "encoder", num_hidden_layers=1)
+    with pytest.raises(InputError, match=r"config.json must describe every layer .* encoder.layers?\.1\."):
+        load_model(folder)
+
+
+def test_loading_changes_no_random_state(folder: Path) -> None:
+    before = torch.get_rng_state()
+    load_model(folder)
+    assert torch.equal(torch.get_rng_state(), before)
