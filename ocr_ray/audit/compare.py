@@ -4,23 +4,21 @@ Up to 2,000 lines of each train split are measured, the same each time: random l
 that few groups are read. Characters are missing in synthetic lines if the whole dataset lacks them.
 """
 
-import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
-from PIL import Image
 
+from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import TextLine, table_to_lines
-from ocr_ray.dataset.parts import ROWS_PER_GROUP
-from ocr_ray.dataset.plan import MANIFEST
+from ocr_ray.dataset.manifest import read_manifest
+from ocr_ray.dataset.stored_rows import read_footers, read_group
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.storage.location import Location, open_file, read_json
+from ocr_ray.storage.location import Location
 from ocr_ray.text.characters import CLASSES, classify
 
 SPLIT = "train"
@@ -43,8 +41,7 @@ class LineSample:
 
     def add(self, line: TextLine) -> None:
         self.texts.add(line)
-        with Image.open(io.BytesIO(line.image_bytes)) as image:
-            pixels = np.asarray(image.convert("L"))
+        pixels = np.asarray(open_line_image(line.image_bytes, f"line {line.line_id}").convert("L"))
         ink, paper = np.percentile(pixels, (5, 95), method="nearest")
         values = (
             len(line.text),
@@ -82,7 +79,7 @@ def compare_lines(real: Location, synthetic: Location) -> dict[str, Any]:
     samples = {"real": measure_lines(real), "synthetic": measure_lines(synthetic)}
     classes = {name: _class_shares(sample.texts) for name, sample in samples.items()}
     over, under = _rank_characters(**samples)
-    known = read_json(synthetic / MANIFEST)["balance"]["characters"]
+    known = read_manifest(synthetic).balance["characters"]
     characters = samples["real"].texts.characters
     return {
         "lines": {name: sample.texts.lengths.total() for name, sample in samples.items()},
@@ -116,19 +113,18 @@ def measure_lines(dataset: Location) -> LineSample:
 
 
 def _iter_sample(dataset: Location) -> Iterator[TextLine]:
-    manifest = read_json(dataset / MANIFEST)
+    manifest = read_manifest(dataset)
+    parts = [dataset / part["path"] for part in manifest.parts if part["path"].startswith(f"{SPLIT}/")]
     groups = [
-        (part["path"], group)
-        for part in manifest["parts"]
-        if part["path"].startswith(f"{SPLIT}/")
-        for group in range(-(-part["rows"] // ROWS_PER_GROUP))
+        (part, group, footer)
+        for part, footer in zip(parts, read_footers(parts), strict=True)
+        for group in range(footer.num_row_groups)
     ]
-    random = keyed_generator(int(manifest["config_sha256"][:15], 16), "compared lines", 0)
+    random = keyed_generator(int(manifest.config_sha256[:15], 16), "compared lines", 0)
     chosen = sorted(random.permutation(len(groups))[:MAX_GROUPS].tolist())
     for rank, index in enumerate(chosen):
-        path, group = groups[index]
-        with open_file(dataset / path) as file:
-            table = pq.ParquetFile(file, pre_buffer=True).read_row_group(group)
+        part, group, footer = groups[index]
+        table = read_group(part, group, footer=footer)
         num_lines = MAX_LINES * (rank + 1) // len(chosen) - MAX_LINES * rank // len(chosen)
         rows = sorted(random.permutation(table.num_rows)[:num_lines].tolist())
         yield from table_to_lines(table.take(rows))

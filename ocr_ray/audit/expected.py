@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ocr_ray.audit.inspect_part import ExpectedPart, Rules
-from ocr_ray.dataset.lines import PartSpec
+from ocr_ray.dataset.lines import Manifest, PartSpec
+from ocr_ray.dataset.manifest import read_manifest
 from ocr_ray.dataset.plan import MANIFEST, PLAN, Plan, cut_parts
 from ocr_ray.errors import InputError
 from ocr_ray.pages.crop_job import cut_crop_parts
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.job import cut_dataset_parts
+from ocr_ray.storage.json_fields import expect
 from ocr_ray.storage.location import Location, exists, preflight, read_json
 from ocr_ray.textgen.sampler import TextConfig
 
@@ -21,7 +23,7 @@ class ExpectedDataset:
 
     location: Location
     plan: Plan
-    manifest: dict[str, Any]
+    manifest: Manifest
     parts: tuple[ExpectedPart, ...]
 
     @property
@@ -42,18 +44,20 @@ def read_expected(location: Location) -> ExpectedDataset:
                     f"--lines-uri must be a complete dataset, {location} has no {name}; give the "
                     "--out-uri of a finished job that makes lines, or run that job again"
                 )
-        written, manifest = read_json(dataset / PLAN), read_json(dataset / MANIFEST)
+        written, manifest = read_json(dataset / PLAN), read_manifest(dataset)
     try:
-        config, rows = written["config"], manifest["parts"]
-        plan = Plan(config=config, parts=_list_specs(config), flags=written.get("flags", {}))
-        hashes = {plan.config_sha256, written["config_sha256"], manifest["config_sha256"]}
+        config, rows = expect(written["config"], dict, "config"), manifest.parts
+        flags = expect(written.get("flags", {}), dict, "flags")
+        plan = Plan(config=config, parts=_list_specs(config), flags=flags)
+        Rules.from_config(config, plan.config_sha256)
+        hashes = {plan.config_sha256, written["config_sha256"], manifest.config_sha256}
         parts = tuple(
             ExpectedPart(spec=spec, rows=row["rows"], size_bytes=row["bytes"], rows_sha256=row["sha256"])
             for spec, row in zip(plan.parts, rows, strict=False)
         )
-        same = len(hashes) == 1 and manifest["config"] == config
+        same = len(hashes) == 1 and manifest.config == config
         same = same and [row["path"] for row in rows] == [spec.path for spec in plan.parts]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             "--lines-uri must be a dataset of render_lines, crop_pages or label_pages of this version, "
             f"{PLAN} or {MANIFEST} of {location} is not: {error!r}"

@@ -1,6 +1,5 @@
 """Inspection of one part of a dataset: its file, its footer, every row and its rejects."""
 
-import io
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -9,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from ocr_ray.audit.findings import FileFindings, Finding
-from ocr_ray.dataset.images import SQUARE_SIZE_PX
+from ocr_ray.dataset.images import SQUARE_SIZE_PX, open_line_image
 from ocr_ray.dataset.lines import (
     FIRST_SPLICED_NUMBER,
+    REJECT_SCHEMA,
     PartSpec,
     PartStats,
     Reject,
@@ -23,8 +22,8 @@ from ocr_ray.dataset.lines import (
     is_lines_schema,
     table_to_lines,
 )
-from ocr_ray.dataset.parts import DAMAGE
-from ocr_ray.errors import LabelError
+from ocr_ray.dataset.stored_rows import DAMAGE, LINES, REJECTS, check_columns, check_rows
+from ocr_ray.errors import InputError, LabelError
 from ocr_ray.storage.error_messages import raise_if_refused
 from ocr_ray.storage.location import Location, open_file, read_bytes
 from ocr_ray.text.canonical import canonical
@@ -36,8 +35,6 @@ ROWS_PER_DECODED_IMAGE = 16
 _NUMBER = re.compile("([0-9]{9})")
 _SPLICED_NUMBER = re.compile("spliced#([0-9]{10})")
 _BOX = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_BAD_IMAGE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-_NEVER_NULL = ("line_id", "image", "text", "markup", "source", "width_px", "height_px")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +151,7 @@ def _read_group(part: pq.ParquetFile, group: int, findings: FileFindings) -> lis
     """Return the rows of a group; none, with a finding, if they cannot be read."""
     try:
         table = part.read_row_group(group)
-        if nulls := [name for name in _NEVER_NULL if table[name].null_count]:
-            raise ValueError(f"{nulls[0]} must not be null")
+        check_rows(table, f"row group {group}", LINES)
         return table_to_lines(table)
     except DAMAGE as error:
         raise_if_refused(error)
@@ -167,7 +163,9 @@ def _add_rejects(location: Location, footer: PartStats, rows: "_RowChecks", find
     """Check the rejects of a part against its footer and add them to its rows."""
     try:
         table = pq.read_table(pa.BufferReader(read_bytes(location)))
-        rejects = [Reject(**values) for values in table.to_pylist()]
+        check_columns(table.schema, "the file", REJECTS)
+        check_rows(table, "the file", REJECTS)
+        rejects = [Reject(**values) for values in table.select(REJECT_SCHEMA.names).to_pylist()]
     except FileNotFoundError:
         findings.add("missing_rejects")
         return
@@ -273,9 +271,8 @@ class _RowChecks:
         square = (SQUARE_SIZE_PX, SQUARE_SIZE_PX)
         expected = square if self._rules.is_square else (line.width_px, line.height_px)
         try:
-            with Image.open(io.BytesIO(line.image_bytes)) as image:
-                image.load()
-        except _BAD_IMAGE as error:
+            image = open_line_image(line.image_bytes, f"line {line.line_id}")
+        except InputError as error:
             return str(error)
         return "" if image.size == expected else f"{image.size} px, not {expected}"
 

@@ -183,7 +183,7 @@ def _check_counts(expected: ExpectedDataset, reports: Sequence[PartReport]) -> l
     counted = build_manifest(expected.plan, stats, texts=TextStatistics(), versions={})
     names = ("counts", "rejects")
     differing = _list_differences(
-        {name: expected.manifest[name] for name in names}, {name: getattr(counted, name) for name in names}
+        *({name: getattr(manifest, name) for name in names} for manifest in (expected.manifest, counted))
     )
     pages = Counter(page_id for report in reports for page_id in report.page_ids)
     repeated = sorted(page_id for page_id, number in pages.items() if number > 1)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from ocr_ray.audit.findings import FileFindings, Finding
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
-from ocr_ray.dataset.parts import DAMAGE
+from ocr_ray.dataset.stored_rows import DAMAGE
 from ocr_ray.errors import RenderError
 from ocr_ray.storage.error_messages import raise_if_refused
 from ocr_ray.storage.location import Location, open_file, read_bytes

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import TextLine
 
 NUM_COLUMNS = 2
@@ -37,5 +38,5 @@ def _draw_line(line: TextLine) -> Image.Image:
     """Return the image of a line with the aspect that it had before it was resized."""
     scale = min(LINE_SIZE_PX[0] / line.width_px, LINE_SIZE_PX[1] / line.height_px)
     size = (max(1, round(line.width_px * scale)), max(1, round(line.height_px * scale)))
-    with Image.open(io.BytesIO(line.image_bytes)) as image:
-        return image.convert("L").resize(size, Image.Resampling.LANCZOS)
+    image = open_line_image(line.image_bytes, f"line {line.line_id}")
+    return image.convert("L").resize(size, Image.Resampling.LANCZOS)

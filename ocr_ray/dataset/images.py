@@ -1,15 +1,33 @@
-"""Encoding of line images, the same for rendered lines and crops."""
+"""Images of lines: encoded the same for rendered lines and crops, and decoded within limits."""
 
 import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
+
+from ocr_ray.errors import InputError
 
 SQUARE_SIZE_PX = 384
 JPEG_QUALITY = 90
 PNG_COMPRESS_LEVEL = 3
 """A 384 px line takes 2 ms and 22 kB; level 9 takes 29 ms and 17 kB."""
+
+IMAGE_FORMATS = ("PNG", "JPEG")
+"""Pillow starts Ghostscript for EPS, and its rarer decoders are little tested."""
+MAX_LINE_PIXELS = 50_000_000
+"""As many as a page can have, since a line is at most a page; a line of print has about 100,000."""
+MAX_LINE_SIDE_PX = 65_500
+"""The longest side that JPEG allows."""
+BAD_IMAGE = (
+    *(OSError, SyntaxError, ValueError, EOFError, IndexError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
+"""What Pillow raises for damaged files; IndexError for an animation of no frames, for instance."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,3 +66,47 @@ def encode_image(image: Image.Image, config: ImageConfig) -> bytes:
     else:
         stored.save(buffer, "PNG", compress_level=PNG_COMPRESS_LEVEL)
     return buffer.getvalue()
+
+
+def open_line_image(content: bytes, name: str) -> Image.Image:
+    """Return the decoded image of a line, a PNG or JPEG file; its size is checked before it is decoded.
+
+    Raises:
+        InputError: it is another format, truncated, damaged, or larger than the limits; the message has
+            `name`, the line's.
+    """
+    with _open_image(content, name) as image:
+        image.load()
+        return image
+
+
+def check_image(content: bytes, name: str) -> None:
+    """Check format and size of a line's image without decoding it; raises as `open_line_image` does."""
+    with _open_image(content, name):
+        pass
+
+
+@contextmanager
+def _open_image(content: bytes, name: str) -> Iterator[Image.Image]:
+    try:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
+            check_image_size(image.size, name)
+            yield image
+    except InputError:
+        raise
+    except UnidentifiedImageError as error:
+        raise InputError(f"the image of {name} must be a PNG or JPEG file, it is none") from error
+    except BAD_IMAGE as error:
+        raise InputError(f"the image of {name} must be intact: {error}") from error
+
+
+def check_image_size(size_px: tuple[int, int], name: str) -> None:
+    """Check the width and height of a line's image against the limits; raises InputError."""
+    width_px, height_px = size_px
+    if not (
+        min(size_px) >= 1 and max(size_px) <= MAX_LINE_SIDE_PX and width_px * height_px <= MAX_LINE_PIXELS
+    ):
+        raise InputError(
+            f"the image of {name} must have at most {MAX_LINE_PIXELS:,} px and {MAX_LINE_SIDE_PX:,} px per "
+            f"side, got {width_px} x {height_px} px"
+        )

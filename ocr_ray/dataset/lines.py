@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
+from ocr_ray.storage.json_fields import expect, expect_count, expect_counts, expect_hash
 from ocr_ray.storage.strict_json import parse_json, to_json
 
 SPLITS = ("train", "validation", "test")
@@ -187,8 +188,23 @@ class PartStats:
 
     @classmethod
     def from_json(cls, text: str) -> "PartStats":
-        values = parse_json(text)
-        return cls(**{**values, "spec": PartSpec(**values["spec"])})
+        """Return the statistics that a footer holds; raises ValueError or KeyError if they are damaged."""
+        values = expect(parse_json(text), dict, "part_stats")
+        spec = expect(values["spec"], dict, "spec")
+        numbers = {name: expect_count(spec[name], f"spec.{name}") for name in ("index", "start", "stop")}
+        topics = expect(values.get("counted", {}), dict, "counted")
+        return cls(
+            spec=PartSpec(split=expect(spec["split"], str, "spec.split"), **numbers),
+            rows=expect_count(values["rows"], "rows"),
+            rows_sha256=expect_hash(values["rows_sha256"], "rows_sha256"),
+            digest_sum=expect_hash(values["digest_sum"], "digest_sum"),
+            counted={topic: expect_counts(counts, f"counted.{topic}") for topic, counts in topics.items()},
+            size_bytes=expect_count(values.get("size_bytes", 0), "size_bytes"),
+            **{
+                name: expect_counts(values.get(name, {}), name)
+                for name in ("by_source", "by_font", "rejects")
+            },
+        )
 
     def to_json(self) -> str:
         return to_json(asdict(self))

@@ -1,18 +1,20 @@
 """Datasets of lines opened by other programs: row by row, or as a `datasets.Dataset`."""
 
-import io
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, overload
 
-import pyarrow.parquet as pq
+import pyarrow as pa
+import pyarrow.compute as pc
 from PIL import Image
 
+from ocr_ray.dataset.images import check_image, open_line_image
 from ocr_ray.dataset.lines import SPLITS, TextLine, table_to_lines
 from ocr_ray.dataset.manifest import require_datasets
+from ocr_ray.dataset.stored_rows import iter_groups, name_rows, read_footers, read_group
 from ocr_ray.errors import InputError, require_package
-from ocr_ray.storage.location import Location, list_files, open_file
+from ocr_ray.storage.location import Location, list_files
 
 if TYPE_CHECKING:
     import datasets
@@ -28,11 +30,9 @@ class Lines(Sequence[TextLine]):
     def __init__(self, parts: Sequence[Location]) -> None:
         self._groups: list[tuple[Location, int]] = []
         sizes: list[int] = []
-        for part in parts:
-            with open_file(part) as file:
-                metadata = pq.read_metadata(file)
-            self._groups += [(part, group) for group in range(metadata.num_row_groups)]
-            sizes += [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        for part, footer in zip(parts, read_footers(parts), strict=True):
+            self._groups += [(part, group) for group in range(footer.num_row_groups)]
+            sizes += [footer.row_group(group).num_rows for group in range(footer.num_row_groups)]
         self._starts = [0, *accumulate(sizes)]
         self._kept: tuple[int, list[TextLine]] = (-1, [])
 
@@ -58,9 +58,7 @@ class Lines(Sequence[TextLine]):
         return (self[number] for number in range(len(self)))
 
     def _read(self, group: int) -> list[TextLine]:
-        part, index = self._groups[group]
-        with open_file(part) as file:
-            return table_to_lines(pq.ParquetFile(file).read_row_group(index))
+        return table_to_lines(read_group(*self._groups[group]))
 
 
 def open_lines(lines_uri: str, split: str = "train") -> Lines:
@@ -89,25 +87,28 @@ def open_lines(lines_uri: str, split: str = "train") -> Lines:
 
 
 def open_image(line: TextLine) -> Image.Image:
-    """Return the image of a line, 8-bit greyscale.
+    """Return the image of a line, 8-bit greyscale if this package wrote it.
+
+    Raises:
+        InputError: it is no PNG or JPEG image, damaged, or too large.
 
     Examples:
         >>> import ocr_ray
         >>> ocr_ray.open_image(ocr_ray.open_lines("data/lines")[0]).mode
         'L'
     """
-    with Image.open(io.BytesIO(line.image_bytes), formats=("PNG", "JPEG")) as image:
-        image.load()
-        return image
+    return open_line_image(line.image_bytes, f"line {line.line_id}")
 
 
 def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     """Return a split as a `datasets.Dataset` of Hugging Face, whose column `image` is decoded.
 
-    Files on S3 are copied into the cache of `datasets`.
+    Files on S3 are copied into the cache of `datasets`. Every row is checked first, because `datasets`
+    decodes images of any format and size.
 
     Raises:
-        InputError: the package `datasets` is not installed, or this is no complete dataset with that split.
+        InputError: the package `datasets` is not installed, this is no complete dataset with that split, or a
+            row cannot be used.
 
     Examples:
         >>> import ocr_ray
@@ -119,15 +120,25 @@ def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     import datasets
 
     parts = list_parts(lines_uri, split)
+    for part in parts:
+        for table in iter_groups(part):
+            _check_images(table, part)
     if all(part.is_local for part in parts):
         return datasets.Dataset.from_parquet([part.path for part in parts])
     return datasets.Dataset.from_generator(_iter_rows, gen_kwargs={"parts": parts}, split=split)
 
 
+def _check_images(table: pa.Table, part: Location) -> None:
+    """Check format and size of the images of a row group; none is decoded."""
+    images = pc.struct_field(table["image"], "bytes").to_pylist()
+    for content, name in zip(images, name_rows(table, str(part)), strict=True):
+        check_image(content, name)
+
+
 def _iter_rows(parts: Sequence[Location]) -> Iterator[dict[str, object]]:
     for part in parts:
-        with open_file(part) as file:
-            yield from pq.read_table(file).to_pylist()
+        for table in iter_groups(part):
+            yield from table.to_pylist()
 
 
 def list_parts(lines_uri: str, split: str) -> list[Location]:

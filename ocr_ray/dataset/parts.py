@@ -27,14 +27,12 @@ from ocr_ray.dataset.lines import (
     table_to_lines,
 )
 from ocr_ray.dataset.plan import Plan
+from ocr_ray.dataset.stored_rows import DAMAGE, NUM_FOOTER_THREADS, read_footer, read_group
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, list_files, open_file, read_bytes, write_bytes
 
 ROWS_PER_GROUP = 256
-DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException)
-"""Exceptions raised by reading a damaged Parquet file or footer."""
-NUM_FOOTER_THREADS = 16
 
 
 def find_done(out: Location, plan: Plan) -> Iterator[tuple[PartStats, TextStatistics]]:
@@ -178,11 +176,9 @@ def read_random_lines(out: Location, parts: Sequence[PartStats], *, key: str, nu
 def read_rows(location: Location, rows: Sequence[int]) -> list[TextLine]:
     """Return the lines of a part at ascending row indices; one row group is held at a time."""
     lines = []
-    with open_file(location) as file:
-        part = pq.ParquetFile(file, pre_buffer=True)
-        sizes = [part.metadata.row_group(group).num_rows for group in range(part.num_row_groups)]
-        starts = [0, *accumulate(sizes)]
-        for group, indices in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
-            table = part.read_row_group(group, columns=SCHEMA.names)
-            lines += table_to_lines(table.take([row - starts[group] for row in indices]))
+    footer = read_footer(location)
+    starts = [0, *accumulate(footer.row_group(group).num_rows for group in range(footer.num_row_groups))]
+    for group, indices in groupby(rows, key=lambda row: bisect_right(starts, row) - 1):
+        table = read_group(location, group, footer=footer)
+        lines += table_to_lines(table.take([row - starts[group] for row in indices]))
     return lines

@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 
-import pyarrow.parquet as pq
-
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.dataset.manifest import require_datasets
+from ocr_ray.dataset.stored_rows import iter_groups
 from ocr_ray.errors import InputError
-from ocr_ray.storage.location import Location, list_files, open_file
+from ocr_ray.storage.location import Location, list_files
 
 SPLIT = "train"
 """The split that is read: texts of the other splits must not get into training data."""
@@ -43,6 +42,5 @@ def iter_texts(dataset: Location, column: LabelColumn = "text") -> Iterator[str]
     """Yield the text of each line of a dataset's train split, in the order of its parts."""
     for name in list_files(dataset / SPLIT):
         if name.endswith(".parquet"):
-            with open_file(dataset / SPLIT / name) as file:
-                texts = pq.read_table(file, columns=[column])[column].to_pylist()
-            yield from texts
+            for table in iter_groups(dataset / SPLIT / name, [column]):
+                yield from table[column].to_pylist()

@@ -3,23 +3,32 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from ocr_ray.dataset.lines import LabelColumn, WordOrigin
+from ocr_ray.dataset.lines import SCHEMA, LabelColumn, WordOrigin
+from ocr_ray.dataset.manifest import read_manifest
 from ocr_ray.dataset.open_lines import list_split
 from ocr_ray.dataset.plan import MANIFEST, Plan
+from ocr_ray.dataset.stored_rows import NUM_FOOTER_THREADS, iter_groups
 from ocr_ray.dataset.texts import iter_texts
+from ocr_ray.errors import InputError, StorageError
 from ocr_ray.evaluation.analysis.context_dependence import SPLICED
 from ocr_ray.evaluation.analysis.seen_words import SeenWords
 from ocr_ray.evaluation.analysis.slices import SliceInputs
 from ocr_ray.evaluation.analysis.whole_problems import read_problems
-from ocr_ray.storage.location import Location, exists, locate, open_file, read_bytes, read_json
+from ocr_ray.storage.json_fields import expect
+from ocr_ray.storage.location import Location, locate, read_bytes, try_briefly
 
 log = logging.getLogger(__name__)
+
+_TEXT_COLUMNS = tuple(name for name in SCHEMA.names if name != "image")
+_ORIGIN_COLUMNS = ("line_id", "source", "spliced_from")
+_NO_ROWS = SCHEMA.empty_table().select(_ORIGIN_COLUMNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +53,8 @@ class EvaluationInputs:
     out: Location
     training_datasets: dict[str, Location]
     """Training datasets of the model; empty if one is unknown, missing or has changed."""
+    trained_on: bool
+    """Whether the user named them; then they must be readable."""
     plan: Plan
 
     @property
@@ -63,61 +74,91 @@ def find_parts(dataset: str, folder: Location, split: str) -> list[LinesPart]:
 
 
 def find_training_datasets(metrics: Mapping[str, Any]) -> dict[str, Location]:
-    """Return the training datasets that a model's metrics.json names; none unless all are unchanged."""
+    """Return the training datasets that a model's metrics.json names; none unless all are unchanged.
+
+    They only add the words and fonts that the model has seen, so a dataset that does not answer within
+    seconds is a warning.
+    """
     datasets = {}
-    for name, facts in (metrics.get("datasets") or {}).items():
-        folder = locate(facts["uri"])
-        manifest = folder / MANIFEST
-        is_present = exists(manifest)
-        if not is_present or hashlib.sha256(read_bytes(manifest)).hexdigest() != facts["manifest_sha256"]:
-            log.warning(
-                "the model was trained on %s, which %s: the report cannot separate seen from unseen words "
-                "and fonts; pass the training datasets with --trained-on",
-                folder,
-                "has changed since" if is_present else "does not exist any more",
-            )
-            return {}
-        datasets[name] = folder
+    try:
+        for name, facts in expect(metrics.get("datasets") or {}, dict, "datasets").items():
+            uri = expect(expect(facts, dict, name).get("uri"), str, f"{name}.uri")
+            datasets[name] = locate(uri)
+            if reason := _find_change(datasets[name], facts.get("manifest_sha256")):
+                _warn_of_unknown_words(f"the model was trained on {uri}, which {reason}")
+                return {}
+    except ValueError as error:
+        _warn_of_unknown_words(f"metrics.json of the model must name its training datasets: {error}")
+        return {}
     return datasets
 
 
+def _find_change(dataset: Location, manifest_sha256: Any) -> str:
+    """Return what has become of a dataset since its manifest had a hash; empty if it is unchanged."""
+    try:
+        content = read_bytes(try_briefly(dataset) / MANIFEST)
+    except FileNotFoundError:
+        return "does not exist any more"
+    except (StorageError, OSError) as error:
+        return f"cannot be read ({error})"
+    return "" if hashlib.sha256(content).hexdigest() == manifest_sha256 else "has changed since"
+
+
+def _warn_of_unknown_words(reason: str) -> None:
+    log.warning(
+        "%s: the report cannot separate seen from unseen words and fonts; pass the training datasets with "
+        "--trained-on",
+        reason,
+    )
+
+
 def read_slice_inputs(inputs: EvaluationInputs, split: str) -> SliceInputs:
-    """Return the words and fonts of the training data and the problem texts, which slices need."""
+    """Return the words and fonts of the training data and the problem texts, which slices need.
+
+    Raises:
+        InputError: a dataset cannot be read; of the training datasets only those of --trained-on.
+    """
     problems = {
         name: read_problems(folder, split, inputs.label_column) for name, folder in inputs.datasets.items()
     }
-    if not inputs.training_datasets:
+    folders = tuple(inputs.training_datasets.values())
+    if not folders:
         return SliceInputs(problems=problems)
-    folders = inputs.training_datasets.values()
-    manifests = [read_json(folder / MANIFEST) for folder in folders]
-    return SliceInputs(
-        training_words=SeenWords(
-            text for folder in folders for text in iter_texts(folder, inputs.label_column)
-        ),
-        training_fonts=frozenset(
-            font for manifest in manifests for font in manifest["counts"].get("by_font", {})
-        ),
-        problems=problems,
-    )
+    try:
+        words = SeenWords(text for folder in folders for text in iter_texts(folder, inputs.label_column))
+        fonts = frozenset(font for folder in folders for font in read_manifest(folder).counts["by_font"])
+    except (InputError, StorageError, OSError) as error:
+        if inputs.trained_on:
+            raise
+        _warn_of_unknown_words(f"the data that the model was trained on cannot be read ({error})")
+        return SliceInputs(problems=problems)
+    return SliceInputs(training_words=words, training_fonts=fonts, problems=problems)
 
 
 def read_word_origins(parts: Sequence[LinesPart]) -> dict[tuple[str, str], list[WordOrigin]]:
     """Return the origins of the words of all spliced lines, by dataset and line_id.
 
-    Datasets of earlier versions do not have them; a warning names these.
+    Reads and checks all columns but the images. Datasets of earlier versions do not have the origins; a
+    warning names these.
+
+    Raises:
+        InputError: a row is not as it must be, or an id occurs twice in a dataset.
     """
     origins: dict[tuple[str, str], list[WordOrigin]] = {}
     without = set()
-    for part in parts:
-        with open_file(part.location) as file:
-            table = pq.ParquetFile(file).read(columns=["line_id", "source", "spliced_from"])
-        spliced = table.filter(pc.equal(table["source"], SPLICED))
-        if "spliced_from" not in table.column_names:
-            without |= {part.dataset} if spliced.num_rows else set()
-            continue
-        for row in spliced.to_pylist():
-            words = row["spliced_from"] or []
-            origins[part.dataset, row["line_id"]] = [WordOrigin(**word) for word in words]
+    line_ids: dict[str, list[pa.ChunkedArray]] = {}
+    with ThreadPoolExecutor(NUM_FOOTER_THREADS) as pool:
+        for part, table in zip(parts, pool.map(_read_texts, parts), strict=True):
+            line_ids.setdefault(part.dataset, []).append(table["line_id"])
+            spliced = table.filter(pc.equal(table["source"], SPLICED))
+            if "spliced_from" not in table.column_names:
+                without |= {part.dataset} if spliced.num_rows else set()
+                continue
+            for row in spliced.to_pylist():
+                words = row["spliced_from"] or []
+                origins[part.dataset, row["line_id"]] = [WordOrigin(**word) for word in words]
+    for dataset, columns in line_ids.items():
+        _require_unique(dataset, columns)
     for dataset in sorted(without):
         log.warning(
             "%s has spliced lines without the column spliced_from, an earlier version wrote it: the report "
@@ -125,3 +166,24 @@ def read_word_origins(parts: Sequence[LinesPart]) -> dict[tuple[str, str], list[
             dataset,
         )
     return origins
+
+
+def _read_texts(part: LinesPart) -> pa.Table:
+    """Return the columns of a part that its word origins need, after all but the images were checked."""
+    groups = [
+        group.select([name for name in _ORIGIN_COLUMNS if name in group.column_names])
+        for group in iter_groups(part.location, _TEXT_COLUMNS)
+    ]
+    return pa.concat_tables([*groups, *([] if groups else [_NO_ROWS])])
+
+
+def _require_unique(dataset: str, columns: Sequence[pa.ChunkedArray]) -> None:
+    counts = pc.value_counts(
+        pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+    )
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(repeated):
+        raise InputError(
+            f"line_id must be unique in a dataset, {repeated.field('values')[0]} of {dataset} occurs "
+            f"{repeated.field('counts')[0]} times"
+        )

@@ -26,7 +26,7 @@ from ocr_ray.evaluation.inputs import (
 )
 from ocr_ray.evaluation.predict import predict_lines
 from ocr_ray.evaluation.predictions import PREDICTIONS, part_path, read_predictions
-from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig
+from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig, require_report
 from ocr_ray.model.line_reading import READING_FLAGS
 from ocr_ray.model.read import inspect_model
 from ocr_ray.storage.location import (
@@ -36,6 +36,7 @@ from ocr_ray.storage.location import (
     list_files,
     locate,
     locate_model,
+    preflight,
     read_json,
     write_bytes,
     write_json,
@@ -66,12 +67,14 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
     """
     baseline = open_baseline(config.baseline) if config.baseline else None
     inputs = resolve_inputs(config)
+    slice_inputs, word_origins = read_slice_inputs(inputs, config.split), read_word_origins(inputs.parts)
+    evaluation = Evaluation(describe_config(config, inputs), slice_inputs, word_origins)
     with ray_session(reads=inputs.reads, writes=[inputs.out]):
         reserve_output(inputs)
         num_kept = predict_lines(
             inputs, config.decoding(), num_workers=config.num_workers, use_gpu=config.use_gpu
         )
-    report = write_report(config, inputs, baseline)
+    report = write_report(evaluation, inputs, baseline)
     log.info("%s: CER %s, page %s", inputs.out / REPORT, report["overall"]["cer"], inputs.out / REPORT_PAGE)
     flagged = {name: report["flagged"][name] for name in READING_FLAGS}
     if any(flagged.values()):
@@ -127,6 +130,7 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
         parts=tuple(parts),
         out=out,
         training_datasets=find_training_datasets(facts.metrics) if trained_on is None else trained_on,
+        trained_on=trained_on is not None,
         plan=plan,
     )
 
@@ -137,16 +141,23 @@ def open_baseline(uri: str) -> Baseline:
     Raises:
         InputError: there is no such report, or its folder holds no predictions.
     """
-    if not uri.endswith(f"/{REPORT}"):
+    location = locate(uri)
+    if location.name != REPORT:
         raise InputError(f"--baseline must be the {REPORT} of an evaluation, got {uri}")
-    folder = locate(uri.removesuffix(f"/{REPORT}"))
-    if not exists(folder / REPORT):
-        raise InputError(f"--baseline must be a finished evaluation, there is no {folder / REPORT}")
-    names = [name for name in list_files(folder / PREDICTIONS) if name.endswith(".parquet")]
+    folder = Location(location.filesystem, location.path.rpartition("/")[0])
+    with preflight(folder, "--baseline"):
+        if not exists(location):
+            raise InputError(f"--baseline must be a finished evaluation, there is no {location}")
+        names = [name for name in list_files(folder / PREDICTIONS) if name.endswith(".parquet")]
     if not names:
         raise InputError(f"--baseline needs its predictions, there are none in {folder / PREDICTIONS}")
-    paths = tuple(f"{PREDICTIONS}/{name}" for name in names)
-    return Baseline(report=read_json(folder / REPORT), location=folder, paths=paths)
+    baseline = Baseline(
+        report=read_json(location), location=folder, paths=tuple(f"{PREDICTIONS}/{name}" for name in names)
+    )
+    require_report(baseline.report, location)
+    for _ in baseline.predictions():  # each table is checked
+        pass
+    return baseline
 
 
 def reserve_output(inputs: EvaluationInputs) -> None:
@@ -158,14 +169,10 @@ def reserve_output(inputs: EvaluationInputs) -> None:
 
 
 def write_report(
-    config: EvaluationConfig, inputs: EvaluationInputs, baseline: Baseline | None
+    evaluation: Evaluation, inputs: EvaluationInputs, baseline: Baseline | None
 ) -> dict[str, Any]:
     """Count all predictions, write report.html, then report.json; return the report."""
     out = inputs.out
-    slice_inputs = read_slice_inputs(inputs, config.split)
-    evaluation = Evaluation(
-        describe_config(config, inputs), slice_inputs, word_origins=read_word_origins(inputs.parts)
-    )
     chosen = ChosenLines()
     paths = [part_path(index) for index in range(len(inputs.parts))]
     for index, table in enumerate(read_predictions(out, paths)):
@@ -180,7 +187,7 @@ def write_report(
             baseline.report,
             predictions=read_predictions(out, paths),
             baseline_predictions=baseline.predictions(),
-            inputs=slice_inputs,
+            inputs=evaluation.inputs,
         )
     examples = chosen.read_examples(
         [(entry["truth"], entry["read"]) for entry in report["confusions"][:NUM_SHOWN_CONFUSIONS]],

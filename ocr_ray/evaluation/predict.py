@@ -10,14 +10,14 @@ from functools import partial
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray.data
 
 from ocr_ray.cluster.capacity import count_workers
 from ocr_ray.cluster.progress import count_read, show_parts
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.dataset.plan import PLAN
-from ocr_ray.errors import InputError
+from ocr_ray.dataset.stored_rows import iter_tables, name_rows
+from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.evaluation.inputs import EvaluationInputs, LinesPart
 from ocr_ray.evaluation.predictions import (
     LINE_COLUMNS,
@@ -31,7 +31,7 @@ from ocr_ray.model.long_lines import read_in_pieces
 from ocr_ray.model.options import Decoding
 from ocr_ray.model.precision import check_precision, set_tf32
 from ocr_ray.model.read import read_images
-from ocr_ray.storage.location import exists, open_file
+from ocr_ray.storage.location import exists
 
 log = logging.getLogger(__name__)
 
@@ -84,27 +84,40 @@ class PartReader:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         (index,) = batch["index"].tolist()
         part, path = self.inputs.parts[index], part_path(index)
-        table = read_part(self.model, part, self.inputs.label_column, self.decoding)
+        try:
+            table = read_part(self.model, part, self.inputs.label_column, self.decoding)
+        except InputError as error:
+            raise ProductionError(f"{error}; leave the line out and make its dataset again") from error
         write_predictions(self.inputs.out / path, table, self.inputs.plan.config_sha256)
         count_read(part.dataset, table.num_rows)
         return {"path": [path], "rows": [table.num_rows]}
 
 
 def read_part(model: OcrModel, part: LinesPart, label_column: LabelColumn, decoding: Decoding) -> pa.Table:
-    """Return the predictions for the lines of a part in their order, as `PREDICTIONS_SCHEMA`.
+    """Return the predictions for the lines of a part in their order, as `PREDICTIONS_SCHEMA`."""
+    columns = dict.fromkeys([*LINE_COLUMNS, "image.bytes", label_column])
+    predictions = [
+        read_table(model, table, part, label_column, decoding)
+        for table in iter_tables(part.location, list(columns))
+    ]
+    return pa.concat_tables([PREDICTIONS_SCHEMA.empty_table(), *predictions])
 
-    Lines of similar aspect ratio share a batch, so that they end at about the same step. The whole part is
-    held in memory.
+
+def read_table(
+    model: OcrModel, lines: pa.Table, part: LinesPart, label_column: LabelColumn, decoding: Decoding
+) -> pa.Table:
+    """Return the predictions for a table of lines in their order.
+
+    Lines of similar aspect ratio share a batch, so that they end at about the same step.
     """
-    with open_file(part.location) as file:
-        columns = dict.fromkeys([*LINE_COLUMNS, "image.bytes", label_column])
-        lines = pq.ParquetFile(file, pre_buffer=True).read(columns=list(columns))
     images = lines["image"].combine_chunks().field("bytes").to_pylist()
     sizes_px = list(zip(lines["width_px"].to_pylist(), lines["height_px"].to_pylist(), strict=True))
     aspects = [width_px / max(1, height_px) for width_px, height_px in sizes_px]
     order = sorted(range(len(images)), key=aspects.__getitem__)
     read = partial(read_images, model, decoding=decoding)
-    readings = dict(zip(order, read([images[row] for row in order]), strict=True))
+    line_names = name_rows(lines, str(part.location))
+    whole_lines = read([images[row] for row in order], names=[line_names[row] for row in order])
+    readings = dict(zip(order, whole_lines, strict=True))
     whole: list[str | None] = [None] * len(images)
     wide = [row for row in order if decoding.max_aspect and aspects[row] > decoding.max_aspect]
     if decoding.max_aspect and wide:

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ocr_ray.dataset.parts import DAMAGE, NUM_FOOTER_THREADS
-from ocr_ray.storage.location import Location, list_files, open_file, read_bytes, write_bytes
+from ocr_ray.dataset.stored_rows import NUM_FOOTER_THREADS, TableRules, iter_groups, read_footer
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import Location, list_files, write_bytes
 
 PREDICTIONS = "predictions"
 LINE_COLUMNS = ("line_id", "source", "font", "page_id", "page_order", "width_px", "height_px", "markup")
@@ -33,6 +34,12 @@ PREDICTIONS_SCHEMA = pa.schema(
         ("whole_prediction", pa.string()),  # of a line read in pieces: its prediction as a whole; else null
         ("flags", pa.list_(pa.string())),  # `reached_limit`, `replacement_character`
     ]
+)
+
+_RULES = TableRules(
+    schema=PREDICTIONS_SCHEMA,
+    required=("dataset", "line_id", "text", "prediction", "confidence", "source"),
+    never_null=("dataset", "line_id", "text", "prediction", "source"),
 )
 
 
@@ -62,23 +69,32 @@ def find_finished(out: Location, num_parts: int, config_sha256: str) -> list[int
 
 
 def read_predictions(out: Location, paths: Iterable[str]) -> Iterator[pa.Table]:
-    """Yield tables of `PREDICTIONS_SCHEMA`; `paths` are relative to `out`. Missing columns are null."""
+    """Yield tables of `PREDICTIONS_SCHEMA`, checked; `paths` are relative to `out`.
+
+    Columns of later versions can be missing; they are null.
+
+    Raises:
+        InputError: a file is no intact part of predictions; the message names it.
+    """
     for path in paths:
-        table = pq.read_table(pa.BufferReader(read_bytes(out / path)))
-        columns = [
-            table[field.name].cast(field.type)
-            if field.name in table.column_names
-            else pa.nulls(table.num_rows, field.type)
-            for field in PREDICTIONS_SCHEMA
-        ]
-        yield pa.table(columns, schema=PREDICTIONS_SCHEMA)
+        yield _read_part(out / path)
+
+
+def _read_part(location: Location) -> pa.Table:
+    groups = list(iter_groups(location, rules=_RULES))
+    table = pa.concat_tables(groups) if groups else PREDICTIONS_SCHEMA.empty_table()
+    columns = [
+        table[field.name] if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in PREDICTIONS_SCHEMA
+    ]
+    return pa.table(columns, schema=PREDICTIONS_SCHEMA)
 
 
 def _is_finished(location: Location, config_sha256: str) -> bool:
     try:
-        with open_file(location) as file:
-            schema = pq.read_schema(file)
-    except DAMAGE:
+        footer = read_footer(location, _RULES)
+        _read_part(location)
+    except InputError:
         return False
-    is_same = (schema.metadata or {}).get(b"config_sha256") == config_sha256.encode()
-    return bool(is_same and schema.names == PREDICTIONS_SCHEMA.names)
+    is_same = (footer.metadata or {}).get(b"config_sha256") == config_sha256.encode()
+    return bool(is_same and footer.schema.to_arrow_schema().names == PREDICTIONS_SCHEMA.names)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from ocr_ray.dataset.lines import WordOrigin
+from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.arithmetic import Arithmetic
 from ocr_ray.evaluation.analysis.bootstrap import (
     describe_intervals,
@@ -28,8 +29,11 @@ from ocr_ray.evaluation.analysis.flagged_readings import FlaggedReadings
 from ocr_ray.evaluation.analysis.slices import LineSlices, SliceInputs, SliceSums
 from ocr_ray.evaluation.analysis.trailing_hallucination import TrailingHallucination
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems
+from ocr_ray.evaluation.predictions import PREDICTIONS_SCHEMA
 from ocr_ray.evaluation.readings import Reading, print_table, read_table
 from ocr_ray.metrics import COLUMNS, count_lines, describe_counts
+from ocr_ray.storage.json_fields import expect
+from ocr_ray.storage.location import Location
 
 REPORT, REPORT_PAGE = "report.json", "report.html"
 PRINTED_METRICS = frozenset({"arithmetic"})
@@ -87,9 +91,9 @@ class Evaluation:
     ) -> None:
         """`word_origins`: of the words of spliced lines, by dataset and line_id."""
         self._config = config
-        inputs = inputs or SliceInputs()
-        self._slices = SliceSums(inputs)
-        self._metrics = make_metrics(inputs, word_origins)
+        self.inputs = inputs or SliceInputs()
+        self._slices = SliceSums(self.inputs)
+        self._metrics = make_metrics(self.inputs, word_origins)
         self._printed = np.zeros(len(COLUMNS), np.int64)
         self._num_unprintable = 0
         self._in_pieces = np.zeros((2, len(COLUMNS)), np.int64)
@@ -170,3 +174,44 @@ def build_report(
     for table in predictions:
         evaluation.add(table)
     return evaluation.describe()
+
+
+def require_report(report: Any, location: Location) -> None:
+    """Check that a report read from a file has the shape of a report, so that it can be compared with one.
+
+    Raises:
+        InputError: it has not; the message names the first value that differs.
+    """
+    config = ReportConfig(model_uri="", lines_uris={}, split="", label_column="text")
+    lines = pa.Table.from_pylist([_line("1"), _line("2")], schema=PREDICTIONS_SCHEMA)
+    expected = build_report([lines], config)
+    try:
+        _expect_shape(report, expected, "it")
+        for family in filter(lambda name: name.startswith("by_"), report):
+            for name, entry in expect(report[family], dict, family).items():
+                _expect_shape(entry, expected["overall"], f"{family}.{name}")
+    except ValueError as error:
+        raise InputError(f"{location} must be a {REPORT} of evaluate_trocr: {error}") from error
+
+
+def _line(text: str) -> dict[str, Any]:
+    names = ("dataset", "line_id", "text", "prediction", "source", "page_id")
+    return {**dict.fromkeys(names, text), "confidence": 1.0}
+
+
+def _expect_shape(value: Any, expected: Any, name: str) -> None:
+    """Check the kinds of a value of JSON and of all in it that `expected` has too; raises ValueError.
+
+    Where there are no lines, lists, numbers and texts are null.
+    """
+    if expected is None:
+        return
+    if isinstance(expected, dict):
+        for key in expect(value, dict, name).keys() & expected.keys():
+            _expect_shape(value[key], expected[key], f"{name}.{key}".removeprefix("it."))
+    elif isinstance(expected, list):
+        for index, item in enumerate(expect([] if value is None else value, list, name)):
+            _expect_shape(item, next(iter(expected), None), f"{name}.{index}")
+    elif isinstance(value, dict | list) or (isinstance(value, str) and not isinstance(expected, str)):
+        kind = "a text" if isinstance(expected, str) else "a number"
+        raise ValueError(f"{name} must be {kind} or null, got {type(value).__name__}")

@@ -6,15 +6,17 @@ its way to the device instead of twelve. There (level / 255 - mean) / std is com
 processor's floats for all 256 levels; otherwise they are looked up.
 """
 
-import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import groupby
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
+
+from ocr_ray.dataset.images import MAX_LINE_PIXELS, open_line_image
 
 
 class HasImageProcessor(Protocol):
@@ -26,27 +28,50 @@ class HasImageProcessor(Protocol):
 
 def make_pixel_values(ocr: HasImageProcessor, images: Sequence[bytes]) -> torch.Tensor:
     """Return encoded images as the model's input, shape (N, 3, H, W), float32, on the CPU."""
-    decoded = [Image.open(io.BytesIO(image)) for image in images]
+    decoded = (open_line_image(image, f"line {number}") for number, image in enumerate(images))
     return to_pixel_values(ocr, make_pixels(ocr, decoded), torch.device("cpu"))
 
 
-def make_pixels(ocr: HasImageProcessor, images: Sequence[Image.Image]) -> torch.Tensor:
+def make_pixels(ocr: HasImageProcessor, images: Iterable[Image.Image]) -> torch.Tensor:
     """Return images in the form that `to_pixel_values` takes.
 
     Grey levels in the model's size, shape (N, H, W), uint8. If the processor does more than resize, rescale
     and normalise, or an image is not in mode L: the processor's output for the images in RGB, shape (N, 3, H,
     W), float32. (It would take the height of an (H, W) array for channels.)
+
+    Images are taken one after another, and those of `MAX_LINE_PIXELS` together are held at once.
     """
     processor = ocr.image_processor
-    if not images:
-        return torch.zeros(0, 1, 1, dtype=torch.uint8)
-    if not _maps_levels(processor) or any(image.mode != "L" for image in images):
-        return _process([image.convert("RGB") for image in images], processor)
+    maps_levels = _maps_levels(processor)
+    parts = []
+    for is_grey, group in groupby(images, key=lambda image: maps_levels and image.mode == "L"):
+        if is_grey:
+            parts.append(_resize_grey(group, processor))
+        else:
+            parts += [_process([image.convert("RGB") for image in some], processor) for some in _cut(group)]
+    if len({part.dtype for part in parts}) > 1:
+        parts = [to_pixel_values(ocr, part, torch.device("cpu")) for part in parts]
+    return torch.cat(parts) if parts else torch.zeros(0, 1, 1, dtype=torch.uint8)
+
+
+def _resize_grey(images: Iterable[Image.Image], processor: Any) -> torch.Tensor:
     size = (processor.size["width"], processor.size["height"])
-    pixels = np.empty((len(images), size[1], size[0]), dtype=np.uint8)
-    for index, image in enumerate(images):
-        pixels[index] = image if image.size == size else image.resize(size, processor.resample)
-    return torch.from_numpy(pixels)
+    resized = (image if image.size == size else image.resize(size, processor.resample) for image in images)
+    return torch.from_numpy(np.stack([np.asarray(image) for image in resized]))
+
+
+def _cut(images: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
+    """Yield the images in lists of at most `MAX_LINE_PIXELS`, or of a single image."""
+    group: list[Image.Image] = []
+    num_pixels = 0
+    for image in images:
+        num_pixels += image.width * image.height
+        if group and num_pixels > MAX_LINE_PIXELS:
+            yield group
+            group, num_pixels = [], image.width * image.height
+        group.append(image)
+    if group:
+        yield group
 
 
 def to_pixel_values(ocr: HasImageProcessor, pixels: torch.Tensor, device: torch.device) -> torch.Tensor:

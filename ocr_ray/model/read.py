@@ -1,7 +1,6 @@
 """Reading images with a model: texts and confidences."""
 
 import hashlib
-import io
 import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -11,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 
+from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
@@ -55,16 +54,25 @@ def inspect_model(source: Location | str) -> ModelFacts:
         )
 
 
-def read_images(model: OcrModel, images: Sequence[bytes], decoding: Decoding = GREEDY) -> list[LineReading]:
+def read_images(
+    model: OcrModel,
+    images: Sequence[bytes],
+    decoding: Decoding = GREEDY,
+    *,
+    names: Sequence[str] | None = None,
+) -> list[LineReading]:
     """Return the readings of encoded images.
 
-    The confidence is the mean probability of the tokens, including the end token but not padding.
+    The confidence is the mean probability of the tokens, including the end token but not padding. `names` are
+    those of the images in messages; None: their numbers.
 
     Raises:
+        InputError: an image cannot be decoded; the message names it.
         ProductionError: a confidence is no number, because the logits are not.
     """
+    names = names or [f"image {number}" for number in range(len(images))]
     readings: list[LineReading] = []
-    for pixels in _decode_ahead(model, images, decoding.batch_size):
+    for pixels in _decode_ahead(model, list(zip(images, names, strict=True)), decoding.batch_size):
         pixel_values = to_pixel_values(model, pixels, model.device)
         with torch.inference_mode(), autocast(decoding.precision, model.device):
             if decoding.num_beams == 1:
@@ -81,7 +89,9 @@ def read_images(model: OcrModel, images: Sequence[bytes], decoding: Decoding = G
     return readings
 
 
-def _decode_ahead(model: OcrModel, images: Sequence[bytes], batch_size: int) -> Iterator[torch.Tensor]:
+def _decode_ahead(
+    model: OcrModel, images: Sequence[tuple[bytes, str]], batch_size: int
+) -> Iterator[torch.Tensor]:
     """Yield the output of `make_pixels` for each batch while the next batches are decoded."""
     batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
     with ThreadPoolExecutor(DECODING_THREADS) as pool:
@@ -94,8 +104,8 @@ def _decode_ahead(model: OcrModel, images: Sequence[bytes], batch_size: int) -> 
             yield waiting.popleft().result()
 
 
-def _decode(model: OcrModel, images: Sequence[bytes]) -> torch.Tensor:
-    return make_pixels(model, [Image.open(io.BytesIO(image)) for image in images])
+def _decode(model: OcrModel, images: Sequence[tuple[bytes, str]]) -> torch.Tensor:
+    return make_pixels(model, (open_line_image(content, name) for content, name in images))
 
 
 def _decode_with_beams(model: OcrModel, pixel_values: torch.Tensor, num_beams: int) -> Decoded:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ocr_ray.dataset.images import BAD_IMAGE, check_image_size, open_line_image
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model, model_files
 from ocr_ray.model.options import Decoding
@@ -76,13 +77,15 @@ def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognize
 
 def _encode(image: Image.Image | bytes | str | Path, number: int) -> bytes:
     """Return the bytes of an image file that holds the pixels in greyscale or colour."""
+    name = str(image) if isinstance(image, str | Path) else f"image {number}"
     try:
         content = Path(image).read_bytes() if isinstance(image, str | Path) else image
-        if isinstance(content, bytes):
-            content = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
+        opened = open_line_image(content, name) if isinstance(content, bytes) else content
+        check_image_size(opened.size, name)
         buffer = io.BytesIO()
-        content.convert("RGB").save(buffer, "PNG", compress_level=1)
-    except (OSError, SyntaxError, ValueError) as error:
-        name = image if isinstance(image, str | Path) else f"image {number}"
+        opened.convert("RGB").save(buffer, "PNG", compress_level=1)
+    except InputError:
+        raise
+    except BAD_IMAGE as error:
         raise InputError(f"an image must be a PNG or JPEG file of a line, {name} is not: {error}") from error
     return buffer.getvalue()

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
+from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.manifest import read_digests
 from ocr_ray.dataset.texts import SPLIT, read_lengths, read_texts, require_lines
 from ocr_ray.errors import InputError
@@ -158,13 +157,11 @@ def _read_backgrounds(uri: str | None) -> tuple[bytes, ...]:
 def _read_background(location: Location) -> bytes:
     """Return an image as RGB PNG, because transparent paper would have no grey value."""
     try:
-        with Image.open(io.BytesIO(read_bytes(location))) as image:
-            buffer = io.BytesIO()
-            image.convert("RGB").save(buffer, "PNG")
-    except (UnidentifiedImageError, OSError) as error:
-        raise InputError(
-            f"--pictures-uri must contain only valid images, {location} is not one: {error}"
-        ) from error
+        image = open_line_image(read_bytes(location), str(location))
+    except InputError as error:
+        raise InputError(f"--pictures-uri must contain only valid images: {error}") from error
+    buffer = io.BytesIO()
+    image.convert("RGB").save(buffer, "PNG")
     return buffer.getvalue()
 
 

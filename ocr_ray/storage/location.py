@@ -140,6 +140,11 @@ def preflight(location: Location, flag: str, verb: str = "read") -> Iterator[Loc
         raise InputError(f"{flag} must be a location that can be {verb}: {message}") from error
 
 
+def try_briefly(location: Location) -> Location:
+    """Return a copy of the location that gives up within seconds, for what a job can do without."""
+    return location if location.is_local else Location(s3_filesystem(is_brief=True), location.path)
+
+
 @contextmanager
 def warn_if_slow(location: Location, *, after_s: float = SLOW_S) -> Iterator[None]:
     """Warn if the body takes long, as it does when S3 is unavailable."""

@@ -21,7 +21,7 @@ import pyarrow.fs as pafs
 
 from ocr_ray.storage.endpoint import CHECKSUMS, WHEN_REQUIRED, find_settings
 
-NUM_RETRIES, NUM_RETRIES_AT_START = 12, 9
+NUM_RETRIES, NUM_RETRIES_AT_START, NUM_RETRIES_IF_BRIEF = 12, 9, 1
 NUM_READ_RETRIES = 7
 """Retries, over 3 s, of reads whose error does not show whether S3 is busy or refuses."""
 _TOO_LONG = "Failed to flush response stream"
@@ -75,8 +75,8 @@ def _set_variable(name: str, value: str) -> Iterator[None]:
                 os.environ[name] = old
 
 
-def s3_filesystem(*, at_start: bool = False) -> RetryingS3:
-    """Return S3 as configured in environment and files; `at_start` with fewer retries.
+def s3_filesystem(*, at_start: bool = False, is_brief: bool = False) -> RetryingS3:
+    """Return S3 as configured in environment and files; `at_start` with fewer retries, `is_brief` with one.
 
     pyarrow's standard retry strategy has a quota that is never refilled: after a hundred retries a process
     fails at the first fault. Files below 10 MB are sent in one request, which is safe to repeat.
@@ -92,6 +92,9 @@ def s3_filesystem(*, at_start: bool = False) -> RetryingS3:
     }
     if not at_start:
         options |= {"connect_timeout": 5.0, "request_timeout": 20.0}
+    if is_brief:
+        retry_strategy = pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES_IF_BRIEF)
+        options |= {"retry_strategy": retry_strategy, "connect_timeout": 2.0, "request_timeout": 4.0}
     if settings.address:
         options |= {"endpoint_override": settings.address, "scheme": settings.scheme}
     if settings.region:

@@ -11,8 +11,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ocr_ray.dataset.card import escape_markdown, make_table
+from ocr_ray.dataset.manifest import read_manifest
 from ocr_ray.dataset.plan import MANIFEST, flatten
-from ocr_ray.storage.location import Location, read_bytes, read_json
+from ocr_ray.storage.location import Location, read_bytes
 
 PACKAGES = (
     "ocr_ray",
@@ -94,7 +95,7 @@ def describe_datasets(folders: Mapping[str, Location]) -> dict[str, dict[str, An
         name: {
             "uri": folder.uri,
             "manifest_sha256": hashlib.sha256(read_bytes(folder / MANIFEST)).hexdigest(),
-            "lines": read_json(folder / MANIFEST)["counts"]["by_split"],
+            "lines": read_manifest(folder).counts["by_split"],
         }
         for name, folder in folders.items()
     }

@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.dataset.manifest import read_digests
+from ocr_ray.dataset.stored_rows import iter_groups
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model, model_files
 from ocr_ray.model.precision import make_optimizer, make_scaler, set_tf32
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.randomness import keyed_generator
-from ocr_ray.storage.location import Location, exists, list_files, locate_model, open_file
+from ocr_ray.storage.location import Location, exists, list_files, locate_model
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TINY, TrainConfig
 from ocr_ray.training.data.augment import Augmenter
@@ -77,8 +77,8 @@ def _read_texts(datasets: Sequence[LineDataset], label_column: LabelColumn) -> l
     for folder in (dataset.folder / "train" for dataset in datasets):
         for name in list_files(folder):
             if len(texts) < TOKENIZER_LINES and name.endswith(".parquet"):
-                with open_file(folder / name) as file:
-                    texts += pq.read_table(file, columns=[label_column])[label_column].to_pylist()
+                for table in iter_groups(folder / name, [label_column]):
+                    texts += table[label_column].to_pylist()
     return texts[:TOKENIZER_LINES]
 
 

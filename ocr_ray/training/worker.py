@@ -15,6 +15,7 @@ from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.cluster.progress import show_training
 from ocr_ray.cluster.stop_signal import StopSignal
 from ocr_ray.cluster.worker_logs import relay_logs
+from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.load import load_model, model_files
 from ocr_ray.storage.location import Location, translate_errors
 from ocr_ray.training.checkpoint import TrainState
@@ -53,11 +54,14 @@ def train_worker(settings: dict[str, Any]) -> None:
         ocr = load_model(model_folder)
         ocr.network.to(ray.train.torch.get_device())
         checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            train(ocr, inputs.data, inputs.config, hooks=hooks)
-        else:
-            with checkpoint.as_directory() as folder:
-                train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=Path(folder))
+        try:
+            if checkpoint is None:
+                train(ocr, inputs.data, inputs.config, hooks=hooks)
+            else:
+                with checkpoint.as_directory() as folder:
+                    train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=Path(folder))
+        except InputError as error:  # a damaged image, found after work began
+            raise ProductionError(f"{error}; leave the line out and make its dataset again") from error
 
 
 def _report(run: Location, metrics: Metrics, folder: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from builders.manifests import write_manifest
 from PIL import Image
 
 from ocr_ray.dataset.lines import TextLine, lines_to_table
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.storage.location import list_files, locate, write_bytes, write_json
+from ocr_ray.storage.location import locate, write_bytes
 
 
 def make_line(number: int, *, page_id: str | None = None) -> TextLine:
@@ -38,12 +39,7 @@ def write_lines(uri: str, parts: list[list[TextLine]]) -> None:
         sink = io.BytesIO()
         pq.write_table(lines_to_table(lines), sink)
         write_bytes(locate(uri) / f"validation/part-{index:05d}.parquet", sink.getvalue())
-    digests = {"digest_by_split": {"validation": f"{len(parts):064x}"}}
-    owned = [
-        {"path": f"validation/{name}", "bytes": size_bytes}
-        for name, size_bytes in list_files(locate(uri) / "validation").items()
-    ]
-    write_json(locate(uri) / "manifest.json", {"counts": digests, "parts": owned})
+    write_manifest(locate(uri))
 
 
 def write_model(folder: Path, *, seed: int, **metrics: Any) -> Path:

@@ -1,10 +1,13 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from ocr_ray.dataset.images import ImageConfig, encode_image
+from ocr_ray.dataset.images import MAX_LINE_PIXELS, ImageConfig, check_image, encode_image, open_line_image
+from ocr_ray.errors import InputError
 from ocr_ray.pages.files.page_image import MAX_PAGE_SIDE_PX
 
 PAGE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60), dtype=np.uint8))
@@ -47,3 +50,68 @@ def test_a_line_in_colour_and_an_unknown_format_are_refused() -> None:
 def test_every_page_that_can_be_opened_can_be_stored_as_jpeg() -> None:
     strip = Image.new("L", (MAX_PAGE_SIDE_PX, 4), 255)
     assert encode_image(strip, ImageConfig(size="native", format="jpeg"))
+
+
+def to_bytes(image: Image.Image, image_format: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def make_png(width_px: int, height_px: int, data: bytes = b"", more: bytes = b"") -> bytes:
+    """Return a greyscale PNG of any claimed size, its chunks as PNG's specification has them."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width_px, height_px, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + more + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        to_bytes(PAGE.convert("RGB"), "EPS"),
+        *(to_bytes(PAGE, name) for name in ("GIF", "TIFF", "WEBP", "BMP", "PPM", "ICO", "JPEG2000", "PDF")),
+        b"",
+        b"no image",
+        b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+    ],
+    ids=lambda content: repr(content[:8]),
+)
+def test_only_png_and_jpeg_are_decoded(content: bytes) -> None:
+    for open_or_check in (open_line_image, check_image):
+        with pytest.raises(InputError, match=r"image of line 7 must be a PNG or JPEG file, it is none"):
+            open_or_check(content, "line 7")
+
+
+@pytest.mark.filterwarnings("ignore:Invalid APNG")
+@pytest.mark.parametrize(
+    "content",
+    [
+        to_bytes(PAGE, "PNG")[:-100],
+        to_bytes(PAGE, "JPEG")[:-300],
+        to_bytes(PAGE, "PNG").replace(b"IDAT", b"iDAT"),
+        make_png(30, 30, zlib.compress(bytes(10))),
+        make_png(30, 30, zlib.compress(bytes(930)), struct.pack(">I4sIII", 8, b"acTL", 0, 0, 0xDEB7E2E4)),
+    ],
+    ids=["PNG cut", "JPEG cut", "no pixels", "few pixels", "no frames"],
+)
+def test_a_damaged_image_is_refused_by_the_name_of_its_line(content: bytes) -> None:
+    with pytest.raises(InputError, match=r"image of line 7 must be (intact|a PNG or JPEG)"):
+        open_line_image(content, "line 7")
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size_px", [(13_000, 13_000), (7_072, 7_072), (65_501, 1), (60_000, 60_000)])
+def test_the_claimed_size_is_checked_before_an_image_is_decoded(size_px: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match=r"image of line 7 must"):
+        open_line_image(make_png(*size_px), "line 7")  # without pixels: decoding would fail otherwise
+
+
+def test_a_line_as_large_as_a_page_is_decoded() -> None:
+    size_px = (25_000, 2_000)
+    assert size_px[0] * size_px[1] == MAX_LINE_PIXELS
+    assert open_line_image(to_bytes(Image.new("1", size_px), "PNG"), "line 7").size == size_px

@@ -1,7 +1,9 @@
 import json
 import shutil
+from dataclasses import asdict
 
 import pytest
+from builders.manifests import write_manifest
 from builders.stub_lines import make_rows, plan_numbers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -51,7 +53,7 @@ def lines(tmp_path) -> Location:
     plan = plan_numbers(30, items_per_part=10)
     parts = [write_part(lines, spec, "abc", make_rows(None, spec))[0] for spec in plan.parts]
     manifest = build_manifest(plan, parts, texts=TextStatistics(), versions={})
-    write_json(lines / "manifest.json", {"parts": manifest.parts, "counts": manifest.counts})
+    write_json(lines / "manifest.json", asdict(manifest))
     return lines
 
 
@@ -82,7 +84,7 @@ def test_the_digests_of_a_dataset_depend_on_its_content_not_its_location(lines, 
 def test_datasets_with_the_same_name_are_numbered(tmp_path) -> None:
     uris = [str(tmp_path / name) for name in ("a/lines", "b/lines", "lines-2")]
     for uri in uris:
-        write_bytes(locate(uri) / "manifest.json", b'{"parts": []}')
+        write_manifest(locate(uri))
     datasets = require_datasets(uris)
     assert [location.uri for location in datasets.values()] == uris
     assert list(datasets) == ["lines", "lines-2", "lines-2-2"]

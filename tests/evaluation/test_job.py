@@ -10,10 +10,12 @@ import jiwer
 import pyarrow.parquet as pq
 import pytest
 from builders.evaluation_data import make_line, write_lines, write_model
+from builders.manifests import write_manifest
 
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.job import evaluate_lines
+from ocr_ray.storage.location import locate
 
 pytestmark = pytest.mark.usefixtures("ray_session")
 
@@ -122,12 +124,7 @@ def test_training_datasets_separate_seen_from_unseen_words(
     trained = tmp_path / "trained"
     write_lines(str(trained), [[make_line(number) for number in (0, 1, 90)]])
     (trained / "validation").rename(trained / "train")
-    manifest = json.loads((trained / "manifest.json").read_text())
-    manifest["parts"] = [
-        {**part, "path": part["path"].replace("validation", "train")} for part in manifest["parts"]
-    ]
-    manifest["counts"]["by_font"] = {"바탕": 3}
-    (trained / "manifest.json").write_text(json.dumps(manifest))
+    write_manifest(locate(str(trained)), by_font={"바탕": 3})
     separated = replace(config, out_uri=str(tmp_path / "out"), trained_on=(str(trained),))
     copytree(config.out_uri, separated.out_uri)
     num_parts = len(list(Path(config.out_uri, "predictions").iterdir()))

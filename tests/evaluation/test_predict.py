@@ -118,6 +118,17 @@ def test_predictions_of_an_earlier_version_are_made_again(tmp_path: Path) -> Non
     assert find_finished(out, 4, "hash") == [0]
 
 
+def test_an_image_that_cannot_be_decoded_is_named(
+    model: OcrModel, model_folder: Path, tmp_path: Path
+) -> None:
+    lines = [make_line(number) for number in range(5)]
+    lines[3] = replace(lines[3], image_bytes=lines[3].image_bytes[:-200])
+    write_lines(str(tmp_path / "lines"), [lines])
+    inputs, _ = resolve(model_folder, (str(tmp_path / "lines"),), tmp_path / "out")
+    with pytest.raises(InputError, match=r"image of line 000000003 in .*part-00000.parquet must be intact"):
+        read_part(model, inputs.parts[0], "text", Decoding(batch_size=2))
+
+
 def test_tokens_after_the_end_do_not_count() -> None:
     values = torch.tensor([[0.2, 0.4, 0.9, 0.9], [0.1, 0.2, 0.3, 0.4], [0.5, 0.0, 0.0, 0.0]])
     tokens = torch.tensor([[7, 2, 1, 1], [7, 7, 7, 7], [2, 2, 2, 2]])

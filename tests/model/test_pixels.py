@@ -1,12 +1,14 @@
 import io
 import json
+import weakref
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders.training_data import make_lines, make_texts, make_tiny_model
+from builders.training_data import draw_text, make_lines, make_texts, make_tiny_model
 from PIL import Image
 from transformers import AutoImageProcessor
 
@@ -109,3 +111,27 @@ def test_an_image_of_the_models_size_is_not_resized(ocr: OcrModel) -> None:
 def test_no_images_make_an_empty_tensor(ocr: OcrModel) -> None:
     assert make_pixels(ocr, []).shape[0] == 0
     assert make_pixel_values(ocr, []).shape[:2] == (0, 3)
+
+
+def test_of_a_batch_one_decoded_image_is_held_at_a_time(ocr: OcrModel) -> None:
+    opened: list[weakref.ref[Image.Image]] = []
+
+    def open_images() -> Iterator[Image.Image]:
+        for grey in range(8):
+            image = Image.new("L", (900, 500), grey)
+            opened.append(weakref.ref(image))
+            yield image
+            del image
+            assert sum(of() is not None for of in opened) <= 2
+
+    pixels = make_pixels(ocr, open_images())
+    assert [int(line.max()) for line in pixels] == list(range(8))
+
+
+def test_images_in_grey_and_in_colour_in_one_batch_are_fed_as_alone(ocr: OcrModel) -> None:
+    images = [draw_text(text).convert(mode) for text in ("7 + 8", "paper 31") for mode in ("L", "RGB", "L")]
+    together = to_pixel_values(ocr, make_pixels(ocr, images), CPU)
+    expected = [
+        ocr.image_processor(image.convert("RGB"), return_tensors="pt").pixel_values for image in images
+    ]
+    assert torch.equal(together, torch.cat(expected))

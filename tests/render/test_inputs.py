@@ -79,9 +79,7 @@ def test_backgrounds_are_identified_by_content_and_other_files_rejected(fonts, t
     Image.new("L", (8, 8), 9).save(tmp_path / "a.png")
     assert load_inputs(sources, TextConfig(), fonts).identity != first.identity
     (tmp_path / "b.jpg").write_bytes(b"no image")
-    with pytest.raises(
-        InputError, match=r"--pictures-uri must contain only valid images, .*b.jpg is not one"
-    ):
+    with pytest.raises(InputError, match=r"--pictures-uri must contain only valid images: .*b.jpg must be"):
         load_inputs(sources, TextConfig(), fonts)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="--pictures-uri must contain images"):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
+from builders.manifests import write_manifest
 from builders.stub_lines import make_rows, plan_numbers
 from fakes.s3 import BUCKET, FaultyS3, faulty_s3
 from safetensors import SafetensorError
@@ -29,7 +30,6 @@ from ocr_ray.storage.location import (
     locate,
     read_bytes,
     write_bytes,
-    write_json,
 )
 
 
@@ -54,8 +54,7 @@ def lines(short, tmp_path_factory) -> str:
     folder = locate(
         shutil.copytree(short.folder.path, tmp_path_factory.mktemp("complete") / "lines").as_posix()
     )
-    parts = [{"path": path, "bytes": size} for path, size in list_files(folder).items()]
-    write_json(folder / "manifest.json", {"parts": parts, "counts": {"digest_by_split": {}}})
+    write_manifest(folder)
     return folder.uri
 
 

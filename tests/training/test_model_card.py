@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from builders.training_data import draw_text, make_tiny_model
+from builders.manifests import write_manifest
+from builders.training_data import draw_text, make_lines, make_texts, make_tiny_model, write_split
 from dataset.test_card import read_tables
 from huggingface_hub import ModelCard
 from hypothesis import given, settings
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.model.pixels import make_pixel_values
-from ocr_ray.storage.location import locate, write_json
+from ocr_ray.storage.location import locate
 from ocr_ray.training.model_card import describe_datasets, describe_versions, model_card
 
 VALIDATION = {
@@ -172,7 +173,10 @@ def test_five_lines_of_the_card_read_a_line_as_this_package_does(tmp_path: Path)
 
 def test_a_dataset_is_identified_by_the_hash_of_its_manifest(tmp_path: Path) -> None:
     folder = locate(str(tmp_path / "crops"))
-    write_json(folder / "manifest.json", {"counts": {"by_split": {"train": 3, "validation": 1}}})
+    lines = make_lines(make_texts(3))
+    write_split(tmp_path / "crops", "train", lines)
+    write_split(tmp_path / "crops", "validation", lines[:1])
+    write_manifest(folder)
     content = (tmp_path / "crops/manifest.json").read_bytes()
     assert describe_datasets({"crops": folder}) == {
         "crops": {

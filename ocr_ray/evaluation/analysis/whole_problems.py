@@ -12,16 +12,27 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.dataset.stored_rows import TableRules, iter_groups
 from ocr_ray.evaluation.readings import Reading
 from ocr_ray.metrics import Sums, count_lines, describe_counts, normalise
-from ocr_ray.storage.location import Location, exists, read_bytes
+from ocr_ray.storage.location import Location, exists
 
 PROBLEMS = "pages.parquet"
 _JOINED_SCHEMAS = frozenset({"71859"})
 """Label schemas without a text of the whole problem; it is joined from the boxes with spaces."""
+
+
+_COLUMNS = ("page_id", "split", "schema", "markup", "text")
+_RULES = TableRules(
+    schema=pa.schema([(name, pa.string()) for name in _COLUMNS]),
+    required=_COLUMNS,
+    never_null=("page_id", "split"),
+    max_length=2**31,
+)
+MAX_PROBLEM_LENGTH = 20_000
+"""Characters; longer problems are not scored, because aligning takes quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +40,7 @@ class ProblemText:
     """The text of a whole problem, from the column that holds the reference."""
 
     reference: str | None
-    """In canonical form; None if its markup cannot be printed on a single line."""
+    """In canonical form; None if its markup cannot be printed on a single line, or is too long to compare."""
     has_own_spaces: bool
     """Whether the label holds the text; otherwise it was joined from the boxes with spaces."""
 
@@ -38,13 +49,16 @@ def read_problems(dataset: Location, split: str, column: LabelColumn) -> dict[st
     """Return the problems of a split by page id; empty if the dataset was not cropped from pages."""
     if not exists(dataset / PROBLEMS):
         return {}
-    table = pq.read_table(pa.BufferReader(read_bytes(dataset / PROBLEMS)))
-    table = table.filter(pc.equal(table["split"], split))
-    rows = zip(*(table[name].to_pylist() for name in ("page_id", "schema", column)), strict=True)
-    return {
-        page_id: ProblemText(None if text is None else normalise(text), schema not in _JOINED_SCHEMAS)
-        for page_id, schema, text in rows
-    }
+    problems = {}
+    for table in iter_groups(dataset / PROBLEMS, ["page_id", "split", "schema", column], _RULES):
+        for page_id, _, schema, text in zip(
+            *table.filter(pc.equal(table["split"], split)).to_pydict().values(), strict=True
+        ):
+            is_scored = text is not None and len(text) <= MAX_PROBLEM_LENGTH
+            problems[page_id] = ProblemText(
+                normalise(text) if is_scored else None, schema not in _JOINED_SCHEMAS
+            )
+    return problems
 
 
 class _Box(NamedTuple):
@@ -73,7 +87,7 @@ class ProblemCounts(Sums):
     problems_unread: int
     """Without a line among the predictions."""
     problems_unprintable: int
-    """Whose text cannot be printed on a single line."""
+    """Whose text cannot be printed on a single line, or is too long to compare."""
     boxes: int
     boxes_missing: int
     """Gaps in the reading order; boxes missing after the last line cannot be counted."""

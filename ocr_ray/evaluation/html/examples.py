@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from ocr_ray.dataset.images import open_line_image
+from ocr_ray.errors import InputError
 from ocr_ray.evaluation.alignment import Alignment
 from ocr_ray.html_page import data_uri, shorten
 
@@ -87,9 +89,8 @@ def mark_errors(example: Example) -> tuple[list[MarkedText], list[MarkedText]]:
 def make_picture(example: Example) -> Picture | None:
     """Return the image at the line's own aspect ratio; None if it cannot be opened."""
     try:
-        with Image.open(io.BytesIO(example.image_bytes)) as image:
-            grey = image.convert("L")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        grey = open_line_image(example.image_bytes, example.line_id).convert("L")
+    except InputError:
         return None
     width_px, height_px = example.width_px or grey.width, example.height_px or grey.height
     scale = min(1.0, MAX_SIZE_PX[0] / width_px, MAX_SIZE_PX[1] / height_px)

@@ -108,7 +108,8 @@ class _GroupCheck:
 
 
 def _check_group(ocr: OcrModel, group: RowGroup, label_column: LabelColumn) -> _GroupCheck:
-    table = read_columns(group, ["line_id", label_column])
+    # The other columns that training uses are read so that a damaged row is found before any work.
+    table = read_columns(group, ["line_id", label_column, "source", "width_px", "height_px"])
     line_ids, texts = table["line_id"].to_pylist(), table[label_column].to_pylist()
     token_ids = ocr.encode_labels(texts)
     counts = list(map(len, token_ids))

@@ -18,7 +18,6 @@ than 48 row groups, which is held whole. Batches made ahead take 147 kB a line.
 For validation (epoch None) every rank reads all row groups in file order and holds two.
 """
 
-import io
 import math
 import threading
 from collections import deque
@@ -32,6 +31,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel
@@ -172,7 +172,7 @@ class LineLoader:
 
         Raises:
             ValueError: `start_line` is neither the start of a step nor the end of the epoch.
-            InputError: a label has more tokens than the decoder has positions.
+            InputError: a row cannot be used, or a label has more tokens than the decoder has positions.
         """
         is_step_start = start_line % self.lines_per_step == 0 and 0 <= start_line < self.num_lines
         if not is_step_start and start_line != self.num_lines:
@@ -340,7 +340,8 @@ class BatchMaker:
         """Wait until the lines are read and return them as a batch."""
         lines = [each.line.take() for each in planned]
         labels = self._encode(lines, planned)
-        pixels = make_pixels(self.ocr, [self._decode(line) for line in lines])
+        images = map(self._decode, lines, (each.dataset for each in planned))
+        pixels = make_pixels(self.ocr, images)
         return Batch(
             pixels=pixels.pin_memory() if self.pins_memory else pixels,
             labels=labels.pin_memory() if self.pins_memory else labels,
@@ -352,8 +353,8 @@ class BatchMaker:
             num_tokens=int((labels != IGNORED_TOKEN).sum()),
         )
 
-    def _decode(self, line: StoredLine) -> Image.Image:
-        image: Image.Image = Image.open(io.BytesIO(line.image_bytes))
+    def _decode(self, line: StoredLine, dataset: str) -> Image.Image:
+        image = open_line_image(line.image_bytes, f"line {line.line_id} of {dataset}")
         if self.augment is None or self.epoch is None or image.mode != "L":
             return image
         return self.augment(

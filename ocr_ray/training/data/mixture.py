@@ -75,7 +75,7 @@ def count_sources(split: Split) -> dict[str, int]:
     for part, footer in footers.values():
         try:
             counts.update(PartStats.from_json((footer.metadata or {})[b"part_stats"].decode()).by_source)
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError) as error:
             raise InputError(
                 f"the footer of a part must hold its part_stats, as render_lines and crop_pages write them, "
                 f"{part} has none: make its dataset again"

@@ -2,17 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from ocr_ray.dataset.lines import LabelColumn
-from ocr_ray.storage.location import Location, list_files, open_file
-
-FOOTER_THREADS = 16
+from ocr_ray.dataset.stored_rows import read_footers, read_group
+from ocr_ray.storage.location import Location, list_files
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +50,17 @@ class Split:
 def open_split(name: str, folder: Location) -> Split:
     """Return the split whose parts lie in a folder, without row groups where there are no parts."""
     parts = [folder / path for path in list_files(folder, recursive=False) if path.endswith(".parquet")]
-    with ThreadPoolExecutor(FOOTER_THREADS) as pool:
-        footers = list(pool.map(_read_footer, parts))
     row_groups = [
         RowGroup(part, index, footer.row_group(index).num_rows, footer)
-        for part, footer in zip(parts, footers, strict=True)
+        for part, footer in zip(parts, read_footers(parts), strict=True)
         for index in range(footer.num_row_groups)
     ]
     return Split(name=name, row_groups=tuple(group for group in row_groups if group.num_lines))
 
 
-def _read_footer(part: Location) -> Any:
-    with open_file(part) as file:
-        return pq.read_metadata(file)
-
-
 def read_columns(group: RowGroup, columns: list[str]) -> Any:
-    """Return columns of a row group as a table; `image.bytes` names a field of a struct."""
-    with open_file(group.part) as file:
-        part = pq.ParquetFile(file, metadata=group.footer, pre_buffer=True)
-        return part.read_row_group(group.index, columns=columns, use_threads=False)
+    """Return columns of a row group as a table, checked; `image.bytes` names a field of a struct."""
+    return read_group(group.part, group.index, columns, footer=group.footer)
 
 
 @dataclass(frozen=True, slots=True)

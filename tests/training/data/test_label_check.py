@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from builders.standin_model import STANDIN_FILES, write_standin
+from builders.stub_lines import make_line
 from builders.training_data import make_tiny_model
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.dataset.lines import LabelColumn, lines_to_table
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.storage.location import locate
@@ -45,13 +45,16 @@ def ocr(folder: Path) -> OcrModel:
 
 
 def make_split(place: Path, texts: Sequence[str], *, rows_per_group: int = 3, column: str = "text") -> Split:
-    """Write labels in parts of 12 lines, without images; their ids are 0, 1, …"""
+    """Write lines with these labels in parts of 12; their ids are 0, 1, …"""
     place.mkdir(parents=True, exist_ok=True)
     for part, start in enumerate(range(0, len(texts), 12)):
-        rows = list(texts[start : start + 12])
-        ids = [f"{start + row}" for row in range(len(rows))]
-        table = pa.table({"line_id": ids, column: pa.array(rows, pa.string())})
-        pq.write_table(table, place / f"part-{part:05d}.parquet", row_group_size=rows_per_group)
+        rows = [
+            replace(make_line(start + row), line_id=f"{start + row}", **{column: text})
+            for row, text in enumerate(texts[start : start + 12])
+        ]
+        pq.write_table(
+            lines_to_table(rows), place / f"part-{part:05d}.parquet", row_group_size=rows_per_group
+        )
     return open_split("crops", locate(str(place)))
 
 
@@ -171,7 +174,7 @@ def test_a_tokenizer_that_was_made_to_truncate_and_pad_before_does_neither(
 def test_errors_of_threads_are_raised(ocr: OcrModel, tmp_path: Path) -> None:
     split = make_split(tmp_path, ["7"] * 40)
     (tmp_path / "part-00002.parquet").unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match=r"part-00002.parquet must be an intact Parquet file"):
         check_labels(ocr, split, "text")
 
 
