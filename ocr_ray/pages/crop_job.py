@@ -62,7 +62,9 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
         if config.preview:
             write_bytes(out / PREVIEW, preview_html(_choose_pages(inputs, config.preview)).encode())
             log.info("%d pages with their boxes: %s", config.preview, out / PREVIEW)
-        return produce(out, plan, crop_part, inputs, produce_options(config))
+        pages_by_split = _report_splits(config, inputs, survey)
+        summary = produce(out, plan, crop_part, inputs, produce_options(config))
+        return {**summary, "pages_by_split": pages_by_split, "problem_groups": survey.num_groups}
 
 
 def _group_by_split(pages: pa.Table) -> dict[str, pa.Table]:
@@ -73,6 +75,20 @@ def _group_by_split(pages: pa.Table) -> dict[str, pa.Table]:
         for split, table in tables.items()
         if table.num_rows or split != "test"
     }
+
+
+def _report_splits(config: CropConfig, inputs: CropInputs, survey: Survey) -> dict[str, int]:
+    """Return the number of pages of each split, and log it."""
+    by_split = {split: table.num_rows for split, table in inputs.pages.items()}
+    log.info(
+        "%d groups of problems that differ only in numbers, dealt to the splits; pages: %s",
+        survey.num_groups,
+        ", ".join(f"{split} {number}" for split, number in by_split.items()),
+    )
+    for split, share in (("train", 1 - config.validation_share), ("validation", config.validation_share)):
+        if share and not by_split[split]:
+            log.warning("%s is empty: a group of problems cannot be divided", split)
+    return by_split
 
 
 def _hash_pages(pages: PageSet, survey: Survey) -> str:

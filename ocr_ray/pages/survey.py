@@ -5,8 +5,6 @@
 
 import hashlib
 import io
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ocr_ray.cluster.map_tasks import map_tasks
@@ -26,6 +26,7 @@ from ocr_ray.pages.files.store import Listing, PageFile, PageStore, pair_pages
 from ocr_ray.pages.labels.fields import MAX_LABEL_BYTES
 from ocr_ray.pages.labels.page_label import BoxFormat
 from ocr_ray.pages.labels.read import read_label
+from ocr_ray.pages.splits import Keys, Sizes, choose_validation, problem_key
 from ocr_ray.storage.location import Location, locate
 from ocr_ray.text.hangul import nfc
 
@@ -41,7 +42,10 @@ PROBLEM_SCHEMA = pa.schema(
 """Columns of `pages.parquet`, one row per problem; `text` is null if the markup cannot be printed."""
 SURVEY_SCHEMA = pa.schema(
     [
-        *PROBLEM_SCHEMA,
+        *(field for field in PROBLEM_SCHEMA if field.name != "split"),
+        ("problem_key", pa.uint64()),
+        ("is_test", pa.bool_()),
+        ("num_boxes", pa.int32()),
         ("image_path", pa.string()),
         ("label_path", pa.string()),
         ("label_sha256", pa.string()),
@@ -49,13 +53,13 @@ SURVEY_SCHEMA = pa.schema(
     ]
 )
 """One row per page. `schema`, `markup` and `text` are null if the label cannot be read; `kind` is null for a
-problem, else says what the page is instead."""
+problem, else says what the page is instead. The split of a page depends on all pages."""
 PAGES_PER_TASK = 1024
 READ_THREADS = 8
 
+_SPLIT_COLUMNS = ["problem_key", "is_test", "num_boxes"]
+_FILE_COLUMNS = ["page_id", "image_path", "label_path", "label_sha256"]
 _PAGE_COLUMNS = ["page_id", "split", "image_path", "label_path", "label_sha256"]
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_SPACE = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,8 @@ class Survey:
     """Number of files and pages that are no problem, by kind."""
     problems: memoryview
     """The file `pages.parquet`."""
+    num_groups: int
+    """Number of groups of problems that differ only in numbers, without those of the test split."""
 
     def iter_rows(self) -> Iterator[tuple[str, str, str, str, str]]:
         """Yield the rows of `pages`, without holding them all as Python objects."""
@@ -133,33 +139,54 @@ def survey_pages(
 ) -> Survey:
     """Read the labels of all pages, in Ray tasks on at most `num_cpus` CPUs; needs a running Ray session.
 
-    The split of a page is drawn from its problem by `split_of_problem`; pages of AI Hub's Validation half
-    are the test split.
+    Pages of AI Hub's Validation half are the test split, `choose_validation` divides the others.
     """
-    survey_task = partial(
-        _survey_files,
-        store=pages.store,
-        box_format=box_format,
-        seed=seed,
-        validation_share=validation_share,
-    )
+    survey_task = partial(_survey_files, store=pages.store, box_format=box_format, seed=seed)
     starts = range(0, len(pages.files), PAGES_PER_TASK)
     tasks = (pages.files[start : start + PAGES_PER_TASK] for start in starts)
     kinds: Counter[str] = Counter()
-    tables = []
+    tables, problems = [], []
+    for table in map_tasks(survey_task, tasks, num_cpus=num_cpus):
+        kinds.update(table["kind"].drop_null().to_pylist())
+        in_scope = table.filter(table["kind"].is_null())
+        tables.append(in_scope.select(_SPLIT_COLUMNS + _FILE_COLUMNS))
+        problems.append(_compress(in_scope.filter(in_scope["markup"].is_valid())))
+    keys, sizes = _count_groups(pa.concat_tables(tables))
+    validation = choose_validation(keys, sizes, validation_share)
     sink = io.BytesIO()
     with pq.ParquetWriter(sink, PROBLEM_SCHEMA, compression="zstd") as writer:
-        for table in map_tasks(survey_task, tasks, num_cpus=num_cpus):
-            kinds.update(table["kind"].drop_null().to_pylist())
-            in_scope = table.filter(table["kind"].is_null())
-            tables.append(in_scope.select(_PAGE_COLUMNS))
-            problems = in_scope.filter(in_scope["markup"].is_valid())
-            writer.write_table(problems.select(PROBLEM_SCHEMA.names))
+        for problem in problems:
+            writer.write_table(_add_split(pq.read_table(problem), validation).select(PROBLEM_SCHEMA.names))
     return Survey(
-        pages=pa.concat_tables(tables),
+        pages=pa.concat_tables(_add_split(table, validation).select(_PAGE_COLUMNS) for table in tables),
         out_of_scope=dict(sorted((Counter(pages.out_of_scope) + kinds).items())),
         problems=sink.getbuffer(),
+        num_groups=len(keys),
     )
+
+
+def _compress(problems: pa.Table) -> pa.BufferReader:
+    """Return problems as a file in memory, which takes much less of it."""
+    sink = io.BytesIO()
+    pq.write_table(problems, sink, compression="zstd")
+    return pa.BufferReader(sink.getvalue())
+
+
+def _count_groups(pages: pa.Table) -> tuple[Keys, Sizes]:
+    """Return the keys of the groups of problems, ascending, and the number of pages of each.
+
+    Pages without boxes, which give no lines, do not count, unless all pages are such.
+    """
+    pages = pages.filter(pc.invert(pages["is_test"]))
+    keys, indices = np.unique(pages["problem_key"].to_numpy(), return_inverse=True)
+    counts = pages["num_boxes"].to_numpy() > 0
+    return keys, np.bincount(indices[counts if counts.any() else slice(None)], minlength=len(keys))
+
+
+def _add_split(pages: pa.Table, validation: Keys) -> pa.Table:
+    is_validation = pc.is_in(pages["problem_key"], value_set=pa.array(validation, pa.uint64()))
+    splits = pc.if_else(pages["is_test"], "test", pc.if_else(is_validation, "validation", "train"))
+    return pages.append_column("split", splits)
 
 
 def _survey_files(
@@ -168,20 +195,19 @@ def _survey_files(
     store: PageStore,
     box_format: BoxFormat,
     seed: int,
-    validation_share: float,
 ) -> pa.Table:
     """Return a row of `SURVEY_SCHEMA` for each page, in the order of `files`.
 
-    A label that cannot be read is counted as a reject when its page is cropped; its split depends on the
-    page's id.
+    A label that cannot be read is counted as a reject when its page is cropped; its page's id stands for the
+    problem.
     """
 
     def survey_file(file: PageFile) -> dict[str, Any]:
         row = _read_problem(store, file, box_format)
-        split = split_of_problem(row.get("markup", file.page_id), seed, validation_share)
         return row | {
             "page_id": file.page_id,
-            "split": "test" if file.collection == "validation" else split,
+            "problem_key": problem_key(row.get("markup", file.page_id), seed),
+            "is_test": file.collection == "validation",
             "image_path": file.image_path,
             "label_path": file.label_path,
         }
@@ -192,7 +218,7 @@ def _survey_files(
 
 def _read_problem(store: PageStore, file: PageFile, box_format: BoxFormat) -> dict[str, Any]:
     """Return the columns of a page that come from its label."""
-    row: dict[str, Any] = {"label_sha256": ""}
+    row: dict[str, Any] = {"label_sha256": "", "num_boxes": 0}
     try:
         content = store.read(file.label_path, MAX_LABEL_BYTES)
         row["label_sha256"] = hashlib.sha256(content).hexdigest()
@@ -201,23 +227,12 @@ def _read_problem(store: PageStore, file: PageFile, box_format: BoxFormat) -> di
         return row | {"kind": error.reason}
     except RowError:
         return row
-    row |= {"schema": label.schema, "markup": nfc(label.problem_markup).strip()}
+    row |= {
+        "schema": label.schema,
+        "markup": nfc(label.problem_markup).strip(),
+        "num_boxes": len(label.boxes),
+    }
     try:
         return row | {"text": print_line(row["markup"])}
     except LabelError:
         return row
-
-
-def split_of_problem(problem_markup: str, seed: int, validation_share: float) -> str:
-    """Return `train` or `validation`, by a hash of the problem's text keyed by `seed`.
-
-    Numbers are masked and white space is removed before hashing, because a model that has learnt a problem
-    recognises the same problem with other numbers. With a larger `validation_share` all problems that were in
-    validation stay there.
-    """
-    if not 0 <= validation_share <= 1:
-        raise ValueError(f"validation_share must be from 0 to 1, got {validation_share}")
-    masked = _SPACE.sub("", _NUMBER.sub("0", unicodedata.normalize("NFC", problem_markup)))
-    digest = hashlib.blake2b(masked.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
-    share = (int.from_bytes(digest, "little") >> 11) / 2**53  # 53 bits: exact as a float, always below 1
-    return "validation" if share < validation_share else "train"

@@ -1,10 +1,11 @@
 """The job crop_pages: every box is a line or a reject, for every layout and storage of pages."""
 
 import io
+import json
 import shutil
 import unicodedata
 import zipfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -143,10 +144,11 @@ def test_spliced_lines_have_words_of_their_own_split_and_of_different_pages(undi
 
 @pytest.mark.slow
 def test_pages_parquet_has_each_problem_with_its_split(undisturbed) -> None:
-    config, _ = undisturbed
+    config, summary = undisturbed
     out = Path(config.out_uri)
     problems = {row["page_id"]: row for row in pq.read_table(out / PROBLEMS).to_pylist()}
     assert len(problems) == 48
+    assert summary["pages_by_split"] == Counter(problem["split"] for problem in problems.values())
     for split in ("train", "validation", "test"):
         lines = defaultdict(list)
         for line in read_lines(config.out_uri, split):
@@ -190,6 +192,22 @@ def test_damaged_pages_become_rejects_and_changed_pages_are_refused(ray_session,
     with pytest.raises(ProductionError, match="rejects must be at most"):
         crop_pages(replace(config, out_uri=str(tmp_path / "strict"), max_reject_fraction=0.0))
     assert not (tmp_path / "strict/manifest.json").exists()
+
+
+@pytest.mark.slow
+def test_few_similar_problems_have_lines_in_both_splits(ray_session, fonts, tmp_path) -> None:
+    pages = locate(str(tmp_path / "pages"))
+    write_pages(pages, num_pages=5, seed=3, font_bytes=fonts[0].content)
+    names = [name for name in list_files(pages) if name.endswith(".json")]
+    for rank, name in enumerate(names):  # two groups, of three pages and of two
+        document = json.loads(read_bytes(pages / name).decode("utf-8-sig"))
+        document["OCR_info"][0]["question_text"] = f"{'사과' if rank % 2 else '배'} ${rank}$개"
+        write_bytes(pages / name, json.dumps(document).encode())
+    for seed in (0, 1, 2):
+        config = CropConfig(pages_uri=pages.uri, out_uri=str(tmp_path / f"crops {seed}"), seed=seed)
+        summary = crop_pages(config)
+        assert (summary["problem_groups"], summary["pages_by_split"]) == (2, {"train": 3, "validation": 2})
+        assert summary["by_split"]["validation"] > 0
 
 
 @pytest.mark.slow
