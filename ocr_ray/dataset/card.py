@@ -47,6 +47,7 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
             for topic, names in manifest.counted.items()
         ),
         _describe_texts(manifest.balance),
+        _describe_unusual(manifest.balance.get("unusual_in_corpus", {})),
         _describe_left_out(manifest.config.get("left_out", ""), manifest.notes.get("left_out", {})),
         "Columns: `line_id`, `image`, `text` (as printed), `markup` (with maths in `$…$` LaTeX), "
         "`source`, `font`, `page_id`, `page_order`, `width_px`, `height_px`, `style` (how it was drawn), "
@@ -171,6 +172,16 @@ def _describe_texts(statistics: Mapping[str, Any]) -> str:
         make_table(("grade", "expressions"), statistics["grades"].items()),
     ]
     return "\n\n".join(filter(None, [coverage, *tables]))
+
+
+def _describe_unusual(kinds: Mapping[str, Mapping[str, Any]]) -> str:
+    """List the characters of the corpus that were replaced or left out, with their numbers."""
+    rows = [
+        (kind.replace("_", " "), facts["number"], facts["becomes"])
+        for kind, facts in kinds.items()
+        if facts["number"]
+    ]
+    return make_table(("in the corpus", "number", "becomes"), rows)
 
 
 def _describe_left_out(characters: str, facts: Mapping[str, Any]) -> str:

@@ -163,10 +163,10 @@ def build_manifest(
             "by_font": dict(sorted(by_font.items())),
             "digest_by_split": {split: f"{total % DIGEST_MODULUS:064x}" for split, total in digests.items()},
         },
-        balance=texts.report(),
+        balance={**texts.report(), **plan.notes.get("balance", {})},
         rejects=dict(sorted(rejects.items())),
         parts=rows,
         counted={topic: dict(sorted(numbers.items())) for topic, numbers in sorted(counted.items())},
         flags=plan.flags,
-        notes=plan.notes,
+        notes={name: note for name, note in plan.notes.items() if name != "balance"},
     )

@@ -34,7 +34,7 @@ class Plan:
     flags: dict[str, Any] = field(default_factory=dict)
     """The flags of the job; recorded only, no row depends on them."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """Other information for the manifest that no row depends on."""
+    """Other information for the manifest that no row depends on; `balance` is added to its balance."""
     extras: tuple[str, ...] = ()
     """Files that the job can write in addition to those of every dataset."""
 

@@ -22,6 +22,7 @@ from ocr_ray.render.fonts.find import Font
 from ocr_ray.storage.location import Location, list_files, read_bytes, require_folder
 from ocr_ray.text.canonical import CANONICAL
 from ocr_ray.text.tokenizer import count_tokens, find_changed, find_unencodable
+from ocr_ray.text.unusual_characters import describe_unusual
 from ocr_ray.textgen.corpus import Corpus, read_corpus, read_maths_words, restrict_corpus
 from ocr_ray.textgen.focus import LINES_SHARE, find_focusable, keep_focusable
 from ocr_ray.textgen.misreadings import Misreading, read_misreadings
@@ -99,7 +100,12 @@ def load_inputs(sources: SourceConfig, text: TextConfig, fonts: Sequence[Font]) 
             "package": _hash_package(),
             **focus_identity,
         },
-        notes={"left_out": causes, "canonical": CANONICAL, **focus_notes},
+        notes={
+            "left_out": causes,
+            "balance": {"unusual_in_corpus": describe_unusual(corpus.unusual)},
+            "canonical": CANONICAL,
+            **focus_notes,
+        },
     )
 
 

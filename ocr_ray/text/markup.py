@@ -11,11 +11,13 @@ A superscript or subscript prints as the single character that KS X 1001 and the
 
 import html
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import NoReturn
 
 from ocr_ray.errors import LabelError
 from ocr_ray.text.hangul import nfc
+from ocr_ray.text.unusual_characters import LOST, replace_unusual
 
 UNSUPPORTED = "unsupported_markup"
 MAX_DETAIL_LENGTH = 40
@@ -103,13 +105,19 @@ def _format_run(match: re.Match[str]) -> str:
 def to_text(markup: str) -> str:
     """Return the printed text of a label, in NFC; white space and line breaks become single inner spaces.
 
+    Invisible characters are left out, and half-width letters are usual ones.
+
     Raises:
-        LabelError: `unsupported_markup`, with the command or tag that has no printed form on one line.
+        LabelError: `unsupported_markup`, with the command or tag that has no printed form on one line, or old
+            Hangul, whose syllables have no single character.
     """
     parts = _print_parts(markup)
     parts[1::2] = (_replace_mieum(formula)[0] for formula in parts[1::2])
     text = _MIXED_NUMBER.sub(" ", "".join(parts)).replace(_FRACTION_MARK, "")
-    return _SPACES.sub(" ", nfc(text)).strip()
+    text = nfc(replace_unusual(nfc(text), Counter()))
+    if LOST in text:
+        _reject("old Hangul")
+    return _SPACES.sub(" ", text).strip()
 
 
 def count_lone_mieum(markup: str) -> int:

@@ -1,11 +1,15 @@
-"""Words and running text of plain text files, in canonical form."""
+"""Words and running text of plain text files, in canonical form.
+
+Memory and time are linear in the size of the files, whatever they contain: lines and words are cut at a
+largest length as they are read.
+"""
 
 import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -13,19 +17,29 @@ from itertools import groupby
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import Location, list_files, read_bytes
 from ocr_ray.text.canonical import canonical
-from ocr_ray.text.hangul import FIRST_SYLLABLE, LAST_SYLLABLE, count_hangul
+from ocr_ray.text.hangul import FIRST_SYLLABLE, LAST_SYLLABLE, count_hangul, nfc
+from ocr_ray.text.unusual_characters import replace_unusual
 
 WORD_LIST = "words.txt"
 MATHS_LIST = "maths_words.txt"
 MIN_PASSAGE_LENGTH = 5
 """Fewest characters of a passage."""
+MAX_WORD_LENGTH = 30
+"""Most characters of a word, as many as a line has by default; a longer one is cut into several words."""
+MAX_PARAGRAPH_LENGTH = 10_000
+"""Most characters of a line of a file; a longer one is cut, at white space if it has any."""
 
 _CENSOR_MARKS = re.compile("[×○□\ufffd]")
 """Letters lost to a censor, a scanner or a decoder; the rest is not a word."""
 _BREAK = re.compile(_CENSOR_MARKS.pattern + r"|[$\\\x00-\x1f\x7f-\x9f]")
 """Characters that end a passage: censor marks, the special characters of markup, control characters."""
-_PIECE = re.compile(f"[0-9A-Za-z{FIRST_SYLLABLE}-{LAST_SYLLABLE}]+")
+_PIECE = re.compile(f"[0-9A-Za-z{FIRST_SYLLABLE}-{LAST_SYLLABLE}]{{1,{MAX_WORD_LENGTH}}}")
 _HANGUL = re.compile(f"[{FIRST_SYLLABLE}-{LAST_SYLLABLE}]")
+_PARAGRAPH = re.compile(
+    rf".{{1,{MAX_PARAGRAPH_LENGTH}}}(?=\s|\Z)|.{{1,{MAX_PARAGRAPH_LENGTH}}}[\u0300-\u036f\u1160-\u11ff]{{0,9}}",
+    re.DOTALL,
+)
+"""A part of a long line; where there is no white space, marks and jamo stay with their first character."""
 _TEXT_CONTROLS = frozenset("\t\n\v\f\r\x1a")
 """Control characters of normal text files; 0x1A ended a file under DOS."""
 
@@ -40,6 +54,8 @@ class Corpus:
     """Running text of one paragraph each, with punctuation and single spaces."""
     sha256_by_file: dict[str, str]
     """Hash of each file's raw bytes, by name relative to the folder."""
+    unusual: Counter[str] = field(default_factory=Counter, compare=False)
+    """Number of characters that were replaced or left out, by kind; see `unusual_characters`."""
 
 
 def read_corpus(location: Location | None) -> Corpus:
@@ -53,16 +69,21 @@ def read_corpus(location: Location | None) -> Corpus:
     if location is None:
         raw = _read_built_in(WORD_LIST)
         return Corpus(_read_list(raw), (), {WORD_LIST: hashlib.sha256(raw).hexdigest()})
-    contents = _read_folder(location)
-    texts = [_decode(raw, str(location / name)) for name, raw in contents.items()]
-    words = {word for text in texts for word in split_words(text)}
+    words: set[str] = set()
+    passages: list[str] = []
+    hashes: dict[str, str] = {}
+    unusual: Counter[str] = Counter()
+    for name in _list_texts(location):
+        raw = read_bytes(location / name)
+        hashes[name] = hashlib.sha256(raw).hexdigest()
+        for paragraph in _split_paragraphs(_decode(raw, str(location / name)), unusual):
+            words.update(_find_words(paragraph))
+            passages += _find_passages(paragraph)
     if not words:
         raise InputError(
-            f"the .txt files in {location} must contain Korean words, got none in {len(contents)} files"
+            f"the .txt files in {location} must contain Korean words, got none in {len(hashes)} files"
         )
-    hashes = {name: hashlib.sha256(raw).hexdigest() for name, raw in contents.items()}
-    passages = tuple(passage for text in texts for passage in split_passages(text))
-    return Corpus(tuple(sorted(words)), passages, hashes)
+    return Corpus(tuple(sorted(words)), tuple(passages), hashes, unusual)
 
 
 @cache
@@ -93,8 +114,7 @@ def split_words(text: str) -> list[str]:
     A token with a censor mark is dropped. Other tokens are split at everything except Hangul syllables, ASCII
     letters and digits; the pieces that contain a syllable are words: `"3월(三月)에"` gives `3월` and `에`.
     """
-    tokens = (token for token in canonical(text).split() if not _CENSOR_MARKS.search(token))
-    return [piece for token in tokens for piece in _PIECE.findall(token) if _HANGUL.search(piece)]
+    return [word for paragraph in _split_paragraphs(text, Counter()) for word in _find_words(paragraph)]
 
 
 def split_passages(text: str) -> list[str]:
@@ -103,8 +123,27 @@ def split_passages(text: str) -> list[str]:
     A line is split at tokens with a censor mark, `$`, a backslash or a control character. A piece is a
     passage if it has at least 5 characters and a Hangul syllable.
     """
-    lines = (line.split() for line in canonical(text).splitlines())
-    return [passage for tokens in lines for passage in _join_runs(tokens, _is_unbroken)]
+    paragraphs = _split_paragraphs(text, Counter())
+    return [passage for paragraph in paragraphs for passage in _find_passages(paragraph)]
+
+
+def _split_paragraphs(text: str, unusual: Counter[str]) -> Iterator[str]:
+    """Yield the lines of a text in canonical form; count unusual characters."""
+    for line in text.splitlines():
+        parts = (
+            [line] if len(line) <= MAX_PARAGRAPH_LENGTH else (part[0] for part in _PARAGRAPH.finditer(line))
+        )
+        for part in parts:
+            yield canonical(replace_unusual(nfc(part), unusual))
+
+
+def _find_words(paragraph: str) -> Iterator[str]:
+    tokens = (token for token in paragraph.split() if not _CENSOR_MARKS.search(token))
+    return (piece for token in tokens for piece in _PIECE.findall(token) if _HANGUL.search(piece))
+
+
+def _find_passages(paragraph: str) -> list[str]:
+    return _join_runs(paragraph.split(), _is_unbroken)
 
 
 def _is_unbroken(token: str) -> bool:
@@ -126,11 +165,11 @@ def _read_list(raw: bytes) -> tuple[str, ...]:
     return tuple(sorted(set(split_words(raw.decode()))))
 
 
-def _read_folder(location: Location) -> dict[str, bytes]:
+def _list_texts(location: Location) -> list[str]:
     names = [name for name in list_files(location) if name.lower().endswith(".txt")]
     if not names:
         raise InputError(f"a corpus folder must contain .txt files, got none in {location}: add some")
-    return {name: read_bytes(location / name) for name in names}
+    return names
 
 
 def _decode(raw: bytes, name: str) -> str:

@@ -1,10 +1,11 @@
 """The kinds of lines: words, arithmetic, mixed and sentence; each draws lines of an exact length."""
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import accumulate
 from operator import itemgetter
 from typing import NamedTuple, Protocol
@@ -188,18 +189,20 @@ class SentenceLines:
 
     def draw(self, length: int, random: Random) -> Drawn:
         """Return the text at a random position, or at the next one where neither end is a space."""
-        num_positions = self._count_positions(self._count_passages(length), length)
-        first = int(random() * num_positions)
-        for step in range(num_positions):
-            text = self._read((first + step) % num_positions, length)
-            if text[0] != " " != text[-1]:
-                return Drawn(text)
+        num_passages = self._count_passages(length)
+        position = int(random() * self._count_positions(num_passages, length))
+        indices = range(num_passages + 1)
+        first = bisect_right(indices, position, key=lambda index: self._count_positions(index, length)) - 1
+        start = position - self._count_positions(first, length)
+        pattern = _without_outer_spaces(length)
+        for step in range(num_passages + 1):
+            if text := pattern.search(self._passages[(first + step) % num_passages], start):
+                return Drawn(text[0])
+            start = 0
         raise AssertionError(f"{length} is not one of the lengths of the passages")
 
     def _is_possible(self, length: int) -> bool:
-        num_positions = self._count_positions(self._count_passages(length), length)
-        texts = (self._read(position, length) for position in range(num_positions))
-        return any(text[0] != " " != text[-1] for text in texts)
+        return any(map(_without_outer_spaces(length).search, self._passages[: self._count_passages(length)]))
 
     def _count_passages(self, length: int) -> int:
         """Return how many passages are long enough; they come first."""
@@ -209,12 +212,11 @@ class SentenceLines:
         """Return the number of positions in the first passages where a text of that length can start."""
         return self._ends[num_passages] - num_passages * (length - 1)
 
-    def _read(self, position: int, length: int) -> str:
-        """Return the text at a position, counted over all passages that are long enough."""
-        indices = range(self._count_passages(length) + 1)
-        index = bisect_right(indices, position, key=lambda index: self._count_positions(index, length)) - 1
-        start = position - self._count_positions(index, length)
-        return self._passages[index][start : start + length]
+
+@cache
+def _without_outer_spaces(length: int) -> re.Pattern[str]:
+    """Return the pattern of a text of that length that neither begins nor ends with a space."""
+    return re.compile("[^ ]" if length == 1 else rf"[^ ].{{{length - 2}}}[^ ]", re.DOTALL)
 
 
 def _draw_expression(random: Random, config: ArithmeticConfig, holdout: HoldoutSplit) -> Expression:

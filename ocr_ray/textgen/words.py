@@ -1,6 +1,6 @@
 """Words of the lines: from word lists or of random syllables, with punctuation, and cut at a line's ends."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -107,17 +107,18 @@ class Vocabulary:
         one length are equally likely.
         """
         for words, share in self.lists:
-            cuts: Counter[int] = Counter()
-            pieces: defaultdict[int, set[str]] = defaultdict(set)
-            for word in words:
-                for cut in range(1, len(word)):
-                    piece = word[cut:] if keep_end else word[:cut]
-                    cuts[len(piece)] += 1
-                    pieces[len(piece)].add(piece)
-            for length in sorted(pieces):
-                if allowed := sorted(filter(self.holdout.allows, pieces[length])):
-                    share_of_length = share * cuts[length] / cuts.total()
-                    yield from punctuate(length, share_of_length, marks, partial(_pick, allowed))
+            longer = [word for word in words if len(word) > 1]
+            num_cuts = sum(len(word) - 1 for word in longer)
+            length = 1
+            while longer:
+                pieces = {word[-length:] if keep_end else word[:length] for word in longer}
+                if allowed := sorted(filter(self.holdout.allows, pieces)):
+                    share_of_length = share * len(longer) / num_cuts
+                    # One string, because the pieces of a large corpus are many more than its words.
+                    draw = partial(_pick_part, "".join(allowed), length)
+                    yield from punctuate(length, share_of_length, marks, draw)
+                length += 1
+                longer = [word for word in longer if len(word) > length]
 
 
 def join_words(words: Sequence[str], middle_dot_share: float, random: Random) -> str:
@@ -168,6 +169,12 @@ def _add_mark(before: str, after: str, draw: Draw, random: Random) -> str:
 
 def _pick(words: Sequence[str], random: Random) -> str:
     return words[int(random() * len(words))]
+
+
+def _pick_part(parts: str, length: int, random: Random) -> str:
+    """Return one of the parts of a length that a text consists of."""
+    start = int(random() * (len(parts) // length)) * length
+    return parts[start : start + length]
 
 
 def make_novel(syllables: Sequence[str], length: int, holdout: HoldoutSplit) -> Draw | None:

@@ -64,9 +64,14 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
     gulim = {"name": "굴림_체", "family": "GulimChe", "version": "5.0", "licence": "proprietary"}
     instance = {"full_name": "GulimChe Bold", "axes": {"wght": 700.0, "wdth": 87.5}}
     fonts = [{**batang, "stands_in": True}, {**gulim, **instance, "stands_in": False}]
+    unusual = {
+        "old_hangul": {"number": 1200, "becomes": "left out"},
+        "tab": {"number": 0, "becomes": "a space"},
+    }
     card = dataset_card(
         make_manifest(
             config={"job": "render_lines", "seed": 7, "left_out": "|…뷁"},
+            balance={**count_texts(range(300)).report(), "unusual_in_corpus": unusual},
             notes={"fonts": fonts, "left_out": {"cost": {"뷁": 1200, "|": 3}}},
         )
     )
@@ -75,6 +80,7 @@ def test_a_card_holds_counts_fonts_coverage_lengths_and_grades() -> None:
         ["바탕", "8,000", "Baekmuk Batang (substitute)", "2.2", "Baekmuk"],
         ["굴림_체", "4,000", "GulimChe Bold (wght 700, wdth 87.5)", "5.0", "proprietary"],
     ]
+    assert tables["in the corpus", "number", "becomes"] == [["old hangul", "1,200", "left out"]]
     assert tables["split", "lines"] == [["train", "12,000"], ["validation", "0"]]
     assert tables["reject", "boxes or lines"] == [["missing_glyph", "3"]]
     lengths = [len(make_line(number).text) for number in range(300)]

@@ -4,9 +4,12 @@ import pytest
 from PIL import Image
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from ocr_ray.dataset.manifest import build_manifest
+from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
-from ocr_ray.render.config import SourceConfig
+from ocr_ray.render.config import RenderConfig, SourceConfig
 from ocr_ray.render.inputs import check_tokenizer, load_inputs
+from ocr_ray.render.job import plan_rendering
 from ocr_ray.textgen.sampler import CHARACTERS, REQUIRED_CHARACTERS, TextConfig, TextSampler
 
 
@@ -15,6 +18,23 @@ def corpus_uri(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("corpus")
     (folder / "a.txt").write_text("학교 앞에서 세 사람이 기다린다.\n\n넓이가 3㎠이다.")
     return str(folder)
+
+
+def test_unusual_characters_of_the_corpus_are_counted_in_the_balance_with_what_they_become(
+    fonts, tmp_path
+) -> None:
+    (tmp_path / "a.txt").write_text("나무\t꽃이 \u200b피고 나랏말 ᄊᆞ미")
+    corpus_uri = str(tmp_path)
+    plan, inputs = plan_rendering(
+        RenderConfig(out_uri="x", num_lines=10, sources=SourceConfig(corpus_uri=corpus_uri))
+    )
+    assert inputs.text_inputs.words == ("꽃이", "나랏말", "나무", "피고")
+    manifest = build_manifest(plan, [], texts=TextStatistics(), versions={})
+    unusual = manifest.balance["unusual_in_corpus"]
+    numbers = {kind: facts["number"] for kind, facts in unusual.items() if facts["number"]}
+    assert numbers == {"tab": 1, "zero_width": 1, "old_hangul": 1}
+    assert unusual["tab"]["becomes"] == "a space"
+    assert "balance" not in manifest.notes
 
 
 def write_tokenizer(folder, alphabet: str) -> str:

@@ -154,6 +154,8 @@ def test_labels_give_the_text_printed_on_the_page(markup: str, text: str) -> Non
         ("$3\x7f$", "U+007F"),
         ("가\ufffd", "U+FFFD"),
         ("$" + "\\" + "a" * 99 + "$", "\\" + "a" * 39),
+        ("ᄒᆞᆫ글", "old Hangul"),
+        ("3월 나ᇙ", "old Hangul"),
         ("$2^$", "^ without what it applies to"),
         (r"$\frac{3}$", r"\frac without what it applies to"),
         (r"$\frac{1+2}{3}$", r"\frac"),
@@ -226,6 +228,22 @@ def test_printed_boxes_are_written_boxes_plus_those_counted(markup: str) -> None
 )
 def test_a_label_of_several_lines_is_split_at_its_breaks(markup: str, lines: list[str]) -> None:
     assert split_markup(markup) == lines
+
+
+@pytest.mark.parametrize(
+    ("markup", "text"),
+    [
+        ("나\t무", "나 무"),
+        ("나\u200b\u2060무", "나무"),
+        ("나무\ufe0e\U000e0101", "나무"),
+        ("\u202e나\u061c무\u202c", "나무"),
+        ("점 ﾡ과 $ￂ$", "점 ㄱ과 ㅏ"),
+        ("\u1102\u200b\u1161무", "나무"),
+    ],
+    ids=["tab", "zero width", "variation", "bidi", "half width", "inside a syllable"],
+)
+def test_invisible_characters_of_a_label_are_not_printed(markup: str, text: str) -> None:
+    assert to_text(markup) == text
 
 
 @settings(deadline=None)

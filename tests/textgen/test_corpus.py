@@ -1,6 +1,8 @@
 import codecs
 import hashlib
 import re
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from pathlib import Path
@@ -13,6 +15,7 @@ from ocr_ray.errors import InputError
 from ocr_ray.storage.location import locate
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import KS_X_1001, nfc
+from ocr_ray.text.unusual_characters import KINDS, describe_unusual, replace_unusual
 from ocr_ray.textgen.corpus import (
     Corpus,
     _decode,
@@ -207,6 +210,93 @@ def test_every_passage_is_canonical_with_single_spaces_and_occurs_in_its_text(pi
         assert len(passage) >= 5
         assert not set(passage) & set("×○□$\\")
         assert any(passage in paragraph for paragraph in paragraphs)
+
+
+NO_SPACES = "".join(chr(ord("가") + 97 * number % 11_172) for number in range(95))
+
+
+def test_a_word_longer_than_a_line_is_cut_into_words_and_nothing_is_lost() -> None:
+    words = split_words(f"나무 {NO_SPACES}, 꽃")
+    assert words == ["나무", NO_SPACES[:30], NO_SPACES[30:60], NO_SPACES[60:90], NO_SPACES[90:], "꽃"]
+    assert split_words("가" + "A" * 1000) == ["가" + "A" * 29]
+
+
+def test_a_line_without_end_is_cut_at_white_space_only(tmp_path: Path) -> None:
+    text = " ".join(f"{WORDS[number % len(WORDS)]}{number}" for number in range(20_000))
+    corpus = _read(tmp_path, text.encode())
+    assert corpus.words == tuple(sorted(set(text.split())))
+    assert " ".join(corpus.passages) == text
+    assert 1 < max(map(len, corpus.passages)) <= 10_000
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_syllables_stay_whole_where_a_line_without_spaces_is_cut(tmp_path: Path, form: str) -> None:
+    text = NO_SPACES * 400
+    raw = unicodedata.normalize(form, text).encode()
+    assert "".join(split_words(raw.decode())) == text
+    corpus = _read(tmp_path, raw)
+    assert "".join(corpus.passages) == text
+    assert max(map(len, corpus.words)) == 30
+
+
+def test_syllables_without_a_space_take_little_memory(tmp_path: Path) -> None:
+    """Before words were cut, their pieces alone would have taken 90 GB."""
+    (tmp_path / "글.txt").write_text("".join(chr(ord("가") + 97 * n * n % 11_172) for n in range(300_000)))
+    program = (
+        "import resource, sys\n"
+        "from ocr_ray.storage.location import locate\n"
+        "from ocr_ray.textgen.corpus import read_corpus\n"
+        "from ocr_ray.textgen.sampler import CHARACTERS, TextConfig, TextInputs, TextSampler\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**32, 2**32))\n"
+        "corpus = read_corpus(locate(sys.argv[1]))\n"
+        "characters = CHARACTERS.union(*corpus.passages)\n"
+        "inputs = TextInputs(words=corpus.words, passages=corpus.passages, characters=characters)\n"
+        "sampler = TextSampler(inputs, TextConfig(sentence_share=0.2))\n"
+        "print(len({sampler.draw(1, number).text for number in range(200)}))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (run.stdout.strip(), run.returncode) == ("200", 0), run.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "passage", "unusual"),
+    [
+        ("나무\t꽃이 핀다", ["나무", "꽃이", "핀다"], "나무 꽃이 핀다", {"tab": 1}),
+        ("나\u200b무 꽃\u2060이 핀\u034f다", ["나무", "꽃이", "핀다"], "나무 꽃이 핀다", {"zero_width": 3}),
+        (
+            "나무\ufe0e\ufe0f 꽃\U000e0101이 핀다",
+            ["나무", "꽃이", "핀다"],
+            "나무 꽃이 핀다",
+            {"variation_selector": 3},
+        ),
+        ("\u202e나무\u202c 꽃\u061c이 핀다", ["나무", "꽃이", "핀다"], "나무 꽃이 핀다", {"bidi_control": 3}),
+        ("나무 ﾡ과 ￂ이 있다", ["나무", "과", "이", "있다"], "나무 ㄱ과 ㅏ이 있다", {"half_width_jamo": 2}),
+        ("나랏말 ᄊᆞ미 나무에 피고", ["나랏말", "나무에", "피고"], "나무에 피고", {"old_hangul": 1}),
+        ("나무에 피고 나ᇙ ᄆᆞᅀᆞᆷ", ["나무에", "피고"], "나무에 피고", {"old_hangul": 3}),
+        ("ᄀ과 ᄂ이 나무에 있다", ["과", "이", "나무에", "있다"], "ㄱ과 ㄴ이 나무에 있다", {}),
+        ("나\x07무에 피고 진다", ["나", "무에", "피고", "진다"], "피고 진다", {"control": 1}),
+    ],
+    ids=["tab", "zero width", "variation", "bidi", "half width", "old", "old twice", "letters", "control"],
+)
+def test_unusual_characters_are_replaced_or_left_out_and_counted(
+    tmp_path: Path, text: str, words: list[str], passage: str, unusual: dict[str, int]
+) -> None:
+    corpus = _read(tmp_path, text.encode())
+    assert corpus.words == tuple(sorted(set(words)))
+    assert corpus.passages == (passage,)
+    assert corpus.unusual == unusual
+    counts = {kind: entry["number"] for kind, entry in describe_unusual(corpus.unusual).items()}
+    assert counts == dict.fromkeys(KINDS, 0) | unusual
+
+
+def test_every_half_width_letter_becomes_the_letter_of_its_name() -> None:
+    letters = [chr(code) for code in range(0xFFA1, 0xFFDD) if unicodedata.name(chr(code), "")]
+    assert len(letters) == 51
+    for letter in letters:
+        name = unicodedata.name(letter).removeprefix("HALFWIDTH ")
+        assert replace_unusual(letter, Counter()) == unicodedata.lookup(name)
 
 
 def test_an_undamaged_paragraph_is_one_passage_in_the_order_of_the_files(tmp_path: Path) -> None:
