@@ -14,12 +14,14 @@ PLACEHOLDER = "CHANGE-ME"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that must be changed before `ray up`."""
+    """Something that must be changed before `ray up`, or should be."""
 
     field: str
     """Where it is: `provider.region`, `line 12`, `s3://bucket/folder`."""
     message: str
     """What must hold, what is there, what to do."""
+    is_warning: bool = False
+    """Whether it is only reported: `ray up` works, and what it protects has other protection too."""
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}"
@@ -48,6 +50,12 @@ class ClusterFile:
         return [str(uri).rstrip("/") for uri in uris] if isinstance(uris, list) else []
 
     @property
+    def other_actions(self) -> tuple[str, ...]:
+        """The actions that policies may allow on purpose, although the cluster does not need them."""
+        actions = self.section("metadata").get("other_actions")
+        return tuple(map(str, actions)) if isinstance(actions, list) else ()
+
+    @property
     def nodes(self) -> dict[str, Mapping[str, Any]]:
         """The node types by name, including the head's."""
         types = self.section("available_node_types")
@@ -67,6 +75,21 @@ class ClusterFile:
     def node_config(self, node_type: str) -> Mapping[str, Any]:
         """The request for an EC2 instance of a node type."""
         return get_mapping(self.nodes.get(node_type, {}), "node_config")
+
+    def group_ids(self, node_type: str) -> list[str]:
+        """The security groups that a node type names."""
+        node = self.node_config(node_type)
+        lists = [node.get("SecurityGroupIds")]
+        lists += [interface.get("Groups") for interface in get_mappings(node, "NetworkInterfaces")]
+        return [str(group) for groups in lists if isinstance(groups, list) for group in groups]
+
+    def subnet_ids(self, node_type: str) -> list[str]:
+        """The subnets that a node type names."""
+        node = self.node_config(node_type)
+        subnets = node.get("SubnetIds")
+        found = list(subnets) if isinstance(subnets, list) else []
+        found += [interface.get("SubnetId") for interface in get_mappings(node, "NetworkInterfaces")]
+        return [str(subnet) for subnet in found if subnet]
 
     def profile(self, node_type: str) -> str:
         """The name of the instance profile, or an empty string."""
@@ -90,13 +113,73 @@ def read_cluster_file(path: Path) -> ClusterFile:
     """Return the content of a cluster file.
 
     Raises:
-        InputError: it cannot be read, or is not a YAML mapping.
+        InputError: it cannot be read, is not YAML, or is not a mapping with the fields of a cluster file.
     """
     try:
         text = path.read_text(encoding="utf-8")
-        config = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f"--cluster must be a readable YAML file, {path} is not: {error}") from error
+    except OSError as error:
+        raise InputError(
+            f"--cluster must be a cluster file, {path} cannot be read: {error.strerror}; "
+            "the clone has one, cluster.yaml"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"--cluster must be UTF-8, byte {error.start} of {path} is not; save it as UTF-8"
+        ) from error
+    except ValueError as error:  # a path with a NUL or a lone surrogate
+        raise InputError(f"--cluster must be the path of a file, got {str(path)!r}: {error}") from error
+    config = _parse(path, text)
     if not isinstance(config, Mapping):
-        raise InputError(f"--cluster must hold the fields of a cluster file, {path} does not")
+        got = "is empty" if config is None else f"holds a {type(config).__name__}"
+        raise InputError(
+            f"--cluster must be a YAML mapping with provider, available_node_types and the other fields of "
+            f"cluster.yaml, {path} {got}"
+        )
     return ClusterFile(text, config)
+
+
+def _parse(path: Path, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"line {mark.line + 1}, column {mark.column + 1} of {path}" if mark else str(path)
+        raise InputError(f"--cluster must be YAML, {place}: {error.problem or error.context}") from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise InputError(f"--cluster must be text, line {line} of {path} has a control character") from error
+    except ValueError as error:  # a date that does not exist
+        raise InputError(f"--cluster must be YAML, {path} has a value that is none: {error}") from error
+    except RecursionError as error:
+        raise InputError(
+            f"--cluster must not be nested so deeply, or refer to itself, as {path} does"
+        ) from error
+
+
+class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]
+    """YAML without what makes a cluster file mean something else than a reader sees.
+
+    A key that is given twice would count with its last value only, and an anchor inside itself has no end.
+    """
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in lines:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key.value} is given twice, first in line {lines[key.value]}",
+                    problem_mark=key.start_mark,
+                )
+            lines[str(key.value)] = key.start_mark.line + 1
+        return node
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            node = self.anchors.get(event.anchor)
+            if node is not None and node.end_mark is None:
+                raise yaml.MarkedYAMLError(
+                    problem=f"*{event.anchor} is inside &{event.anchor}", problem_mark=event.start_mark
+                )
+        return super().compose_node(parent, index)

@@ -12,11 +12,13 @@ class CheckConfig:
     cluster: Path = Path("cluster.yaml")
     """The cluster file for `ray up`."""
     policies: Path = Path("deploy")
-    """Folder of the IAM policies, which must name the same buckets and cluster."""
+    """Folder of the IAM policies, for the same buckets and cluster, which allow no more than it needs."""
     constraints: Path = Path("constraints.txt")
-    """File with the package versions that nodes install, which must match this environment."""
+    """File with the package versions that nodes install, next to torch.txt; both as installed here."""
     skip_aws: bool = False
-    """Skip the checks in the AWS account: images, instance types, profiles, buckets."""
+    """Skip the checks in the AWS account: images, instance types, roles, security groups, buckets."""
+    allow_public_ssh: bool = False
+    """Accept that SSH can be reached from every address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

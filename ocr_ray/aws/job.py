@@ -29,7 +29,7 @@ def check_cluster(config: CheckConfig) -> dict[str, Any]:
     file = read_cluster_file(config.cluster)
     faults = [
         *check_schema(file),
-        *check_file(file),
+        *check_file(file, allow_public_ssh=config.allow_public_ssh),
         *check_policies(file, config.policies),
         *check_versions(
             file,
@@ -40,8 +40,11 @@ def check_cluster(config: CheckConfig) -> dict[str, Any]:
     ]
     if not config.skip_aws:
         logging.getLogger("botocore").setLevel(logging.WARNING)  # it logs where it found each setting
-        faults += check_account(file)
-    if faults:
+        faults += check_account(file, allow_public_ssh=config.allow_public_ssh)
+    warnings = [fault for fault in faults if fault.is_warning]
+    for warning in warnings:
+        log.warning("%s", warning)
+    if faults := [fault for fault in faults if not fault.is_warning]:
         listed = "\n".join(f"  {fault}" for fault in faults)
         skipped = " (the account was not checked: --skip-aws)" if config.skip_aws else ""
         raise InputError(
@@ -56,6 +59,7 @@ def check_cluster(config: CheckConfig) -> dict[str, Any]:
             name: node.get("max_workers") for name, node in file.nodes.items() if name != file.head
         },
         "uris": file.uris,
+        "warnings": list(map(str, warnings)),
         "account_checked": not config.skip_aws,
     }
 

@@ -1,64 +1,75 @@
-"""Checks that the IAM policies name the same buckets and the same cluster as the cluster file."""
+"""Checks of the policies in a folder: what they allow, and that they match the cluster file."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault
+from ocr_ray.aws.statements import as_list, check_statement, check_trust, list_grantees, read_statements
 from ocr_ray.errors import InputError
 
-BUCKETS, HEAD, LAUNCHER = "buckets.json", "head.json", "launcher.json"
-CLUSTER_TAG = "ray-cluster-name"
-"""The tag that Ray gives to the nodes of a cluster; only tagged nodes can be started and terminated."""
+BUCKETS, DELETION, KEY, HEAD, LAUNCHER = (
+    "buckets.json",
+    "deletion.json",
+    "kms.json",
+    "head.json",
+    "launcher.json",
+)
+TRUST = "trust.json"
 
 
 def check_policies(file: ClusterFile, folder: Path) -> Iterator[Fault]:
-    """Yield where the policies omit a folder of `metadata.uris`, or are for another cluster.
+    """Yield what the policies allow beyond what the cluster needs, and which folders they omit.
 
     Raises:
         InputError: a policy is missing or cannot be read.
     """
-    allowed = [
-        str(resource) for statement in read_statements(folder / BUCKETS) for resource in statement["Resource"]
-    ]
-    if unfilled := [resource for resource in allowed if PLACEHOLDER in resource]:
-        yield Fault(str(folder / BUCKETS), f"must name your buckets, still names {', '.join(unfilled)}")
+    worker, head, user = list_grantees(file)
+    granted = {BUCKETS: worker, DELETION: head, HEAD: head, LAUNCHER: user}
+    if (folder / KEY).exists() and PLACEHOLDER not in str(read_policy(folder / KEY)):
+        granted[KEY] = worker  # a key of your own is optional
+    for name, grantee in granted.items():
+        path = folder / name
+        statements = read_statements(read_policy(path))
+        resources = [resource for statement in statements for resource in as_list(statement.get("Resource"))]
+        if unfilled := [resource for resource in resources if PLACEHOLDER in resource]:
+            yield Fault(
+                str(path), f"must name your buckets, still names {', '.join(dict.fromkeys(unfilled))}"
+            )
+            continue
+        for number, statement in enumerate(statements, start=1):
+            for message in check_statement(statement, grantee, file):
+                yield Fault(str(path), f"{statement.get('Sid', f'statement {number}')} {message}")
+        if name in (BUCKETS, DELETION):
+            yield from _find_omitted(file, path, resources)
+    for message in check_trust(read_policy(folder / TRUST)):
+        yield Fault(str(folder / TRUST), message)
+
+
+def _find_omitted(file: ClusterFile, path: Path, allowed: list[str]) -> Iterator[Fault]:
     for uri in file.uris:
-        folder_key = uri.removeprefix("s3://")
-        for resource in (f"arn:aws:s3:::{folder_key.split('/')[0]}", f"arn:aws:s3:::{folder_key}/*"):
+        folder = uri.removeprefix("s3://")
+        bucket = [f"arn:aws:s3:::{folder.split('/')[0]}"] if path.name == BUCKETS else []
+        for resource in (*bucket, f"arn:aws:s3:::{folder}/*"):
             if resource not in allowed:
-                yield Fault(
-                    str(folder / BUCKETS), f"must allow {resource} for {uri}, allows {', '.join(allowed)}"
-                )
-    cluster = file.config.get("cluster_name")
-    for name in (HEAD, LAUNCHER):
-        for statement in read_statements(folder / name):
-            for condition in statement.get("Condition", {}).values():
-                tags = [tag for key, tag in condition.items() if key.endswith(f"/{CLUSTER_TAG}")]
-                if tags and tags != [cluster]:
-                    yield Fault(
-                        str(folder / name),
-                        f"{statement['Sid']} must be for cluster_name, {cluster!r}, is for {tags[0]!r}",
-                    )
+                yield Fault(str(path), f"must allow {resource} for {uri}, allows {', '.join(allowed)}")
 
 
-def read_statements(path: Path) -> list[dict[str, Any]]:
-    """Return the statements of a policy, with resources as lists.
+def read_policy(path: Path) -> Mapping[str, Any]:
+    """Return the policy in a file.
 
     Raises:
         InputError: the file is missing or is not a policy.
     """
     try:
-        statements = json.loads(path.read_text(encoding="utf-8"))["Statement"]
-        return [
-            {
-                **statement,
-                "Resource": [resource] if isinstance(resource := statement["Resource"], str) else resource,
-            }
-            for statement in statements
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        document: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        read_statements(document)
+    except OSError as error:
         raise InputError(
-            f"--policies must hold IAM policies in JSON, {path} is not one: {error!r}"
+            f"--policies must be the folder of the policies, {path} cannot be read: {error.strerror}; "
+            "the clone has them in deploy/"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"--policies must hold IAM policies in JSON, {path} is not one: {error}") from error
+    return document

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ SECRETS = {
 """Patterns of keys; the matched text is never shown."""
 
 
-def check_file(file: ClusterFile) -> list[Fault]:
-    """Return all faults of a file."""
+def check_file(file: ClusterFile, *, allow_public_ssh: bool = False) -> list[Fault]:
+    """Return all faults of a file; `allow_public_ssh` accepts SSH from any address."""
     return [
         *_find_placeholders(file),
         *_find_secrets(file),
         *_check_provider(file),
+        *_check_network(file, allow_public_ssh=allow_public_ssh),
         *_check_head(file),
         *_check_max_workers(file),
         *(fault for name in file.nodes for fault in _check_node(file, name)),
@@ -90,6 +92,75 @@ def _check_provider(file: ClusterFile) -> Iterator[Fault]:
         yield Fault("metadata.uris", f"must be the s3:// folders of data and models, got {file.uris}")
 
 
+def _check_network(file: ClusterFile, *, allow_public_ssh: bool) -> Iterator[Fault]:
+    group, provider = file.section("provider").get("security_group"), file.section("provider")
+    name = get_mapping(provider, "security_group").get("GroupName")
+    without = [node_type for node_type in file.nodes if not file.group_ids(node_type)]
+    if without and not name and not allow_public_ssh:
+        yield Fault(
+            "provider.security_group.GroupName",
+            f"must name the group that deploy/README.md creates, got {group!r}: for {', '.join(without)} Ray "
+            "would create a group that opens SSH to every address; --allow-public-ssh accepts this",
+        )
+    rules = get_mappings(get_mapping(provider, "security_group"), "IpPermissions")
+    if rules and not allow_public_ssh:
+        yield Fault(
+            "provider.security_group.IpPermissions",
+            "must be left out, since Ray opens SSH to every address when it adds rules to a group; "
+            "deploy/README.md adds them",
+        )
+    for rule in rules:
+        for source in find_open_sources(rule, allow_public_ssh=allow_public_ssh):
+            yield Fault(
+                "provider.security_group.IpPermissions",
+                f"must let only nodes enter, and SSH from addresses that you name, got {source}",
+            )
+    if not provider.get("use_internal_ips"):
+        yield Fault(
+            "provider.use_internal_ips",
+            "workers get public addresses, which the security group protects; deploy/README.md says how to "
+            "put them into private subnets",
+            is_warning=True,
+        )
+        return
+    for node_type in file.nodes:
+        if not file.subnet_ids(node_type):
+            yield Fault(
+                f"available_node_types.{node_type}.node_config.SubnetIds",
+                "must name subnets, since provider.use_internal_ips is set: Ray takes any, public or not",
+            )
+
+
+def find_open_sources(rule: Mapping[str, Any], *, allow_public_ssh: bool) -> Iterator[str]:
+    """Yield the sources that a rule of a security group must not let in, with its ports.
+
+    Anything may come from the groups of nodes, and only SSH from elsewhere. A range of more than 2^24
+    addresses counts as every address, so that two halves of the internet do too.
+    """
+    protocol, first, last = str(rule.get("IpProtocol")), rule.get("FromPort"), rule.get("ToPort")
+    ports = "all ports" if protocol == "-1" else f"ports {first} to {last}"
+    is_ssh = (protocol, first, last) == ("tcp", 22, 22)
+    for ranges, key in (
+        ("IpRanges", "CidrIp"),
+        ("Ipv6Ranges", "CidrIpv6"),
+        ("PrefixListIds", "PrefixListId"),
+    ):
+        for source in get_mappings(rule, ranges):
+            address = str(source.get(key))
+            if not is_ssh:
+                yield f"{address} on {ports}"
+            elif not allow_public_ssh and key != "PrefixListId" and _is_everywhere(address):
+                yield f"SSH from {address}; --allow-public-ssh accepts this"
+
+
+def _is_everywhere(cidr: str) -> bool:
+    try:
+        network = ip_network(cidr, strict=False)
+    except ValueError:
+        return True
+    return network.prefixlen < (8 if network.version == 4 else 16)
+
+
 def _check_head(file: ClusterFile) -> Iterator[Fault]:
     head = file.nodes.get(file.head)
     if head is None:
@@ -140,6 +211,16 @@ def _check_node(file: ClusterFile, name: str) -> Iterator[Fault]:
             f"{field}.IamInstanceProfile",
             f"must differ from the head's, both are {profile}: workers must not start instances",
         )
+    tokens = get_mapping(node, "MetadataOptions").get("HttpTokens")
+    if tokens != "required":
+        yield Fault(
+            f"{field}.MetadataOptions.HttpTokens",
+            f"must be required, got {tokens!r}: version 1 of the metadata service gives the keys of the role "
+            "to whoever makes a program on the node send one request",
+        )
+    yield from _check_disks(node, f"{field}.BlockDeviceMappings")
+    if "LaunchTemplate" in node:
+        yield Fault(f"{field}.LaunchTemplate", "must be left out: it can set what these checks refuse")
     if "UserData" in node:
         yield Fault(
             f"{field}.UserData", "must be left out: every process on a node can read it; use setup_commands"
@@ -152,6 +233,19 @@ def _check_node(file: ClusterFile, name: str) -> Iterator[Fault]:
             f"{field}.TagSpecifications",
             f"must tag instances and volumes for billing, has no tags for {' and '.join(sorted(missing))}",
         )
+
+
+def _check_disks(node: Mapping[str, Any], field: str) -> Iterator[Fault]:
+    disks = get_mappings(node, "BlockDeviceMappings")
+    if not disks:
+        yield Fault(field, "must name the root disk, with Ebs.Encrypted: true")
+    for disk in disks:
+        is_ebs = not ({"VirtualName", "NoDevice"} & set(disk))  # instance stores are always encrypted
+        encrypted = get_mapping(disk, "Ebs").get("Encrypted")
+        if is_ebs and encrypted is not True:
+            yield Fault(
+                field, f"must have Ebs.Encrypted: true for {disk.get('DeviceName')}, got {encrypted!r}"
+            )
 
 
 def _check_environment(file: ClusterFile) -> Iterator[Fault]:
@@ -219,3 +313,9 @@ def _check_mounts(file: ClusterFile) -> Iterator[Fault]:
                 else "run this job and `ray up` in the folder of cluster.yaml"
             )
             yield Fault(f"file_mounts.{remote}", f"must exist on this machine, {local} does not; {remedy}")
+        elif str(remote).endswith("auth_token") and Path(str(local)).expanduser().stat().st_mode & 0o077:
+            yield Fault(
+                f"file_mounts.{remote}",
+                f"must be readable by you only, others can read {local}; run `chmod 600 {local}`: whoever "
+                "has the token can do anything on the cluster",
+            )

@@ -29,6 +29,10 @@ def test_the_file_of_the_repository_has_no_faults_once_filled_in(config: CheckCo
     assert summary["uris"] == ["s3://my-data/ocr", "s3://my-models/ocr"]
     assert summary["max_workers"] == {"cpu_c6i": 6, "cpu_c7i": 6, "cpu_m6i": 6, "cpu_m7i": 6, "gpu_g5": 4}
     assert not summary["account_checked"]
+    (warning,) = summary["warnings"]
+    assert warning.startswith(
+        "provider.use_internal_ips: workers get public addresses, which the security group"
+    )
 
 
 def test_unfilled_every_placeholder_is_reported_and_nothing_else(config: CheckConfig, tmp_path: Path) -> None:
@@ -42,6 +46,8 @@ def test_unfilled_every_placeholder_is_reported_and_nothing_else(config: CheckCo
         "metadata.ubuntu_image",
         "metadata.gpu_image",
         "deploy/buckets.json",
+        "deploy/deletion.json",
+        "deploy/launcher.json",
     ]
 
 
@@ -78,11 +84,74 @@ def test_all_faults_are_reported_together(config: CheckConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "- a", "provider: [", "{}", "provider: 7\navailable_node_types: [1]\nfile_mounts: x"]
+    ("text", "message"),
+    [
+        ("", r"must be a YAML mapping with provider, .* cluster.yaml, \S+ is empty"),
+        ("- a", r"must be a YAML mapping with provider, .* cluster.yaml, \S+ holds a list"),
+        ("max_workers: 3\nprovider: [", r"must be YAML, line 2, column 12 of \S+: expected the node content"),
+        ("max_workers: 3\nauth: {a: b", r"must be YAML, line 2, column 12 of \S+: expected ',' or '}'"),
+        (
+            "max_workers: 3\nmax_workers: 4",
+            "line 2, column 1 of .*: max_workers is given twice, first in line 1",
+        ),
+        ("a: b\n\tc: d", r"must be YAML, line 2, column 1 of \S+: found character"),
+        ("a: !!python/object/apply:os.system [ls]", "could not determine a constructor for the tag"),
+        ("a: *nobody", r"line 1, column 4 of \S+: found undefined alias"),
+        ("a: &a [*a]", r"line 1, column 8 of \S+: \*a is inside &a"),
+        ("a: 2026-13-45", "has a value that is none: month must be in"),
+        ("a\x00b", "must be text, line 1 of .* has a control character"),
+        ("a: " + "[" * 20_000, "must not be nested so deeply"),
+        ("{}", "to fix"),
+        ("provider: 7\navailable_node_types: [1]\nfile_mounts: x", "to fix"),
+        ("available_node_types: {head: null}\nprovider: {security_group: [], region: {}}", "to fix"),
+    ],
 )
-def test_a_file_of_any_shape_is_refused_with_a_message(text: str, config: CheckConfig) -> None:
+def test_a_file_of_any_shape_is_refused_with_a_message(text: str, message: str, config: CheckConfig) -> None:
     config.cluster.write_text(text)
-    with pytest.raises(InputError, match=r"must hold the fields|must be a readable|to fix"):
+    with pytest.raises(InputError, match=message):
+        check_cluster(config)
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_the_reason(config: CheckConfig, tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=rf"--cluster must be a cluster file, {tmp_path} cannot be read: Is a dir"
+    ):
+        check_cluster(replace(config, cluster=tmp_path))
+    config.cluster.write_bytes("cluster_name: 한글".encode("euc-kr"))
+    with pytest.raises(InputError, match=r"--cluster must be UTF-8, byte 14 of .* is not; save it as UTF-8"):
+        check_cluster(config)
+
+
+def test_public_ssh_and_a_group_of_ray_are_accepted_when_asked_for(config: CheckConfig) -> None:
+    _, everywhere, _ = WRONG["SSH from everywhere"]
+    for group in ("    # none", f"    security_group: {everywhere}"):
+        text = fill().replace("    security_group: {GroupName: ocr-ray}", group)
+        config.cluster.write_text(text)
+        assert check_cluster(replace(config, allow_public_ssh=True))["region"] == "ap-northeast-2"
+    config.cluster.write_text(text.replace("FromPort: 22", "FromPort: 1"))
+    with pytest.raises(InputError, match=r"got 0\.0\.0\.0/0 on ports 1 to 22"):
+        check_cluster(replace(config, allow_public_ssh=True))
+
+
+def test_private_workers_are_no_warning(config: CheckConfig) -> None:
+    text = config.cluster.read_text()
+    text = text.replace("{GroupName: ocr-ray}", "{GroupName: ocr-ray}\n    use_internal_ips: true")
+    text = text.replace(
+        "InstanceType: m6i.xlarge", "InstanceType: m6i.xlarge\n            SubnetIds: [subnet-1]"
+    )
+    text = text.replace(
+        "InstanceType: c6i.4xlarge", "InstanceType: c6i.4xlarge\n            SubnetIds: [subnet-2]"
+    )
+    config.cluster.write_text(text)
+    assert check_cluster(config)["warnings"] == []
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o777, 0o620])
+def test_a_token_that_others_can_read_or_replace_is_refused(mode: int, config: CheckConfig) -> None:
+    Path("~/.ray/auth_token").expanduser().chmod(mode)
+    with pytest.raises(
+        InputError, match=r"auth_token: must be readable by you only.* `chmod 600 ~/\.ray/auth_token`"
+    ):
         check_cluster(config)
 
 

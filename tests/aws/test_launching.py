@@ -10,15 +10,23 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from fnmatch import fnmatch
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 import yaml
-from builders.cluster_files import IMAGE, REGION, ROOT, fill, make_home, make_profiles, read_policy
+from builders.cluster_files import (
+    IMAGE,
+    REGION,
+    ROOT,
+    fill,
+    make_group,
+    make_home,
+    make_profiles,
+    read_policy,
+)
+from fakes.iam import is_allowed, read_ec2_request
 from fakes.node import FakeNode, add_tools, make_node
 from moto.moto_api import recorder
 from ray.autoscaler._private.command_runner import _with_interactive
@@ -42,6 +50,7 @@ def node(s3_environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     """A machine that every `ssh` reaches; terminates all instances at the end."""
     node = make_node(tmp_path)
     make_profiles()
+    make_group()
     make_home(tmp_path / "home", monkeypatch)
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PATH", f"{node.stubs}:{os.environ['PATH']}")
@@ -66,15 +75,17 @@ def read_tags(instance: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.fixture
-def requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], set[str]]]:
-    """A function that returns the actions requested from moto's EC2 so far."""
+def requested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[str]]]:
+    """A function that returns the bodies of the requests to moto's EC2 so far."""
     path = tmp_path / "recorded"
     monkeypatch.setattr(recorder, "_location", str(path))
     recorder.start_recording()
 
-    def read() -> set[str]:
-        bodies = [base64.b64decode(json.loads(line)["body"]) for line in path.read_text().splitlines()]
-        return {f"ec2:{action}" for body in bodies for action in re.findall(r"Action=(\w+)", body.decode())}
+    def read() -> list[str]:
+        bodies = [
+            base64.b64decode(json.loads(line)["body"]).decode() for line in path.read_text().splitlines()
+        ]
+        return [body for body in bodies if "Version=2016-11-15" in body]  # that of EC2
 
     yield read
     recorder.stop_recording()
@@ -104,9 +115,11 @@ def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, request
         [ray, "up", "-y", "--no-config-cache", cluster], capture_output=True, text=True, check=False
     )
     assert up.returncode == 0, up.stdout + up.stderr
-    # launcher.json allows every request.
-    assert {"ec2:RunInstances", "ec2:CreateKeyPair", "ec2:DescribeInstanceTypes"} <= requested()
-    assert not [action for action in requested() if not is_allowed(action, "launcher")]
+    decided = decide(requested(), read_policy("launcher"))
+    assert {"ec2:RunInstances", "ec2:CreateKeyPair", "ec2:DescribeInstanceTypes"} <= {
+        one[0] for one in decided
+    }
+    assert [one for one in decided if not one[-1]] == []
 
     (head,) = find_instances()
     assert head["InstanceType"] == "m6i.xlarge"
@@ -139,34 +152,48 @@ def test_ray_up_starts_the_head_on_demand_and_sets_it_up(node: FakeNode, request
     assert resources["gpu_g5"]["GPU"] == 1
 
 
-def is_allowed(action: str, policy: str) -> bool:
-    """Return whether a policy of the repository allows an action on any resource."""
-    patterns = [statement["Action"] for statement in read_policy(policy)]
-    lists = [pattern if isinstance(pattern, list) else [pattern] for pattern in patterns]
-    return any(fnmatch(action, pattern) for pattern in chain.from_iterable(lists))
+def decide(bodies: list[str], policy: list[dict]) -> list[tuple]:
+    """Return what IAM checks for requests to EC2, and whether a policy allows it."""
+    ec2 = boto3.client("ec2", region_name=REGION)
+    tags = {f"{tag['ResourceId']} {tag['Key']}": tag["Value"] for tag in ec2.describe_tags()["Tags"]}
+    roles = {profile: profile for profile in ("ocr-ray-head", "ocr-ray-worker")}
+    checked = [one for body in bodies for one in read_ec2_request(body, REGION, tags, roles)]
+    return [(*one, is_allowed(policy, *one)) for one in checked]
 
 
-def test_every_worker_type_is_spot_and_has_the_workers_profile(node: FakeNode) -> None:
+def test_every_worker_type_is_spot_and_has_the_workers_profile(node: FakeNode, requested) -> None:
     config = _bootstrap_config(CONFIG, no_config_cache=True)
     provider = _get_node_provider(config["provider"], config["cluster_name"])
-    requests: set[str] = set()
-    for client in (provider.ec2.meta.client, provider.ec2_fail_fast.meta.client):
-        client.meta.events.register("before-call", lambda model, **_: requests.add(f"ec2:{model.name}"))
+    before = len(requested())
     for name in WORKERS:
         tags = {"ray-node-type": "worker", "ray-user-node-type": name}
         provider.create_node(config["available_node_types"][name]["node_config"], tags, 1)
+    sent = requested()[before:]
     by_type = {read_tags(instance)["ray-user-node-type"]: instance for instance in find_instances()}
     assert {name: instance["InstanceType"] for name, instance in by_type.items()} == WORKERS
     for instance in by_type.values():
         assert instance["InstanceLifecycle"] == "spot"
         check_machine(instance, profile="ocr-ray-worker")
-    # The head sends these requests, with the permissions of head.json.
+    before = len(requested())
     provider.non_terminated_nodes({})
     provider.set_node_tags(by_type["gpu_g5"]["InstanceId"], {"ray-node-status": "up-to-date"})
     provider.terminate_nodes(provider.non_terminated_nodes({}))
+    sent += requested()[before:]
     assert find_instances() == []
-    assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances"} <= requests
-    assert not [action for action in requests if not is_allowed(action, "head")]
+    # The head sends these requests, with the permissions of head.json.
+    decided = decide(sent, read_policy("head"))
+    actions = {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances", "iam:PassRole"}
+    assert actions <= {one[0] for one in decided}
+    assert [one for one in decided if not one[-1]] == []
+    # The same requests of another cluster's head node, or with the workers' own role, start and end nothing.
+    theirs = json.loads(json.dumps(read_policy("head")).replace('"ocr-ray"', '"theirs"'))
+    for policy in (theirs, read_policy("buckets")):
+        refused = {
+            (one[0], one[1].split(":")[-1].split("/")[0])
+            for one in decide(requested(), policy)
+            if not one[-1]
+        }
+        assert {("ec2:RunInstances", "instance"), ("ec2:TerminateInstances", "instance")} <= refused
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])

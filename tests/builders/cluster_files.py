@@ -15,6 +15,8 @@ TEXT = ROOT.joinpath("cluster.yaml").read_text(encoding="utf-8")
 REGION, BUCKETS = "ap-northeast-2", ("my-data", "my-models")
 # An image of moto: Ubuntu for x86_64 with the root disk /dev/sda1.
 IMAGE = "ami-1e749f67"
+ROLES = {"ocr-ray-head": ("buckets", "deletion", "head"), "ocr-ray-worker": ("buckets",)}
+"""The policies of each role, as deploy/README.md attaches them."""
 FILLED = {
     "CHANGE-ME-data": BUCKETS[0],
     "CHANGE-ME-models": BUCKETS[1],
@@ -47,6 +49,7 @@ def make_home(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Create a home folder with a token for Ray, and set HOME to it."""
     folder.joinpath(".ray").mkdir(parents=True)
     folder.joinpath(".ray", "auth_token").write_text("0123456789abcdef0123456789abcdef")
+    folder.joinpath(".ray", "auth_token").chmod(0o600)
     patch.setenv("HOME", str(folder))
     return folder
 
@@ -55,10 +58,11 @@ def make_profiles() -> None:
     """Create the roles and instance profiles of deploy/README.md."""
     iam = boto3.client("iam")
     policies = {
-        name: fill(ROOT.joinpath(f"deploy/{name}.json").read_text()) for name in ("trust", "buckets", "head")
+        name: fill(ROOT.joinpath(f"deploy/{name}.json").read_text())
+        for name in ("trust", "buckets", "deletion", "head")
     }
     known = {profile["InstanceProfileName"] for profile in iam.list_instance_profiles()["InstanceProfiles"]}
-    for name, role_policies in {"ocr-ray-head": ("buckets", "head"), "ocr-ray-worker": ("buckets",)}.items():
+    for name, role_policies in ROLES.items():
         if name in known:
             continue
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=policies["trust"])
@@ -74,8 +78,35 @@ def make_buckets() -> None:
     for bucket in BUCKETS:
         if bucket not in known:
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+            only_tls = ROOT.joinpath("deploy/bucket_policy.json").read_text().replace("BUCKET", bucket)
+            s3.put_bucket_policy(Bucket=bucket, Policy=only_tls)
+            s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+
+
+def make_group(name: str = "ocr-ray", *rules: dict, cluster: str = "ocr-ray", joined: bool = True) -> str:
+    """Create the security group of deploy/README.md in the default network, with more rules."""
+    ec2 = boto3.client("ec2", region_name=REGION)
+    found = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [name]}])["SecurityGroups"]
+    if found:
+        return found[0]["GroupId"]
+    network = ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]["VpcId"]
+    tags = [{"ResourceType": "security-group", "Tags": [{"Key": "ray-cluster-name", "Value": cluster}]}]
+    group = ec2.create_security_group(
+        GroupName=name, Description="nodes", VpcId=network, TagSpecifications=tags
+    )["GroupId"]
+    if joined:
+        rules = ({"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}, *rules)
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=list(rules))
+    return group
+
+
+def make_ssh(address: str) -> dict:
+    """Return a rule that opens SSH to an address."""
+    ranges = "Ipv6Ranges" if ":" in address else "IpRanges"
+    key = "CidrIpv6" if ":" in address else "CidrIp"
+    return {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, ranges: [{key: address}]}
 
 
 def read_policy(name: str) -> list[dict]:
-    """Return the statements of a policy of the repository."""
-    return json.loads(ROOT.joinpath(f"deploy/{name}.json").read_text())["Statement"]
+    """Return the statements of a policy of the repository, filled in."""
+    return json.loads(fill(ROOT.joinpath(f"deploy/{name}.json").read_text()))["Statement"]

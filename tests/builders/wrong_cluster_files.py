@@ -8,6 +8,7 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 AUTH_LINE = TEXT.splitlines().index("auth:") + 1
 WORKER = "available_node_types.cpu_c6i.node_config"
 HEAD = "available_node_types.head"
+SSH = "{GroupName: x, IpPermissions: [{IpProtocol: tcp, FromPort: 22, ToPort: 22, RANGES}]}"
 WRONG: dict[str, tuple[str, str, str]] = {
     "region of the zones": (
         "region: ap-northeast-2",
@@ -81,6 +82,71 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "InstanceType: c6i.4xlarge",
         "InstanceType: c6i.4xlarge\n            UserData: x",
         f"{WORKER}.UserData: must be left out",
+    ),
+    "version 1 of the metadata service": (
+        "{HttpTokens: required}",
+        "{HttpTokens: optional}",
+        f"{WORKER}.MetadataOptions.HttpTokens: must be required, got 'optional'",
+    ),
+    "the default of the metadata service": (
+        "            MetadataOptions: *metadata_options\n",
+        "",
+        f"{WORKER}.MetadataOptions.HttpTokens: must be required, got None",
+    ),
+    "unencrypted disks": (
+        "VolumeSize: 100, VolumeType: gp3, Encrypted: true",
+        "VolumeSize: 100, VolumeType: gp3, Encrypted: false",
+        f"{WORKER}.BlockDeviceMappings: must have Ebs.Encrypted: true for /dev/sda1, got False",
+    ),
+    "disks with the default encryption": (
+        ", VolumeType: gp3, Encrypted: true",
+        ", VolumeType: gp3",
+        f"{HEAD}.node_config.BlockDeviceMappings: must have Ebs.Encrypted: true for /dev/sda1, got None",
+    ),
+    "a second disk, unencrypted": (
+        "&disk\n",
+        "&disk\n                - {DeviceName: /dev/sdb, Ebs: {VolumeSize: 9}}\n",
+        f"{WORKER}.BlockDeviceMappings: must have Ebs.Encrypted: true for /dev/sdb, got None",
+    ),
+    "a word for encryption": (
+        "VolumeSize: 150, VolumeType: gp3, Encrypted: true",
+        'VolumeSize: 150, VolumeType: gp3, Encrypted: "false"',
+        "gpu_g5.node_config.BlockDeviceMappings: must have Ebs.Encrypted: true for /dev/sda1, got 'false'",
+    ),
+    "the disks of the image": (
+        "            BlockDeviceMappings: *disk\n",
+        "",
+        f"{WORKER}.BlockDeviceMappings: must name the root disk, with Ebs.Encrypted: true",
+    ),
+    "a launch template": (
+        "InstanceType: c6i.4xlarge",
+        "InstanceType: c6i.4xlarge\n            LaunchTemplate: {LaunchTemplateName: x}",
+        f"{WORKER}.LaunchTemplate: must be left out: it can set what these checks refuse",
+    ),
+    "Ray's security group": (
+        "    security_group: {GroupName: ocr-ray}",
+        "    # none",
+        "GroupName: must name the group that deploy/README.md creates, got None: for head, cpu",
+    ),
+    "SSH from everywhere": (
+        "{GroupName: ocr-ray}",
+        SSH.replace("RANGES", "IpRanges: [{CidrIp: 0.0.0.0/0}]"),
+        "IpPermissions: must let only nodes enter, and SSH from addresses that you name, got SSH from 0.0",
+    ),
+    "SSH from everywhere over IPv6": (
+        "{GroupName: ocr-ray}",
+        SSH.replace("RANGES", 'Ipv6Ranges: [{CidrIpv6: "::/0"}]'),
+        "and SSH from addresses that you name, got SSH from ::/0; --allow-public-ssh accepts this",
+    ),
+    "rules that Ray adds to": (
+        "{GroupName: ocr-ray}",
+        SSH.replace("RANGES", "IpRanges: [{CidrIp: 10.0.0.0/8}]"),
+        "IpPermissions: must be left out, since Ray opens SSH to every address when it adds rules to a group",
+    ),
+    "private workers in any subnet": (
+        "{GroupName: ocr-ray}",
+        "{GroupName: ocr-ray}\n    use_internal_ips: true",
+        f"{WORKER}.SubnetIds: must name subnets, since provider.use_internal_ips is set",
     ),
     "disks untagged": (
         "ResourceType: volume",
@@ -167,7 +233,7 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "policies of another cluster": (
         "cluster_name: ocr-ray",
         "cluster_name: mine",
-        "head.json: StartNodesOfThisCluster must be for cluster_name, 'mine', is for 'ocr-ray'",
+        "head.json: StartNodes must be for cluster_name, 'mine', by aws:RequestTag/ray-cluster-name; it is",
     ),
     "an AWS key": (
         "auth:",
