@@ -118,9 +118,14 @@ def model_files(source: Location | str) -> Iterator[Path]:
 
 
 def _download(hub_id: str) -> Path:
-    """Download a model from the hub without pickled weights and code; return its local folder."""
+    """Download a model from the hub without pickled weights and code; return its local folder.
+
+    The hub id can end with `@` and a commit; the name of the folder is the commit.
+    """
+    name, _, commit = hub_id.partition("@")
+    patterns = ["*.json", "*.txt", "*.model", "*.safetensors"]
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=["*.json", "*.txt", "*.model", "*.safetensors"]))
+        return Path(snapshot_download(name, revision=commit or None, allow_patterns=patterns))
     except (OSError, HfHubHTTPError) as error:
         raise InputError(
             f"{hub_id!r} is neither an existing folder nor a model that the hub provides: {error}"
