@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Container, Mapping
 from typing import Any
 
 import ray
@@ -20,6 +21,10 @@ Ray itself reports only the nodes that are present.
 """
 
 
+NODE_TIMEOUT_S = 40.0
+"""Ray counts a node as dead after five checks without an answer, which are three seconds apart or more."""
+
+
 def joins_cluster() -> bool:
     """Return whether jobs join a cluster, which can still grow, instead of starting Ray on this machine."""
     return bool(os.environ.get("RAY_ADDRESS"))
@@ -29,6 +34,28 @@ def list_nodes() -> list[dict[str, Any]]:
     """Return Ray's description of each node that is alive."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     return [node for node in nodes if node["Alive"]]
+
+
+def list_dead_nodes() -> dict[str, str]:
+    """Return the address of each node that has left the cluster by its id."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return {node["NodeID"]: node["NodeManagerAddress"] for node in nodes if not node["Alive"]}
+
+
+def find_lost_node(dead: Container[str]) -> str | None:
+    """Return the address of a node that has died and is not in `dead`; None if there is none.
+
+    On several nodes this waits up to `NODE_TIMEOUT_S`, as workers of a lost node fail before Ray counts it as
+    dead.
+    """
+    deadline_s = time.monotonic() + NODE_TIMEOUT_S
+    while True:
+        for node_id, address in list_dead_nodes().items():
+            if node_id not in dead:
+                return address
+        if len(list_nodes()) < 2 or time.monotonic() > deadline_s:
+            return None
+        time.sleep(1)
 
 
 def count_workers(wanted: int | None, *, use_gpu: bool) -> int:

@@ -2,13 +2,15 @@
 
 import socket
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RaySystemError, RayTaskError
 
+from ocr_ray.cluster.attempts import DEADLY, Attempts, find_deadly
 from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.errors import ProductionError
 
@@ -28,25 +30,38 @@ def map_tasks(
     exception of `function` is raised here unchanged.
 
     Raises:
-        ProductionError: a worker cannot load `function`.
+        ProductionError: a worker cannot load `function`, or an item has ended its worker too often.
     """
-    task: Any = ray.remote(_call).options(num_cpus=1)
+    task: Any = ray.remote(_call).options(num_cpus=1, max_retries=-1)
     shared = [ray.put(function)]  # in a list, because Ray would load a plain reference for every task
     limit = min(num_cpus or MAX_SUBMITTED_TASKS, find_worker_limit(use_gpu=False) or MAX_SUBMITTED_TASKS)
-    remaining = iter(items)
-    submitted = deque(task.remote(shared, item) for item in islice(remaining, limit))
+    remaining = enumerate(items)
+    attempts = Attempts()
+    submitted = deque(task.remote(shared, attempts, item) for item in islice(remaining, limit))
     while submitted:
         try:
             result = ray.get(submitted.popleft())
         except RayTaskError as error:
             raise error.cause from error
-        submitted.extend(task.remote(shared, item) for item in islice(remaining, 1))
+        submitted.extend(task.remote(shared, attempts, item) for item in islice(remaining, 1))
         yield result
 
 
-def _call(shared: "list[ray.ObjectRef[Callable[[Item], Result]]]", item: Item) -> Result:
+def _call(
+    shared: "list[ray.ObjectRef[Callable[[Item], Result]]]", attempts: Attempts, item: tuple[int, Item]
+) -> Result:
     function: Callable[[Item], Result] = fetch_shared(shared[0])
-    return function(item)
+    number, value = item
+    with attempts.attempt(str(number)) as is_deadly:
+        if is_deadly:
+            parts = ([part] for part in value) if isinstance(value, Sequence) else ()
+            cause = find_deadly(partial(_call_shared, shared), parts) or value
+            raise ProductionError(f"an input {DEADLY}; remove or repair it, and run the job again: {cause}")
+        return function(value)
+
+
+def _call_shared(shared: "list[ray.ObjectRef[Callable[[Item], Result]]]", item: Item) -> None:
+    fetch_shared(shared[0])(item)
 
 
 _cache: dict[str, Any] = {}

@@ -10,13 +10,14 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import ray
 import ray.data
 
+from ocr_ray.cluster.attempts import DEADLY, Attempts, find_deadly
 from ocr_ray.cluster.capacity import find_worker_limit
 from ocr_ray.cluster.map_tasks import fetch_shared
 from ocr_ray.cluster.monitoring import monitoring
@@ -38,6 +39,13 @@ log = logging.getLogger(__name__)
 
 PartMaker = Callable[[Any, PartSpec], Iterator[PartRow]]
 """(shared inputs, part) -> its lines and rejects, in order, and counts; a pure function."""
+
+
+@runtime_checkable
+class NamesItems(Protocol):
+    """Shared inputs that can name an item of a part, such as a page."""
+
+    def name_item(self, split: str, number: int) -> str: ...
 
 
 @dataclass(slots=True)
@@ -113,6 +121,7 @@ def _make_parts(
         out=out,
         config_sha256=plan.config_sha256,
         inputs=ray.put(inputs),
+        attempts=Attempts(),
         verify=options.verify == "rows",
     )
     progress = Progress(out.name, num_parts=len(plan.parts), num_pending=len(pending))
@@ -172,11 +181,15 @@ def _make_row(
     out: Location,
     config_sha256: str,
     inputs: "ray.ObjectRef[tuple[PartMaker, Any]]",
+    attempts: Attempts,
     verify: bool,
 ) -> dict[str, Any]:
     """Make a part, and return its statistics; with `verify`, keep a part whose rows agree with its footer.
 
     `inputs`: the maker of parts and its shared inputs.
+
+    Raises:
+        ProductionError: the part has ended its worker too often.
     """
     if out.is_local and not exists(out / PLAN):
         raise InputError(
@@ -189,10 +202,30 @@ def _make_row(
     if footer is None or not is_valid:
         started_s = time.monotonic()
         make, shared = fetch_shared(inputs)
-        footer = write_part(out, spec, config_sha256, make(shared, spec))
+        with attempts.attempt(spec.path) as is_deadly:
+            if is_deadly:
+                raise ProductionError(_describe_deadly(inputs, spec))
+            footer = write_part(out, spec, config_sha256, make(shared, spec))
         count_part(out.name, footer[0], time.monotonic() - started_s)
     stats, texts = footer
     return {"stats": stats.to_json(), "texts": texts.to_json(), "made": not is_valid}
+
+
+def _describe_deadly(inputs: "ray.ObjectRef[tuple[PartMaker, Any]]", spec: PartSpec) -> str:
+    """Return a message about a part that ends its worker, and the item that does so if it is one."""
+    items = [replace(spec, start=number, stop=number + 1) for number in range(spec.start, spec.stop)]
+    item = find_deadly(partial(_make_item, [inputs]), items)
+    if item is None:
+        return f"{spec.path} {DEADLY}; use fewer --num-cpus, or machines with more memory"
+    _, shared = fetch_shared(inputs)
+    name = shared.name_item(spec.split, item.start) if isinstance(shared, NamesItems) else str(item.start)
+    return f"{spec.path} {DEADLY}: it is {name}; remove or repair it, and run the job again"
+
+
+def _make_item(shared: "list[ray.ObjectRef[tuple[PartMaker, Any]]]", item: PartSpec) -> None:
+    make, inputs = fetch_shared(shared[0])
+    for _ in make(inputs, item):
+        pass
 
 
 def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> None:

@@ -1,4 +1,7 @@
-"""The one use of Ray's private API: Ray Train's helper actors get the address of the Ray that they run in.
+"""The uses of Ray's private API: signals during training, and an address for Ray Train's helper actors.
+
+`fit` replaces the handler of SIGINT by one that ends training without a checkpoint and exits with 0. A
+trainer that leaves it alone lets Ctrl-C save a checkpoint, as SIGTERM does.
 
 Ray Train starts actors next to its workers that ask Ray's state API whether the run is still alive. A local
 Ray has no RAY_ADDRESS, so the state API takes the address in /tmp/ray/ray_current_cluster, which the last
@@ -13,25 +16,40 @@ variables of a list of its own from the driver to these actors.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import ray
+from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
 from ocr_ray.cluster.capacity import joins_cluster
 
 
+class SignalKeepingTrainer(TorchTrainer):
+    """A TorchTrainer that keeps the handler of SIGINT."""
+
+    def _register_sigint_handler(self, controller: Any) -> None:
+        pass
+
+
 @contextmanager
-def ray_address_for_train_actors() -> Iterator[None]:
-    """Set RAY_ADDRESS for the actors that Ray Train starts; does nothing if the driver has it already."""
-    if joins_cluster():
-        yield
-        return
+def environment_for_ray_train(run_name: str) -> Iterator[None]:
+    """Set RAY_ADDRESS for the actors that Ray Train starts, unless the driver has it already.
+
+    Ray Train's own metrics are turned off for a run name that is not ASCII: the name is one of their tags,
+    and Ray ends the training because it cannot encode it.
+    """
+    changes = {} if joins_cluster() else {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    if not run_name.isascii():
+        changes["RAY_TRAIN_METRICS_ENABLED"] = "0"
+    before = {name: os.environ.get(name) for name in changes}
     is_new = "RAY_ADDRESS" not in ENV_VARS_TO_PROPAGATE
     ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
-    os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+    os.environ.update(changes)
     try:
         yield
     finally:
-        del os.environ["RAY_ADDRESS"]
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
         if is_new:
             ENV_VARS_TO_PROPAGATE.discard("RAY_ADDRESS")

@@ -7,6 +7,7 @@ from typing import Any
 
 from ocr_ray.dataset.lines import PartSpec
 from ocr_ray.errors import InputError
+from ocr_ray.storage.lease import LEASE
 from ocr_ray.storage.location import (
     PROBE,
     Location,
@@ -76,7 +77,7 @@ def check_reserved(
     with preflight(out, flag) as folder:
         plan = read_json(folder / PLAN) if exists(folder / PLAN) else None
         names = list_files(folder) if plan is None else ()
-        others = [name for name in names if not name.startswith(PROBE)][:3]
+        others = [name for name in names if not name.startswith(PROBE) and LEASE not in name][:3]
     if plan is None and others:
         raise InputError(
             f"{flag} must be empty or hold an earlier run of this job, {out} holds "

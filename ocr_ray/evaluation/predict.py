@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import ray.data
 
+from ocr_ray.cluster.attempts import DEADLY, Attempts
 from ocr_ray.cluster.capacity import count_workers
 from ocr_ray.cluster.progress import count_read, show_parts
 from ocr_ray.dataset.lines import LabelColumn
@@ -53,7 +54,12 @@ def predict_lines(
     num_workers = min(count_workers(num_workers, use_gpu=use_gpu), len(rows))
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         PartReader,
-        fn_constructor_kwargs={"inputs": inputs, "decoding": decoding, "use_gpu": use_gpu},
+        fn_constructor_kwargs={
+            "inputs": inputs,
+            "decoding": decoding,
+            "use_gpu": use_gpu,
+            "attempts": Attempts(),
+        },
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(size=num_workers),
         num_cpus=1,
@@ -69,8 +75,10 @@ def predict_lines(
 class PartReader:
     """An actor that holds the model on its device and reads one part per call."""
 
-    def __init__(self, inputs: EvaluationInputs, decoding: Decoding, *, use_gpu: bool) -> None:
-        self.inputs, self.decoding = inputs, decoding
+    def __init__(
+        self, inputs: EvaluationInputs, decoding: Decoding, *, use_gpu: bool, attempts: Attempts
+    ) -> None:
+        self.inputs, self.decoding, self.attempts = inputs, decoding, attempts
         if not exists(inputs.out / PLAN):
             raise InputError(
                 f"a local folder must be visible to every node of the cluster, {inputs.out} is not; use s3://"
@@ -84,10 +92,15 @@ class PartReader:
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         (index,) = batch["index"].tolist()
         part, path = self.inputs.parts[index], part_path(index)
-        try:
-            table = read_part(self.model, part, self.inputs.label_column, self.decoding)
-        except InputError as error:
-            raise ProductionError(f"{error}; leave the line out and make its dataset again") from error
+        with self.attempts.attempt(path) as is_deadly:
+            if is_deadly:
+                raise ProductionError(
+                    f"{part.location} {DEADLY}; use a smaller --batch-size, or machines with more memory"
+                )
+            try:
+                table = read_part(self.model, part, self.inputs.label_column, self.decoding)
+            except InputError as error:
+                raise ProductionError(f"{error}; leave the line out and make its dataset again") from error
         write_predictions(self.inputs.out / path, table, self.inputs.plan.config_sha256)
         count_read(part.dataset, table.num_rows)
         return {"path": [path], "rows": [table.num_rows]}

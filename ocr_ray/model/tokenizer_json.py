@@ -43,13 +43,16 @@ REFUSED = 2
 
 
 def download(hub_id: str, patterns: Sequence[str]) -> Path:
-    """Download files of a model from the hub; return its local folder.
+    """Download files of a model from the hub; return its local folder, whose name is the commit.
+
+    The hub id can end with `@` and a commit.
 
     Raises:
         InputError: there is no such model, or the hub cannot be reached.
     """
+    name, _, commit = hub_id.partition("@")
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=list(patterns)))
+        return Path(snapshot_download(name, revision=commit or None, allow_patterns=list(patterns)))
     except (OSError, HfHubHTTPError) as error:
         raise InputError(
             f"{hub_id!r} is neither an existing folder nor a model that the hub provides: {error}"

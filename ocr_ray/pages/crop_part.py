@@ -38,6 +38,12 @@ class CropInputs:
             (row,) = self.pages[split].slice(index, 1).to_pylist()
             yield PageFile(**row)
 
+    def name_item(self, split: str, number: int) -> str:
+        """Return the name of an item for messages: a page, or the number of a spliced line."""
+        if number >= FIRST_SPLICED_NUMBER:
+            return f"spliced line {number}"
+        return next(f"page {file.page_id} ({file.image_path})" for file in self.list_files(split, [number]))
+
 
 def crop_part(inputs: CropInputs, spec: PartSpec) -> Iterator[PartRow]:
     """Yield the lines, rejects and counts of a part."""

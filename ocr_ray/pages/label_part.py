@@ -58,6 +58,11 @@ class ReadingInputs:
     """The folder of the label files."""
     read: ReadImages
 
+    def name_item(self, split: str, number: int) -> str:
+        """Return the name of a page for messages."""
+        (row,) = self.pages.slice(number, 1).to_pylist()
+        return f"page {row['page_id']} ({row['image_path']})"
+
 
 _Loading = tuple[PageFile, Future[LoadedPage]]
 

@@ -125,6 +125,7 @@ class TrainJobConfig:
     Small datasets repeat, large ones continue in the next epoch. Default: every line once an epoch."""
     model: str = "team-lucid/trocr-small-korean"
     """VisionEncoderDecoder to fine-tune: a hub id, or a folder, such as best_ocr of an earlier run.
+    A run goes on only with the same files; from the hub it keeps the commit that it began with.
     The value tiny stands for a small model with random weights, to try things out."""
     runs_uri: str = "runs"
     """Folder for checkpoints; each run has a subfolder with its name."""
@@ -135,7 +136,7 @@ class TrainJobConfig:
     use_gpu: bool = False
     """Give each worker a GPU."""
     max_failures: int = 3
-    """Number of times that failed workers are restarted; lost nodes do not count."""
+    """Number of times that training is restarted after a worker failed; a lost node does not count."""
     keep_checkpoints: int = 1
     """Number of best checkpoints to keep in addition to the latest."""
     pretraining_lines: int = 0

@@ -4,13 +4,17 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ocr_ray.dataset.plan import PLAN
+from ocr_ray.cluster.monitoring import monitoring
+from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.model.metrics_file import METRICS
+from ocr_ray.storage.lease import LEASE
 from ocr_ray.storage.location import (
     Location,
+    check_writable,
     copy_files,
     delete_file,
     list_files,
+    preflight,
     read_json,
     write_bytes,
     write_json,
@@ -20,6 +24,21 @@ from ocr_ray.training.loop import UNRATED, Metrics
 from ocr_ray.training.model_card import model_card
 
 log = logging.getLogger(__name__)
+
+MODELS_FLAG = "--models-uri"
+
+
+def check_models_free(models: Location, run: Location) -> None:
+    """Check that the models folder can be written, and that no other run has exported there.
+
+    Raises:
+        InputError: it cannot be written, holds other files, or models of another run.
+    """
+    check_writable(models, MODELS_FLAG)
+    with preflight(models, MODELS_FLAG) as folder:
+        has_files = any(name not in (PLAN, LEASE) for name in list_files(folder))
+    if has_files:  # a plan alone is of a run that has not made a model
+        check_reserved(models, {"run": run.uri}, growing="", flag=MODELS_FLAG)
 
 
 def reserve_models(models: Location, run: Location) -> None:
@@ -53,6 +72,9 @@ def export_models(
         log.info("%s: the weights after %d lines", target, metrics["lines"])
         delete_file(target / METRICS)
         copy_files(folder, target, list(files))
-        write_bytes(target / "README.md", model_card(name, about, saved["samples"]).encode())
+        card = b""
+        with monitoring("the model card"):
+            card = model_card(name, about, saved["samples"]).encode()
+        write_bytes(target / "README.md", card)
         write_json(target / METRICS, about)
     return {name: {"uri": (models / name).uri, **metrics} for name, (_, metrics) in chosen.items()}

@@ -7,23 +7,33 @@ from typing import Any
 
 import ray.train
 import torch
-from ray.train.torch import TorchTrainer
 
 from ocr_ray.cluster.capacity import count_workers
-from ocr_ray.cluster.ray_private import ray_address_for_train_actors
+from ocr_ray.cluster.failures import Failures
+from ocr_ray.cluster.ray_private import SignalKeepingTrainer, environment_for_ray_train
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.cluster.stop_signal import stop_signal
 from ocr_ray.cluster.worker_logs import relayed_logs
 from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.dataset.plan import PLAN, check_reserved
-from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.errors import InputError, StoppedError
 from ocr_ray.model.precision import check_precision
-from ocr_ray.storage.location import Location, copy_files, exists, locate, translate_errors, write_json
+from ocr_ray.storage.lease import hold_lease
+from ocr_ray.storage.location import (
+    Location,
+    copy_files,
+    exists,
+    locate,
+    locate_model,
+    translate_errors,
+    write_json,
+)
+from ocr_ray.training.base_model import KEY, check_same_model, describe_model, read_model
 from ocr_ray.training.config import TINY, TrainJobConfig
 from ocr_ray.training.data.label_check import save_lengths
 from ocr_ray.training.data.mixture import count_sources, describe_mixture
 from ocr_ray.training.data.row_groups import LineDataset
-from ocr_ray.training.export import choose_models, export_models, reserve_models
+from ocr_ray.training.export import check_models_free, choose_models, export_models, reserve_models
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.model_card import describe_datasets, describe_versions
 from ocr_ray.training.setup import TrainData, check_all_labels, first_model, open_splits
@@ -55,37 +65,40 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             f"--fresh needs a new --run-name, {run} exists already; leave out --fresh to resume it"
         )
     check_reserved(run, plan, growing="epochs", flag="--run-name")
-    check_reserved(models, {"run": run.uri}, growing="", flag="--models-uri")
-    checkpoints = _read_checkpoints(run)
-    is_finished = _is_finished(checkpoints, config)
-    datasets = tuple(LineDataset(name=name, folder=folder) for name, folder in folders.items())
-    sources = {split.name: count_sources(split) for split in open_splits(datasets)[0]}
-    mixture = describe_mixture(sources, mixture_weights, pretraining_lines=config.pretraining_lines)
-    if is_finished:
-        log.info("run %s has finished its %d epochs: nothing to train", run, config.train.epochs)
-    else:
-        log.info(mixture.text)
-        if mixture.warning:
-            log.warning(mixture.warning)
-        _run(config, run, datasets, mixture_weights=mixture_weights, plan=plan)
+    check_models_free(models, run)
+    with hold_lease(run, "--run-name"), hold_lease(models, "--models-uri"):
+        datasets = tuple(LineDataset(name=name, folder=folder) for name, folder in folders.items())
+        sources = {split.name: count_sources(split) for split in open_splits(datasets)[0]}
+        mixture = describe_mixture(sources, mixture_weights, pretraining_lines=config.pretraining_lines)
         checkpoints = _read_checkpoints(run)
-        if not _is_finished(checkpoints, config):
-            raise ProductionError(
-                f"{run} was stopped; run the same command again to resume from its last checkpoint",
-                {"run": run.uri, "trained": True, "finished": False},
-            )
-    reserve_models(models, run)
-    facts = {
-        "run": run.uri,
-        "base_model": config.model,
-        "label_column": config.train.label_column,
-        "datasets": describe_datasets(folders),
-        "config": plan,
-        "mixture": mixture.text,
-        "mixture_warning": mixture.warning,
-        "versions": describe_versions(),
-    }
-    exported = export_models(models, choose_models(checkpoints), facts)
+        is_finished = _is_finished(checkpoints, config)
+        if is_finished:
+            log.info("run %s has finished its %d epochs: nothing to train", run, config.train.epochs)
+        else:
+            log.info(mixture.text)
+            if mixture.warning:
+                log.warning(mixture.warning)
+            exit_code = _run(config, run, datasets, mixture_weights=mixture_weights, plan=plan)
+            checkpoints = _read_checkpoints(run)
+            if not _is_finished(checkpoints, config):
+                raise StoppedError(
+                    f"{run} was stopped; run the same command again to resume from its last checkpoint",
+                    {"run": run.uri, "trained": True, "finished": False},
+                    exit_code=exit_code,
+                )
+        facts = {
+            "run": run.uri,
+            "base_model": config.model,
+            "base_model_files": read_model(run),
+            "label_column": config.train.label_column,
+            "datasets": describe_datasets(folders),
+            "config": plan,
+            "mixture": mixture.text,
+            "mixture_warning": mixture.warning,
+            "versions": describe_versions(),
+        }
+        reserve_models(models, run)
+        exported = export_models(models, choose_models(checkpoints), facts)
     return {"run": run.uri, "trained": not is_finished, "finished": True, **exported}
 
 
@@ -123,7 +136,7 @@ def _describe_run(
     return {
         "job": "train_trocr",
         "lines": read_digests(datasets),
-        "model": config.model,
+        "model": config.model if config.model == TINY else str(locate_model(config.model)),
         "shares": mixture_weights,
         **config.train.describe(config.num_workers),
     }
@@ -140,9 +153,11 @@ def _run(
     *,
     mixture_weights: Mapping[str, float] | None,
     plan: Mapping[str, Any],
-) -> None:
-    """Train until the last epoch is done or the job is stopped."""
+) -> int:
+    """Train until the last epoch is done or the job is stopped; return the exit code for a stopped job."""
     with first_model(config.model, run, datasets, config.train) as (folder, model):
+        described = describe_model(folder, model)
+        check_same_model(run, described)
         labels = check_all_labels(folder, datasets, config.train, run / LABELS)
         reads = [dataset.folder for dataset in datasets]
         if isinstance(model, Location) and config.model != TINY:
@@ -152,8 +167,7 @@ def _run(
         os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
         with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
             count_workers(config.num_workers, use_gpu=config.use_gpu)
-            write_json(run / PLAN, {"config": plan})
-            reserve_models(locate(config.models_uri), run)
+            write_json(run / PLAN, {"config": plan, KEY: described})
             for key, lengths in labels.values():
                 save_lengths(run / LABELS, key, lengths)
             if isinstance(model, Location) and not exists(model / "config.json"):
@@ -164,11 +178,11 @@ def _run(
                 mixture_weights=mixture_weights,
                 lengths={name: of for (split, name), (_, of) in labels.items() if split == "train"},
             )
-            _fit(config, run, data, model)
+            return _train(config, run, data, model)
 
 
-def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location | str) -> None:
-    """Run `train_worker` on every worker, restarted from the latest checkpoint after failures."""
+def _train(config: TrainJobConfig, run: Location, data: TrainData, model: Location | str) -> int:
+    """Run `train_worker` on every worker, again from the latest checkpoint after failures; see `_run`."""
     total = config.train.count_global(config.num_workers)
     log.info(
         "global batch size %d = batch size %d x %d workers x %d gradient accumulation steps",
@@ -177,7 +191,6 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
         config.num_workers,
         total // (config.train.batch_size * config.num_workers),
     )
-    resources = {"CPU": 1, "GPU": 1} if config.use_gpu else {"CPU": 1}
     with relayed_logs() as logs, stop_signal() as stop:
         inputs = WorkerInputs(
             data=data,
@@ -188,33 +201,43 @@ def _fit(config: TrainJobConfig, run: Location, data: TrainData, model: Location
             stop=stop,
             logs=logs,
         )
-        trainer = TorchTrainer(
-            train_worker,
-            train_loop_config={"inputs": inputs},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
+        failures = Failures(config.max_failures, run)
+        while not stop.number:
+            try:
+                _fit(config, run, inputs)
+                break
+            except ray.train.WorkerGroupError as error:
+                failures.add(error)
+            except ray.train.ControllerError as error:
+                with translate_errors(run):
+                    raise error.controller_failure from error
+        return stop.exit_code
+
+
+def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
+    """Train with Ray Train until the end, a stop or a failure; a node that is drained is none."""
+    resources = {"CPU": 1, "GPU": 1} if config.use_gpu else {"CPU": 1}
+    trainer = SignalKeepingTrainer(
+        train_worker,
+        train_loop_config={"inputs": inputs},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
+        ),
+        run_config=ray.train.RunConfig(
+            name=config.run_name,
+            storage_path=run.path.rsplit("/", 1)[0],
+            storage_filesystem=run.filesystem,
+            failure_config=ray.train.FailureConfig(max_failures=0),
+            # Keeps the best checkpoints and always the latest; every report has a score.
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=config.keep_checkpoints,
+                checkpoint_score_attribute=SCORE,
+                checkpoint_score_order="min",
             ),
-            run_config=ray.train.RunConfig(
-                name=config.run_name,
-                storage_path=run.path.rsplit("/", 1)[0],
-                storage_filesystem=run.filesystem,
-                failure_config=ray.train.FailureConfig(max_failures=config.max_failures),
-                # Keeps the best checkpoints and always the latest; every report has a score.
-                checkpoint_config=ray.train.CheckpointConfig(
-                    num_to_keep=config.keep_checkpoints,
-                    checkpoint_score_attribute=SCORE,
-                    checkpoint_score_order="min",
-                ),
-            ),
-        )
-        try:
-            with ray_address_for_train_actors():
-                trainer.fit()
-        except ray.train.WorkerGroupError as error:
-            raise next(iter(error.worker_failures.values()), error) from error
-        except ray.train.ControllerError as error:
-            with translate_errors(run):
-                raise error.controller_failure from error
+        ),
+    )
+    with environment_for_ray_train(config.run_name):
+        trainer.fit()
 
 
 def _read_checkpoints(run: Location) -> list[tuple[Location, Metrics]]:

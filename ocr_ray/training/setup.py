@@ -22,6 +22,7 @@ from ocr_ray.model.precision import make_optimizer, make_scaler, set_tf32
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, exists, list_files, locate_model
+from ocr_ray.training.base_model import read_model
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TINY, TrainConfig
 from ocr_ray.training.data.augment import Augmenter
@@ -59,7 +60,8 @@ def first_model(
 ) -> Iterator[tuple[Path, Location | str]]:
     """Provide the model that training starts from: a local folder, and the source that workers load it from.
 
-    A tiny model is made from the texts; the job copies it into the run's folder when training starts.
+    A tiny model is made from the texts; the job copies it into the run's folder when training starts. A model
+    of the hub is that of the commit with which the run began, on every node.
     """
     tiny = run / "tiny_model"
     if source == TINY and not exists(tiny / "config.json"):
@@ -68,8 +70,10 @@ def first_model(
             yield Path(folder), tiny
         return
     model = tiny if source == TINY else locate_model(source)
+    if isinstance(model, str) and (commit := read_model(run).get("commit")):
+        model = f"{model}@{commit}"
     with model_files(model) as folder:
-        yield folder, model
+        yield folder, f"{source}@{folder.name}" if isinstance(model, str) else model
 
 
 def _read_texts(datasets: Sequence[LineDataset], label_column: LabelColumn) -> list[str]:

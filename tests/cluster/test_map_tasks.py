@@ -1,6 +1,7 @@
 """`map_tasks` over one Ray session of two CPUs."""
 
 import os
+import signal
 import sys
 import time
 from functools import partial
@@ -11,7 +12,7 @@ import pytest
 from ray import cloudpickle
 
 from ocr_ray.cluster.map_tasks import map_tasks
-from ocr_ray.errors import CropError, InputError
+from ocr_ray.errors import CropError, InputError, ProductionError
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
@@ -34,6 +35,12 @@ def refuse(number: int, *, error: Exception) -> int:
     if number == 3:
         raise error
     return number
+
+
+def die_at_six(numbers: list[int]) -> int:
+    if 6 in numbers:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return sum(numbers)
 
 
 class CountsLoads:
@@ -95,6 +102,11 @@ def test_an_error_of_a_task_is_raised_unchanged(error: Exception) -> None:
         next(results)
     assert type(caught.value) is type(error)
     assert "refuse" in str(caught.value.__cause__)  # the traceback of the worker
+
+
+def test_an_input_that_ends_every_worker_is_named() -> None:
+    with pytest.raises(ProductionError, match=r"an input has ended its worker 3 times, .*: \[6\]$"):
+        list(map_tasks(die_at_six, [[1, 2], [5, 6, 7]], num_cpus=None))
 
 
 def test_each_worker_loads_the_function_once(tmp_path) -> None:

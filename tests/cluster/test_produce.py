@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
 import urllib.request
@@ -44,11 +45,29 @@ def make_rows_slowly(shared: float, spec: PartSpec) -> Iterator[TextLine | Rejec
 
 
 def make_rows_where_workers_die(shared: Path, spec: PartSpec) -> Iterator[TextLine | Reject]:
-    """Yield the rows of a part; the worker of the second train part dies four times."""
-    if (spec.split, spec.index) == ("train", 1) and len(list(shared.iterdir())) < 4:
+    """Yield the rows of a part; the worker of the second train part dies twice."""
+    if (spec.split, spec.index) == ("train", 1) and len(list(shared.iterdir())) < 2:
         (shared / str(os.getpid())).touch()
         os._exit(1)
     yield from make_rows(None, spec)
+
+
+class Pages:
+    """Shared inputs whose item 77 ends its worker, after leaving a file in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def name_item(self, split: str, number: int) -> str:
+        return f"page {split}-{number}.png"
+
+
+def make_rows_of_pages(shared: Pages, spec: PartSpec) -> Iterator[TextLine | Reject]:
+    for number in range(spec.start, spec.stop):
+        if number == 77:
+            (shared.folder / f"{spec.stop - spec.start} {os.getpid()}").touch()
+            os.kill(os.getpid(), signal.SIGSEGV)
+        yield from make_rows(None, replace(spec, start=number, stop=number + 1))
 
 
 def make_rows_where_s3_refuses(shared: None, spec: PartSpec) -> Iterator[TextLine | Reject]:
@@ -182,13 +201,24 @@ def test_two_drivers_at_one_location_make_the_same_dataset(complete, tmp_path) -
     assert read_json(out / "manifest.json")["parts"] == read_json(complete / "manifest.json")["parts"]
 
 
-def test_a_part_is_made_however_often_its_worker_dies(complete, tmp_path) -> None:
-    """By default Ray gives up a task after three."""
+def test_a_part_whose_worker_dies_twice_is_made(complete, tmp_path) -> None:
     (tmp_path / "deaths").mkdir()
     out = locate(str(tmp_path / "lines"))
     produce(out, PLAN, make_rows_where_workers_die, tmp_path / "deaths", OPTIONS)
-    assert len(list((tmp_path / "deaths").iterdir())) == 4
+    assert len(list((tmp_path / "deaths").iterdir())) == 2
     assert read_parts(out) == read_parts(complete)
+
+
+def test_a_page_that_ends_every_worker_fails_the_job_with_its_name(tmp_path) -> None:
+    """Three workers make the whole part of 50 items, a fourth process only the page."""
+    (tmp_path / "deaths").mkdir()
+    out = locate(str(tmp_path / "lines"))
+    reason = r"^train/part-00001.parquet has ended its worker 3 times, .*: it is page train-77.png; remove"
+    with pytest.raises(ProductionError, match=reason):
+        produce(out, PLAN, make_rows_of_pages, Pages(tmp_path / "deaths"), OPTIONS)
+    sizes = sorted(path.name.split()[0] for path in (tmp_path / "deaths").iterdir())
+    assert sizes == ["1", "50", "50", "50"]
+    assert "manifest.json" not in list_files(out)
 
 
 def test_a_run_whose_plan_was_replaced_writes_no_manifest(tmp_path) -> None:

@@ -175,7 +175,7 @@ def test_jobs_that_are_stopped_and_submitted_again_have_the_same_output(head, fo
     ]
     for job, flags, condition in steps:
         log = head.stop_when(condition, job, flags(stopped))
-        assert "run the same command to go on" in log
+        assert re.search("run the same command (again )?to resume", log)
         summary = json.loads(head.finish(job, flags(stopped)))
         head.finish(job, flags(undisturbed))
         assert summary == summary | {

@@ -74,7 +74,8 @@ def test_a_worker_killed_in_an_epoch_does_not_change_the_weights(undisturbed, li
 
 
 def test_a_node_taken_away_does_not_change_the_weights(undisturbed, lines_uri, tmp_path) -> None:
-    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    """It is no failure of a worker, so that it needs no --max-failures."""
+    config, log_path = replace(plan(tmp_path, lines_uri), max_failures=0), tmp_path / "log"
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
     job = start_job("train_trocr", describe_flags(config), log_path, address=cluster.address)
@@ -135,6 +136,24 @@ def test_a_run_that_waits_for_nodes_can_be_stopped(lines_uri, tmp_path) -> None:
             kill_tree(job.pid)
         cluster.shutdown()
     assert "stopped; finished work is kept: run the same command to resume" in log_path.read_text()
+
+
+def test_a_second_driver_of_a_run_is_refused_and_ctrl_c_stops_the_first(lines_uri, tmp_path) -> None:
+    config, log_path, other_path = plan(tmp_path, lines_uri), tmp_path / "log", tmp_path / "other"
+    job = start_job("train_trocr", describe_flags(config), log_path)
+    try:
+        wait_for(lambda: "global batch" in log_path.read_text(), job, log_path, timeout_s=START_S)
+        other = start_job("train_trocr", describe_flags(config), other_path)
+        assert other.wait(timeout=300) == 2
+        assert f"--run-name must not be in use by another job, process {job.pid} on" in other_path.read_text()
+        wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
+        os.killpg(job.pid, signal.SIGINT)  # as a terminal does
+        assert job.wait(timeout=300) == 130
+    finally:
+        if job.poll() is None:
+            kill_tree(job.pid)
+    assert "was stopped; run the same command again to resume" in log_path.read_text()
+    assert "Traceback" not in log_path.read_text()
 
 
 @pytest.fixture

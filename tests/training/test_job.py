@@ -25,8 +25,17 @@ from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.job import render_lines
-from ocr_ray.storage.location import exists, list_files, local_copy, locate, read_bytes, read_json
+from ocr_ray.storage.location import (
+    exists,
+    list_files,
+    local_copy,
+    locate,
+    read_bytes,
+    read_json,
+    write_bytes,
+)
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
+from ocr_ray.training.export import check_models_free, reserve_models
 from ocr_ray.training.job import SNAPSHOT, parse_mixture, train_trocr
 
 slow = pytest.mark.slow
@@ -99,6 +108,7 @@ def test_the_models_load_and_hold_their_metrics(undisturbed) -> None:
             *range(1, metrics["metrics"]["epoch"] + 1)
         ]
         assert (metrics["base_model"], metrics["label_column"]) == ("tiny", "text")
+        assert "model.safetensors" in metrics["base_model_files"]["files"]
         assert {"lines/validation_cer", "crops/validation_wer", "validation_loss_page"} <= metrics[
             "metrics"
         ].keys()
@@ -150,9 +160,27 @@ def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
         train_trocr(replace(undisturbed, runs_uri=str(tmp_path / "runs")))
     with pytest.raises(InputError, match=r"lines.crops.train: \w{12}… there, nothing now"):
         train_trocr(replace(undisturbed, lines_uri=undisturbed.lines_uri[:1]))
+    tokenizer = locate(undisturbed.runs_uri) / "run/tiny_model/tokenizer.json"
+    content = read_bytes(tokenizer)
+    write_bytes(tokenizer, content + b" ")
+    with pytest.raises(InputError, match=r"model that .*/run began with, .*tokenizer.json: \w{12}… there"):
+        train_trocr(replace(undisturbed, train=replace(undisturbed.train, epochs=EPOCHS + 1)))
+    write_bytes(tokenizer, content)
     no_model = replace(undisturbed, model=str(tmp_path), run_name="other", models_uri=str(tmp_path / "m"))
     with pytest.raises(InputError, match=r"must be a Hugging Face folder"):
         train_trocr(no_model)
+
+
+def test_only_models_reserve_the_models_folder_for_a_run(tmp_path) -> None:
+    """A run that was begun and has made none does not."""
+    models, run, other = (locate(str(tmp_path / name)) for name in ("models", "run", "other"))
+    reserve_models(models, other)
+    check_models_free(models, run)
+    (tmp_path / "models/best_ocr").mkdir()
+    (tmp_path / "models/best_ocr/config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"\(run: .* there, .* now\); choose another --models-uri"):
+        check_models_free(models, run)
+    check_models_free(models, other)
 
 
 def kill_after_first_checkpoint(config: TrainJobConfig, log_path: Path) -> None:
