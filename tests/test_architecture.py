@@ -17,7 +17,7 @@ ROOMS = {
     "randomness": "",
     "html_page": "",
     "storage": "errors",
-    "text": "errors storage",
+    "text": "errors",
     "metrics": "text",
     "cli": "errors storage",
     "aws": "errors",
