@@ -14,6 +14,7 @@ from PIL import Image
 
 from ocr_ray.dataset.ink import Ink, Pixels, find_ink
 from ocr_ray.dataset.lines import Reject, TextLine
+from ocr_ray.dataset.stored_rows import MAX_TEXT_LENGTH
 from ocr_ray.errors import CropError, LabelError, RowError
 from ocr_ray.pages.config import CropStyle
 from ocr_ray.pages.files.page_image import MAX_PAGE_PIXELS, encode_line
@@ -174,9 +175,12 @@ def print_line(markup: str) -> str:
     """Return what a line of markup looks like in print, canonical and with single spaces.
 
     Raises:
-        LabelError: `empty_text` or `unsupported_markup`.
+        LabelError: `empty_text`, `long_text` or `unsupported_markup`.
     """
-    text = "" if markup in EMPTY_TEXTS else " ".join(canonical(to_text(markup)).split())
+    is_long = len(markup) > MAX_TEXT_LENGTH
+    text = "" if is_long or markup in EMPTY_TEXTS else " ".join(canonical(to_text(markup)).split())
+    if is_long or len(text) > MAX_TEXT_LENGTH:
+        raise LabelError("long_text", f"a line can have {MAX_TEXT_LENGTH} characters, got {len(markup)}")
     if not text:
         raise LabelError("empty_text", f"the label's text is {markup[:MAX_QUOTE_LENGTH]!r}")
     return text

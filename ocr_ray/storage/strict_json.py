@@ -14,16 +14,17 @@ MAX_DEPTH = 100
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Return the value of a JSON text.
+    """Return the value of a JSON text; bytes are UTF-8, with or without a byte order mark.
 
     Raises:
         ValueError: it is not JSON, holds a number beyond the range of floats, an object with two equal keys
             or half of a surrogate pair, or is nested too deep.
     """
+    text = content if isinstance(content, str) else content.decode("utf-8-sig")
     too_deep = f"it must be nested at most {MAX_DEPTH} levels deep"
     try:
         value = json.loads(
-            content,
+            text,
             parse_constant=_refuse_constant,
             parse_float=_parse_float,
             object_pairs_hook=_make_object,
@@ -32,7 +33,7 @@ def parse_json(content: str | bytes) -> Any:
         raise ValueError(too_deep) from error
     if sum(1 for _ in _iter_levels(value)) > MAX_DEPTH:
         raise ValueError(too_deep)
-    if "\\u" in content if isinstance(content, str) else b"\\u" in content:
+    if "\\u" in text:
         _dump(value).encode()  # half of a surrogate pair parses but cannot be encoded
     return value
 

@@ -163,6 +163,8 @@ def test_a_whole_page_is_one_line_with_the_problem_as_its_text() -> None:
     [
         ("None", PAGE, "empty_text"),
         (r"$\x$", PAGE, "unsupported_markup"),
+        ("가" * 2_001, PAGE, "long_text"),
+        ("㎠" * 1_001, PAGE, "long_text"),
         ("가", noise(60, 3), "box_too_small"),
     ],
 )

@@ -30,6 +30,7 @@ OTHER_FORMATS = {"storage/strict_json.py", "pages/labels/fields.py"}
         ("", "Expecting value"),
         ('{"a": 1} b', "Extra data"),
         (b"\xff\xfe\xfa", "decode"),
+        ('{"a": 1}'.encode("utf-16"), "decode"),
         ("9" * 5_000, "integer"),
     ],
     ids=lambda value: str(value)[:20],
