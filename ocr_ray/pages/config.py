@@ -35,7 +35,7 @@ class CropConfig:
 
     pages_uri: str
     """Folder or .zip with images (.png, .jpg) and their labels (.json), paired by file name.
-    Sub-folders, and zips inside, are read too."""
+    Sub-folders, and zips inside, also in pieces (.zip.part0, .zip.001), are read too."""
     out_uri: str
     """Folder of the dataset: empty, or from an earlier run, which is completed."""
     validation_share: float = 0.2
@@ -83,7 +83,8 @@ class LabelConfig:
     """Model folder, or a Hugging Face hub id."""
     pages_uri: str
     """Folder or .zip with images (.png, .jpg) and labels with boxes (.json), paired by file name.
-    Sub-folders, and zips inside, are read too. Labels are in the format of AI Hub 71716 or 71859."""
+    Sub-folders, and zips inside, also in pieces (.zip.part0, .zip.001), are read too.
+    Labels are in the format of AI Hub 71716 or 71859."""
     out_uri: str
     """Folder for labels/, the Parquet parts and review.html.
     Empty, or from an earlier run, which is completed."""

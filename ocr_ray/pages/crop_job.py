@@ -64,7 +64,12 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
             log.info("%d pages with their boxes: %s", config.preview, out / PREVIEW)
         pages_by_split = _report_splits(config, inputs, survey)
         summary = produce(out, plan, crop_part, inputs, produce_options(config))
-        return {**summary, "pages_by_split": pages_by_split, "problem_groups": survey.num_groups}
+    return {
+        **summary,
+        "files": pages.listing.counts,
+        "pages_by_split": pages_by_split,
+        "problem_groups": survey.num_groups,
+    }
 
 
 def _group_by_split(pages: pa.Table) -> dict[str, pa.Table]:

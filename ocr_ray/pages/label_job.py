@@ -74,7 +74,12 @@ def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[
     write_bytes(out / REVIEW, review_html(read_labelled_pages(out, plan.parts, inputs, chosen)).encode())
     flagged = summary.get("flagged", {})
     log.info("%s: %d lines, flagged: %s; review them in %s", out, summary["lines"], flagged, out / REVIEW)
-    return {**summary, "labels": (out / LABELS).uri, "review": (out / REVIEW).uri}
+    return {
+        **summary,
+        "files": pages.listing.counts,
+        "labels": (out / LABELS).uri,
+        "review": (out / REVIEW).uri,
+    }
 
 
 def _hash_pages(pages: PageSet, survey: Survey) -> str:

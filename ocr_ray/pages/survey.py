@@ -5,6 +5,7 @@
 
 import hashlib
 import io
+import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +28,10 @@ from ocr_ray.pages.labels.fields import MAX_LABEL_BYTES
 from ocr_ray.pages.labels.page_label import BoxFormat
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.splits import Keys, Sizes, choose_validation, problem_key
-from ocr_ray.storage.location import Location, locate
+from ocr_ray.storage.location import Location, locate, preflight
 from ocr_ray.text.hangul import nfc
+
+log = logging.getLogger(__name__)
 
 PROBLEM_SCHEMA = pa.schema(
     [
@@ -112,12 +115,21 @@ def find_pages(pages_uri: str) -> PageSet:
         store = PageStore(location)
     except InputError as error:
         raise InputError(f"--pages-uri: {error}") from error
-    listing = store.list()
+    with preflight(location, "--pages-uri"):
+        listing = store.list()
+    log.info("%s: %s", location, ", ".join(f"{kind} {number}" for kind, number in listing.counts.items()))
+    if listing.unread:
+        shown = [f"{path} ({advice})" for path, advice in list(listing.unread.items())[:3]]
+        raise InputError(
+            f"--pages-uri must hold images, labels and zips; of {location}, {len(listing.unread)} archives "
+            f"are not read: {', '.join(shown)}; then move them away"
+        )
     files, unpaired, out_of_scope = pair_pages(listing.files)
     if not files:
         raise InputError(
             "--pages-uri must hold images (.png, .jpg) and labels (.json) of the same names; "
-            f"found no pair in {location}, which holds {len(listing.files)} images and labels"
+            f"found no pair in {location}, which holds {dict(listing.counts)}"
+            + (f"; {listing.rejects[0].detail}" if listing.rejects else "")
         )
     return PageSet(
         location=location,

@@ -8,15 +8,18 @@ import threading
 import unicodedata
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import pyarrow.fs as pafs
 
 from ocr_ray.dataset.lines import Reject
 from ocr_ray.errors import CropError, InputError, LabelError, RowError
+from ocr_ray.pages.files.archive_names import find_pieces, find_unread, ignored_kind, is_hidden
+from ocr_ray.pages.files.joined_file import JoinedFile
+from ocr_ray.pages.files.local_folder import list_local
 from ocr_ray.pages.files.zip_archive import MAX_ENTRIES, Archive
 from ocr_ray.storage.location import (
     Location,
@@ -62,14 +65,21 @@ class Listing:
     files: dict[str, tuple[int, ...]]
     """By path: the size in bytes and, for members of zips, the CRC-32."""
     rejects: tuple[Reject, ...]
-    """`bad_archive`: a zip that cannot be listed; `duplicate_page`: a path that occurs twice in a zip."""
+    """`bad_archive`: a zip that cannot be listed; `duplicate_page`: a path that occurs twice in a zip;
+    `bad_name`: a file whose name is not UTF-8."""
+    unread: Mapping[str, str]
+    """By path of an archive that is no zip, or a piece of one that is not complete: what to do with it."""
+    counts: Mapping[str, int]
+    """Number of all files, those in zips too, by kind: `image`, `label`, `answer`, `handwriting`, `zip`,
+    `zip_piece`, `unread_archive`, `ignored_hidden`, `ignored_txt`, …"""
 
 
 class PageStore:
     """The files of a folder with its sub-folders and zips, or of one zip; nothing is unpacked to disk.
 
-    Only the location is pickled. Each process opens a zip once, and keeps the 64 zips used last, with at most
-    4,000,000 members in total, which takes 1 to 2 GB. Any number of threads can read.
+    A zip in pieces is read as if they were joined, under the name of the whole zip; `list` finds them. Only
+    the location and the pieces are pickled. Each process opens a zip once, and keeps the 64 zips used last,
+    with at most 4,000,000 members in total, which takes 1 to 2 GB. Any number of threads can read.
 
     Raises:
         InputError: the location is neither a folder nor a zip.
@@ -79,11 +89,14 @@ class PageStore:
         with preflight(location, "pages") as quick, warn_if_slow(location):
             kind = quick.filesystem.get_file_info(quick.path).type
         self._folder, self._only = location, ""
+        self._pieces: dict[str, Sequence[str]] = {}
         if kind == pafs.FileType.File and kind_of(location.name) == "zip":
             self._folder = Location(location.filesystem, location.path.rpartition("/")[0])
             self._only = location.name
         elif kind != pafs.FileType.Directory:
             state = "does not exist" if kind == pafs.FileType.NotFound else "is another kind of file"
+            if kind == pafs.FileType.File and (advice := find_unread(location.name)):
+                state += f"; {advice}"
             raise InputError(f"pages must be in a folder or a .zip file, {location} {state}")
         # Distinguishes the zips of this store from zips that had the same path earlier in this process.
         self._key = uuid.uuid4().hex
@@ -93,32 +106,49 @@ class PageStore:
 
         Takes about 250 bytes of memory per file, in addition to the zips that stay open.
         """
-        sizes = {self._only: 0} if self._only else list_files(self._folder)
-        files: dict[str, tuple[int, ...]] = {}
-        archive_paths, rejects = [], []
+        draft = _Draft()
+        sizes = self._list_folder(draft)
+        archive_paths = self._find_archives(sizes, draft)
         for path, size in sizes.items():
-            kind = kind_of(path)
-            if kind == "ignored":
-                continue
-            if _IN_ARCHIVE.match(path):
-                detail = f"{path}: a folder's name must not end in .zip!"
-                rejects.append(Reject(reason="bad_archive", detail=detail))
-            elif kind == "zip":
-                archive_paths.append(path)
-            else:
-                files[path] = (size,)
+            draft.add_file(path, size)
         with ThreadPoolExecutor(_OPENING_THREADS) as pool:
-            for archive in pool.map(self._try_open, archive_paths):
-                if isinstance(archive, Reject):
-                    rejects.append(archive)
-                    continue
-                for name, member in archive.members.items():
-                    files[f"{archive.name}!/{name}"] = (member.size_bytes, member.crc)
-                repeated = (f"{archive.name}!/{name}" for name in archive.repeated)
-                rejects += [
-                    _duplicate(path, path) for path in repeated if kind_of(path) in ("image", "label")
-                ]
-        return Listing(files=files, rejects=tuple(rejects))
+            for path, opened in zip(archive_paths, pool.map(self._try_open, archive_paths), strict=True):
+                if not isinstance(opened, Reject):
+                    draft.add_members(*opened)
+                elif path in self._pieces:  # the zip shows whether the last one is there
+                    draft.unread[self._pieces[path][-1]] = f"{opened.detail}; download it again"
+                else:
+                    draft.rejects.append(opened)
+        return draft.finish()
+
+    def _list_folder(self, draft: "_Draft") -> dict[str, int]:
+        if self._only:
+            return {self._only: 0}
+        if not self._folder.is_local:
+            return list_files(self._folder)
+        with translate_errors(self._folder):
+            listing = list_local(self._folder.path)
+        draft.rejects += listing.rejects
+        draft.counts += listing.ignored
+        draft.counts["bad_name"] += len(listing.rejects)
+        return listing.sizes
+
+    def _find_archives(self, sizes: dict[str, int], draft: "_Draft") -> Sequence[str]:
+        """Return the paths of the zips to open, and take their pieces from `sizes`."""
+        self._pieces = {}
+        zip_paths = [path for path in sizes if kind_of(path) == "zip" and not _IN_ARCHIVE.match(path)]
+        for pieces in find_pieces(sizes):
+            draft.counts["zip_piece"] += len(pieces.paths)
+            for path in pieces.paths:
+                del sizes[path]
+            if pieces.zip_path in sizes:
+                continue  # it was joined, and its pieces were left
+            if pieces.problem:
+                draft.unread[pieces.paths[0]] = f"{pieces.problem}; download it again"
+            else:
+                self._pieces[pieces.zip_path] = pieces.paths
+                zip_paths.append(pieces.zip_path)
+        return zip_paths
 
     def read(self, path: str, max_bytes: int) -> bytes:
         """Return the content of a listed file of at most `max_bytes`.
@@ -140,18 +170,85 @@ class PageStore:
             return bytes(file.read(size))
 
     def _open(self, archive_path: str) -> Archive:
-        location = self._folder / archive_path
-        file = location.filesystem.open_input_file(location.path)
-        return Archive(file, archive_path, lambda name: kind_of(name) != "ignored")
+        return self._open_and_sort(archive_path)[0]
 
-    def _try_open(self, archive_path: str) -> Archive | Reject:
+    def _open_and_sort(self, archive_path: str) -> "tuple[Archive, _Sorting]":
+        """Return a zip and what else than pages is in it."""
+        paths = self._pieces.get(archive_path, [archive_path])
+        locations = [self._folder / path for path in paths]
+        opened = [location.filesystem.open_input_file(location.path) for location in locations]
+        sorting = _Sorting()
+        return Archive(opened[0] if len(opened) == 1 else JoinedFile(opened), archive_path, sorting), sorting
+
+    def _try_open(self, archive_path: str) -> "tuple[Archive, _Sorting] | Reject":
         try:
             with translate_errors(self._folder / archive_path):
-                archive = self._open(archive_path)
+                archive, sorting = self._open_and_sort(archive_path)
         except RowError as error:
             return Reject(reason=error.reason, detail=error.detail)
         _OPEN.keep((self._key, archive_path), archive)
-        return archive
+        return archive, sorting
+
+
+@dataclass(slots=True)
+class _Sorting:
+    """Chooses the members of a zip to keep; counts the others."""
+
+    ignored: Counter[str] = field(default_factory=Counter)
+    unread: list[str] = field(default_factory=list)
+
+    def __call__(self, name: str) -> bool:
+        if kind_of(name) != "ignored":
+            return True
+        if not is_hidden(name) and (find_unread(name) or find_pieces({name: 0})):
+            self.unread.append(name)
+        else:
+            self.ignored[ignored_kind(name)] += 1
+        return False
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A listing that grows."""
+
+    files: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    rejects: list[Reject] = field(default_factory=list)
+    unread: dict[str, str] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add_file(self, path: str, size: int) -> None:
+        kind = kind_of(path)
+        advice = None if kind != "ignored" or is_hidden(path) else find_unread(path)
+        if advice:
+            self.unread[path] = advice
+            return
+        self.counts[ignored_kind(path) if kind == "ignored" else kind] += 1
+        if kind != "ignored" and _IN_ARCHIVE.match(path):
+            detail = f"{path}: a folder's name must not end in .zip!"
+            self.rejects.append(Reject(reason="bad_archive", detail=detail))
+        elif kind not in ("ignored", "zip"):
+            self.files[path] = (size,)
+
+    def add_members(self, archive: Archive, sorting: _Sorting) -> None:
+        for name, member in archive.members.items():
+            self.files[f"{archive.name}!/{name}"] = (member.size_bytes, member.crc)
+        self.counts.update(map(kind_of, [*archive.members, *archive.repeated]))
+        self.counts += sorting.ignored
+        self.counts["unread_archive"] += len(sorting.unread)
+        repeated = (f"{archive.name}!/{name}" for name in archive.repeated)
+        self.rejects += [_duplicate(path, path) for path in repeated if kind_of(path) in ("image", "label")]
+        for name in sorting.unread:
+            detail = f"{archive.name}!/{name}: an archive inside a zip is not read; unpack {archive.name}"
+            self.rejects.append(Reject(reason="bad_archive", detail=detail))
+
+    def finish(self) -> Listing:
+        self.counts["unread_archive"] += len(self.unread)
+        return Listing(
+            files=self.files,
+            rejects=tuple(self.rejects),
+            unread=self.unread,
+            counts=dict(sorted((+self.counts).items())),
+        )
 
 
 class _OpenArchives:
@@ -241,7 +338,7 @@ def kind_of(path: str) -> FileKind:
     name = path.rpartition("/")[2]
     stem, _, extension = name.rpartition(".")
     extension = extension.lower()
-    if not stem or name.startswith(".") or "/__MACOSX/" in f"/{path}":
+    if not stem or is_hidden(path):
         return "ignored"
     if extension == ARCHIVE_EXTENSION:
         return "zip"

@@ -58,11 +58,21 @@ def as_delivered() -> dict[str, bytes]:
     }
 
 
+def in_pieces(contents: dict[str, bytes]) -> dict[str, bytes]:
+    """Return zips in pieces, with the names that AI Hub's download shell gives them."""
+    return {
+        f"{path}.part{start}": content[start : start + 300]
+        for path, content in contents.items()
+        for start in range(0, len(content), 300)
+    }
+
+
 LAYOUTS = {
     "folder": PAGES,
     "zip": {"pages.zip": zip_of(PAGES)},
     "zips as delivered": as_delivered(),
     "zips in one folder": {path.rpartition("/")[2]: zips for path, zips in as_delivered().items()},
+    "zips in pieces": in_pieces(as_delivered()),
     "zip and folder": {
         "all images.ZIP": zip_of({path: PAGES[path] for path in PAGES if not path.endswith("json")}),
         **{path: PAGES[path] for path in PAGES if path.endswith("json")},
