@@ -42,6 +42,7 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
             seed=config.seed,
             font_bytes=font.content,
             font_index=font.face,
+            font_axes=[value for _, value in font.axes],
         )
         log.info("3 of 5: cropping the pages")
         crops = crop_pages(

@@ -7,7 +7,7 @@ out, listed and counted.
 import hashlib
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,12 +64,7 @@ def load_inputs(sources: SourceConfig, text: TextConfig, fonts: Sequence[Font]) 
     tokenizer = read_tokenizer(sources.model) if sources.model else None
     unencodable = find_unencodable(tokenizer, characters) if tokenizer else frozenset()
     characters -= unencodable
-    if missing := sorted(REQUIRED_CHARACTERS - characters):
-        names = " ".join("space" if character == " " else character for character in missing)
-        raise InputError(
-            f"every font must draw {names}, and the tokenizer of --model must keep them; not all of "
-            f"{[*lacking_by_font, *([sources.model] if tokenizer else [])]} do: choose others"
-        )
+    _check_required(lacking_by_font, {sources.model or "": unencodable})
     corpus, costs = restrict_corpus(corpus, characters)
     left_out = "".join(sorted(wanted - characters))
     log.info("%d words and %d passages", len(corpus.words), len(corpus.passages))
@@ -107,6 +102,25 @@ def load_inputs(sources: SourceConfig, text: TextConfig, fonts: Sequence[Font]) 
             **focus_notes,
         },
     )
+
+
+def _check_required(
+    lacking_by_font: Mapping[str, Iterable[str]], unencodable_by_model: Mapping[str, Iterable[str]]
+) -> None:
+    """Raise InputError if a font or a tokenizer lacks a character that every line needs."""
+    kinds = (("font", lacking_by_font), ("tokenizer of", unencodable_by_model))
+    lacking = {
+        f"{kind} {name}": missing
+        for kind, entries in kinds
+        for name, characters in entries.items()
+        if (missing := REQUIRED_CHARACTERS.intersection(characters))
+    }
+    if lacking:
+        names = " ".join("space" if char == " " else char for char in sorted(set().union(*lacking.values())))
+        raise InputError(
+            f"every font must draw {names}, and the tokenizer of --model must keep them; these do not: "
+            f"{', '.join(lacking)}; choose others"
+        )
 
 
 def _read_corpus(sources: SourceConfig) -> tuple[Corpus, str | None]:

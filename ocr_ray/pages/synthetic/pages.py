@@ -8,6 +8,7 @@ and solution on one page, fractional boxes, polygons, boxes of several lines, no
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -73,12 +74,18 @@ class SyntheticPage:
 
 
 def make_page(
-    seed: int, number: int, *, font_bytes: bytes, font_index: int = 0, schema: Schema = "71716"
+    seed: int,
+    number: int,
+    *,
+    font_bytes: bytes,
+    font_index: int = 0,
+    font_axes: Sequence[float] = (),
+    schema: Schema = "71716",
 ) -> SyntheticPage:
     """Return the page of `number`, a pure function of the arguments.
 
-    `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it. The answers and
-    solutions of 71859 are random and do not solve the problem.
+    `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it, `font_axes` the
+    values of a variable font. The answers and solutions of 71859 are random and do not solve the problem.
     """
     rng = keyed_generator(seed, "page" if schema == "71716" else f"page {schema}", number)
     problem = make_problem(rng)
@@ -89,6 +96,8 @@ def make_page(
         index=font_index,
         layout_engine=ImageFont.Layout.BASIC,  # the same glyph positions with and without libraqm
     )
+    if font_axes:
+        font.set_variation_by_axes(list(font_axes))
     make = _make_71716 if schema == "71716" else _make_71859
     return make(problem, number, font=font, rng=rng)
 
@@ -100,11 +109,14 @@ def write_pages(
     seed: int,
     font_bytes: bytes,
     font_index: int = 0,
+    font_axes: Sequence[float] = (),
     schema: Schema = "71716",
 ) -> None:
     """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`."""
     for number in range(num_pages):
-        page = make_page(seed, number, font_bytes=font_bytes, font_index=font_index, schema=schema)
+        page = make_page(
+            seed, number, font_bytes=font_bytes, font_index=font_index, font_axes=font_axes, schema=schema
+        )
         write_bytes(location / "images" / f"{page.page_id}.png", page.image_bytes)
         write_bytes(location / "labels" / f"{page.page_id}.json", page.label_bytes)
 

@@ -18,10 +18,12 @@ OTHER_FORMATS = {
     ".eot": "convert it with eot2ttf of libeot, or take the .ttf that it was made from",
     **dict.fromkeys((".pfb", ".pfa", ".svg", ".dfont"), _FONTFORGE),
     **dict.fromkeys((".pcf", ".bdf", ".fon"), _BITMAPS),
+    **dict.fromkeys((".zip", ".7z", ".gz", ".tar"), "unpack it, and give the files or their folder"),
 }
 """Endings of font files that are not read, and what to do with them; `{}` is the path, without its ending."""
 
-_FILE_WITH_CHOICE = re.compile(rf"(.+(?:{'|'.join(map(re.escape, FONT_ENDINGS))}))#([^/#]*)", re.IGNORECASE)
+_ENDINGS = "|".join(map(re.escape, (*FONT_ENDINGS, *OTHER_FORMATS)))
+_FILE_WITH_CHOICE = re.compile(rf"(.+(?:{_ENDINGS}))#([^/#]*)", re.IGNORECASE)
 _FAMILY_WITH_CHOICE = re.compile(r"([^/#]+)#([^/#]*=[^/#]*)")
 _AXIS = re.compile(r"([!-~][ -~]{0,3})=([+-]?[0-9]{1,6}(?:\.[0-9]{1,6})?)")
 

@@ -234,7 +234,7 @@ def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["글꼴.woff2", "fonts/a.WOFF", "바탕=a.eot", "바탕=/fonts/a.pfb", "a.svg", "a.bdf"]
+    "spec", ["글꼴.woff2", "fonts/a.WOFF", "바탕=a.eot", "바탕=/fonts/a.pfb", "a.svg", "a.bdf", "a.zip"]
 )
 def test_a_font_of_another_format_is_refused_by_its_ending(spec: str) -> None:
     ending = spec[spec.rindex(".") :]

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ocr_ray.audit.recorded_config import build_config
 from ocr_ray.errors import InputError
+from ocr_ray.pages.synthetic.pages import make_page
 from ocr_ray.render import fast, trdg
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.fonts.coverage import find_drawable
@@ -22,7 +23,7 @@ from ocr_ray.render.fonts.find import Font, describe_font, find_fonts
 from ocr_ray.render.job import plan_rendering
 from ocr_ray.render.style import draw_style
 from ocr_ray.storage.location import locate
-from ocr_ray.textgen.sampler import REQUIRED_CHARACTERS
+from ocr_ray.textgen.sampler import CHARACTERS, REQUIRED_CHARACTERS
 
 TEXT = "가 나다"
 MAX_DIFFERENCE = 2
@@ -180,6 +181,18 @@ def test_coverage_is_that_of_the_drawn_instance(tmp_path: Path) -> None:
     assert find_drawable(thin, "가나") == set("가")
 
 
+def test_pages_of_the_quickstart_are_printed_in_the_instance_of_the_font() -> None:
+    content = build_variable_font("".join(sorted(CHARACTERS - {" "})) + " ")
+    page = make_page(1, 2, font_bytes=content, font_axes=(700,))
+    expected = make_page(1, 2, font_bytes=make_static(content, wght=700))
+    drawn, other = (
+        np.asarray(Image.open(io.BytesIO(each.image_bytes)).convert("L")).astype(int)
+        for each in (page, expected)
+    )
+    assert np.abs(drawn - other).max() <= MAX_DIFFERENCE
+    assert page.image_bytes != make_page(1, 2, font_bytes=content).image_bytes
+
+
 def test_the_plan_depends_on_the_axes_and_is_made_again_from_its_flags(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("sea.ttf").write_bytes(build_variable_font("".join(sorted(REQUIRED_CHARACTERS | set("가나다")))))
@@ -193,6 +206,13 @@ def test_the_plan_depends_on_the_axes_and_is_made_again_from_its_flags(tmp_path:
     regular, bold, same = plans
     assert regular.config_sha256 == same.config_sha256 != bold.config_sha256
     assert bold.notes["fonts"][0]["axes"] == {"wght": 700.0}
+
+
+def test_only_the_fonts_that_lack_a_required_character_are_named(fonts, tmp_path: Path) -> None:
+    (tmp_path / "sea.ttf").write_bytes(build_variable_font("".join(sorted(REQUIRED_CHARACTERS - {"7"}))))
+    config = RenderConfig(out_uri="x", num_lines=10, fonts=(fonts[0].name, f"{tmp_path}/sea.ttf"))
+    with pytest.raises(InputError, match=r"must draw 7, .* these do not: font sea; choose others"):
+        plan_rendering(config)
 
 
 def test_the_regular_face_of_a_collection_of_weights_is_chosen_said_and_recorded(
