@@ -107,7 +107,8 @@ def test_a_worker_reads_and_writes_there_and_can_neither_delete_nor_do_anything_
     [
         # S3 asks for a missing key as for a list of that prefix, to answer 404 and not 403.
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": "ocr/lines/none"}, True),
-        (WORKER, "s3:ListBucket", MODELS, {"s3:prefix": "ocr"}, True),
+        (WORKER, "s3:ListBucket", MODELS, {"s3:prefix": "ocr/"}, True),
+        (WORKER, "s3:ListBucket", MODELS, {"s3:prefix": "ocr"}, False),  # a list of ocr-of-others/ too
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": "other/"}, False),
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": "ocr-of-others/"}, False),
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": ""}, False),
