@@ -111,7 +111,8 @@ def _check_bucket(account: Account, uri: str) -> None:
         )
         return
     check_bucket_settings(account, bucket)
-    key = f"{prefix}/.check-{uuid.uuid4().hex}".lstrip("/")
-    account.call(uri, "s3", "list_objects_v2", remedy=remedy, Bucket=bucket, Prefix=prefix, MaxKeys=1)
+    folder = f"{prefix}/".lstrip("/")
+    key = f"{folder}.check-{uuid.uuid4().hex}"
+    account.call(uri, "s3", "list_objects_v2", remedy=remedy, Bucket=bucket, Prefix=folder, MaxKeys=1)
     if account.call(uri, "s3", "put_object", remedy=remedy, Bucket=bucket, Key=key, Body=b"") is not None:
         account.call(uri, "s3", "delete_object", remedy=remedy, Bucket=bucket, Key=key)

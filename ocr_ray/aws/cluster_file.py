@@ -10,6 +10,8 @@ import yaml
 from ocr_ray.errors import InputError
 
 PLACEHOLDER = "CHANGE-ME"
+MAX_VALUES = 100_000
+"""Values of a file, with what aliases repeat; the checks and Ray visit each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,10 @@ def read_cluster_file(path: Path) -> ClusterFile:
     except ValueError as error:  # a path with a NUL or a lone surrogate
         raise InputError(f"--cluster must be the path of a file, got {str(path)!r}: {error}") from error
     config = _parse(path, text)
+    if (num_values := _count_values(config, {})) > MAX_VALUES:
+        raise InputError(
+            f"--cluster must have at most {MAX_VALUES} values, aliases included, {path} has {num_values}"
+        )
     if not isinstance(config, Mapping):
         got = "is empty" if config is None else f"holds a {type(config).__name__}"
         raise InputError(
@@ -154,6 +160,14 @@ def _parse(path: Path, text: str) -> Any:
         raise InputError(
             f"--cluster must not be nested so deeply, or refer to itself, as {path} does"
         ) from error
+
+
+def _count_values(value: Any, known: dict[int, int]) -> int:
+    """Return the number of values in a value; `known` has those of the objects that were counted, by id."""
+    if id(value) not in known:
+        children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        known[id(value)] = 1 + sum(_count_values(child, known) for child in children)
+    return known[id(value)]
 
 
 class StrictLoader(yaml.SafeLoader):  # type: ignore[misc]

@@ -111,10 +111,10 @@ def _check_folders(statement: Mapping[str, Any], file: ClusterFile, *, lists: bo
             wrong = [
                 prefix
                 for prefix in prefixes
-                if not any(f"{prefix}/".startswith(f"{folder}/") for folder in folders[bucket])
+                if not any(prefix.startswith(f"{folder}/") for folder in folders[bucket])
             ]
             if wrong or not prefixes:
-                needed = ", ".join(f"{folder}, {folder}/*" for folder in folders[bucket])
+                needed = ", ".join(f"{folder}/*" for folder in folders[bucket])
                 got = ", ".join(wrong) or "no condition"
                 yield f"must limit the lists of {bucket} to the s3:prefix {needed}, got {got}"
 

@@ -16,6 +16,7 @@ from builders.cluster_files import (
     make_profiles,
     make_ssh,
     parse,
+    read_policy,
 )
 from fakes.iam import complete_moto
 from moto.core.authorization import enable_iam_authentication
@@ -132,7 +133,7 @@ def test_everything_missing_in_the_account_is_reported_with_its_field(
 @pytest.mark.parametrize(
     ("denied", "reported"),
     [
-        (["s3:ListBucket"], {"s3:list-objects-v2"}),
+        (["s3:ListBucket"], {"s3:head-bucket"}),
         (
             ["s3:PutObject", "ec2:DescribeImages", "ec2:DescribeInstanceTypes", "iam:GetInstanceProfile"],
             {
@@ -159,6 +160,19 @@ def test_a_denied_action_is_reported_by_name(denied, reported, create_user, monk
     with enable_iam_authentication():
         faults = check(fill())
     assert {re.search(r"AWS must allow (\S+), it answers", fault.message)[1] for fault in faults} == reported
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("account")
+@pytest.mark.parametrize("missing", ["", "deletion"])
+def test_the_users_policies_suffice_for_the_checks(missing, create_user, monkeypatch) -> None:
+    policies = {"buckets", "deletion", "launcher"} - {missing}
+    statements = [statement for policy in policies for statement in read_policy(policy)]
+    for name, value in create_user(statements).items():
+        monkeypatch.setenv(name, value)
+    with enable_iam_authentication():
+        faults = check(fill())
+    assert (faults == []) == (not missing)
 
 
 @pytest.mark.slow

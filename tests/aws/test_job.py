@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,10 @@ def test_all_faults_are_reported_together(config: CheckConfig) -> None:
         ("a: 2026-13-45", "has a value that is none: month must be in"),
         ("a\x00b", "must be text, line 1 of .* has a control character"),
         ("a: " + "[" * 20_000, "must not be nested so deeply"),
+        (
+            "a: &a [1]\n" + "".join(f"{b}: &{b} [{f'*{a},' * 9}]\n" for a, b in pairwise("abcdefghijkl")),
+            "must have at most 100000 values, aliases included, ",
+        ),
         ("{}", "to fix"),
         ("provider: 7\navailable_node_types: [1]\nfile_mounts: x", "to fix"),
         ("available_node_types: {head: null}\nprovider: {security_group: [], region: {}}", "to fix"),

@@ -23,7 +23,6 @@ from builders.cluster_files import (
 from builders.wrong_policies import WRONG
 from fakes.iam import ACCOUNT, complete_moto, is_allowed
 from moto.core.authorization import enable_iam_authentication
-from moto.s3.responses import ACTION_MAP
 
 from ocr_ray.aws.policies import check_policies
 from ocr_ray.errors import InputError, StorageError
@@ -50,9 +49,6 @@ def become(s3_environment: None, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     make_buckets()
     make_profiles()
     monkeypatch.setenv("AWS_REGION", REGION)
-    # moto checks an action that IAM does not have; S3 checks s3:ListBucket:
-    # https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
-    monkeypatch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")
 
     def become(role: str) -> None:
         arn = boto3.client("iam").get_role(RoleName=role)["Role"]["Arn"]
@@ -111,7 +107,8 @@ def test_a_worker_reads_and_writes_there_and_can_neither_delete_nor_do_anything_
     [
         # S3 asks for a missing key as for a list of that prefix, to answer 404 and not 403.
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": "ocr/lines/none"}, True),
-        (WORKER, "s3:ListBucket", MODELS, {"s3:prefix": "ocr"}, True),
+        (WORKER, "s3:ListBucket", MODELS, {"s3:prefix": "ocr/"}, True),
+        (WORKER, "s3:ListBucket", MODELS, {"s3:prefix": "ocr"}, False),  # a list of ocr-of-others/ too
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": "other/"}, False),
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": "ocr-of-others/"}, False),
         (WORKER, "s3:ListBucket", DATA, {"s3:prefix": ""}, False),

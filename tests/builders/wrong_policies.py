@@ -81,12 +81,12 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
     "all lists": (
         "buckets",
         allow("s3:ListBucket", "arn:aws:s3:::my-data"),
-        "limit the lists of my-data to the s3:prefix ocr, ocr/*, got no condition",
+        "limit the lists of my-data to the s3:prefix ocr/*, got no condition",
     ),
     "lists of another folder": (
         "buckets",
-        allow("s3:ListBucket", "arn:aws:s3:::my-data", StringLike={"s3:prefix": ["ocr/*", "o*"]}),
-        "to the s3:prefix ocr, ocr/*, got o*",
+        allow("s3:ListBucket", "arn:aws:s3:::my-data", StringLike={"s3:prefix": ["ocr/*", "ocr*"]}),
+        "to the s3:prefix ocr/*, got ocr*",
     ),
     "all keys": (
         "buckets",

@@ -13,6 +13,7 @@ import pytest
 from flask import has_request_context, request
 from moto.iam import access_control
 from moto.iam.access_control import IAMPolicyStatement, PermissionResult
+from moto.s3.responses import ACTION_MAP
 
 ACCOUNT = "123456789012"
 Context = dict[str, str]
@@ -118,7 +119,13 @@ def _read_run_instances(
 
 
 def complete_moto(patch: pytest.MonkeyPatch) -> None:
-    """Let moto decide as IAM does on requests to S3: it takes a condition that does not hold for a Deny."""
+    """Let moto decide as IAM does on requests to S3 and IAM.
+
+    It takes a condition that does not hold for a Deny, does not know the resources of requests to IAM, and
+    checks an action for HeadBucket that IAM does not have; S3 checks s3:ListBucket:
+    https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadBucket.html
+    """
+    kinds = {"RoleName": "role/", "InstanceProfileName": "instance-profile/", "PolicyArn": ""}
 
     def is_action_permitted(
         self: IAMPolicyStatement, action: str, resource: str = "*", *_: Any
@@ -126,9 +133,14 @@ def complete_moto(patch: pytest.MonkeyPatch) -> None:
         context = {"aws:SecureTransport": "true"}  # moto's own server has no TLS
         if has_request_context() and "prefix" in request.args:
             context["s3:prefix"] = request.args["prefix"]
+        if action.startswith("iam:") and has_request_context():
+            (name,) = set(kinds) & set(request.form)
+            account = f"arn:aws:iam::{ACCOUNT}:" if kinds[name] else ""
+            resource = f"{account}{kinds[name]}{request.form[name]}"
         if not applies(self._statement, action, resource, context):
             return PermissionResult.NEUTRAL
         allowed = self._statement["Effect"] == "Allow"
         return PermissionResult.PERMITTED if allowed else PermissionResult.DENIED
 
     patch.setattr(access_control.IAMPolicyStatement, "is_action_permitted", is_action_permitted)
+    patch.setitem(ACTION_MAP["BUCKET"]["HEAD"], "DEFAULT", "ListBucket")
