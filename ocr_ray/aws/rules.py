@@ -236,13 +236,14 @@ def _check_node(file: ClusterFile, name: str) -> Iterator[Fault]:
 
 
 def _check_disks(node: Mapping[str, Any], field: str) -> Iterator[Fault]:
+    # Instance stores, which have a VirtualName, are always encrypted.
     disks = get_mappings(node, "BlockDeviceMappings")
+    disks = [disk for disk in disks if "Ebs" in disk or not ({"VirtualName", "NoDevice"} & set(disk))]
     if not disks:
         yield Fault(field, "must name the root disk, with Ebs.Encrypted: true")
     for disk in disks:
-        is_ebs = not ({"VirtualName", "NoDevice"} & set(disk))  # instance stores are always encrypted
         encrypted = get_mapping(disk, "Ebs").get("Encrypted")
-        if is_ebs and encrypted is not True:
+        if encrypted is not True:
             yield Fault(
                 field, f"must have Ebs.Encrypted: true for {disk.get('DeviceName')}, got {encrypted!r}"
             )

@@ -118,6 +118,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "",
         f"{WORKER}.BlockDeviceMappings: must name the root disk, with Ebs.Encrypted: true",
     ),
+    "an instance store only": (
+        "{DeviceName: /dev/sda1, Ebs: {VolumeSize: 100, VolumeType: gp3, Encrypted: true}}",
+        "{DeviceName: /dev/sdb, VirtualName: ephemeral0}",
+        f"{WORKER}.BlockDeviceMappings: must name the root disk, with Ebs.Encrypted: true",
+    ),
     "a launch template": (
         "InstanceType: c6i.4xlarge",
         "InstanceType: c6i.4xlarge\n            LaunchTemplate: {LaunchTemplateName: x}",
