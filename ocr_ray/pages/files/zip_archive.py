@@ -158,7 +158,9 @@ def _find_directory(file: Any, name: str) -> tuple[int, int, int, int]:
             _, _, _, _, disk, first_disk, _, num_entries, length, offset = _END64.unpack_from(tail, at64)
             at = at64
     if disk or first_disk:
-        raise RowError("bad_archive", f"{name}: it is part of a split zip")
+        raise RowError(
+            "bad_archive", f"{name}: it is part of a split zip; join it: zip -s 0 {name} --out joined.zip"
+        )
     start = tail_start + at - length
     if start < offset:
         raise RowError("bad_archive", f"{name}: its directory lies outside: part of the file is missing")
