@@ -89,5 +89,5 @@ def test_a_wrong_dataset_split_or_image_is_refused_by_name(folder: Path, tmp_pat
     with pytest.raises(InputError, match="must be one of train, validation, test, got 'dev'"):
         open_lines(str(folder / "data/lines"), "dev")
     (tmp_path / "notes.png").write_text("no image")
-    with pytest.raises(InputError, match=r"notes\.png is not"):
+    with pytest.raises(InputError, match=r"notes\.png must be a PNG or JPEG file"):
         load_recognizer(str(folder / "models/best_ocr"), use_gpu=False).read([tmp_path / "notes.png"])
