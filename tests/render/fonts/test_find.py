@@ -88,6 +88,29 @@ def test_the_regular_font_of_a_family_is_used_unless_another_is_named(home) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("other", "regular"),
+    [
+        ({"usWeightClass": 7}, {"usWeightClass": 4}),  # the scale of old fonts
+        ({"fsSelection": 0x20}, {"fsSelection": 0x40}),  # bold, at the same weight
+        ({"fsSelection": 0x200}, {"fsSelection": 0x40}),  # oblique, not italic
+        ({"macStyle": 1}, {"macStyle": 0}),  # bold and italic without OS/2
+        ({"macStyle": 2}, {"macStyle": 0}),
+    ],
+)
+def test_the_regular_font_of_a_family_is_known_by_old_weights_and_flags(
+    home: Path, other: dict[str, int], regular: dict[str, int]
+) -> None:
+    for name, values in (("1", other), ("2", regular)):
+        font = TTFont(build_font(home / f"{name}.ttf", "Deep Sea", "a"))
+        for field, value in values.items():
+            setattr(font["head" if field == "macStyle" else "OS/2"], field, value)
+        if "macStyle" in values:
+            del font["OS/2"]
+        font.save(home / f"{name}.ttf")
+    assert [font.file_name for font in find_fonts(["Deep Sea"])] == ["2.ttf"]
+
+
 @pytest.mark.parametrize("name", ["바탕", "batang"])
 def test_a_substitute_is_logged_and_not_used_if_the_original_exists(
     home, tmp_path, name: str, caplog
