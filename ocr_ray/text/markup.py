@@ -108,15 +108,15 @@ def to_text(markup: str) -> str:
     Invisible characters are left out, and half-width letters are usual ones.
 
     Raises:
-        LabelError: `unsupported_markup`, with the command or tag that has no printed form on one line, or old
-            Hangul, whose syllables have no single character.
+        LabelError: `unsupported_markup`, with the command or tag that has no printed form on one line, or for
+            old Hangul and characters of private use.
     """
     parts = _print_parts(markup)
     parts[1::2] = (_replace_mieum(formula)[0] for formula in parts[1::2])
     text = _MIXED_NUMBER.sub(" ", "".join(parts)).replace(_FRACTION_MARK, "")
     text = nfc(replace_unusual(nfc(text), Counter()))
     if LOST in text:
-        _reject("old Hangul")
+        _reject("old Hangul or private use")
     return _SPACES.sub(" ", text).strip()
 
 

@@ -4,13 +4,18 @@ import re
 import unicodedata
 from collections import Counter
 
-_OLD_JAMO = "\u1113-\u115e\u1176-\u119d\u119f-\u11a7\u11c3-\u11ff\ua960-\ua97c\ud7b0-\ud7c6\ud7cb-\ud7fb"
-_FIRST_JAMO, _ALL_JAMO = "\u1100-\u115e\ua960-\ua97c", "\u1100-\u115e\u1161-\u11ff\ua960-\ua97c\ud7b0-\ud7fb"
+_OLD_JAMO = (
+    "\u302e\u302f\u1113-\u115e\u1176-\u119d\u119f-\u11a7\u11c3-\u11ff\ua960-\ua97c\ud7b0-\ud7c6\ud7cb-\ud7fb"
+)
+_FIRST_JAMO = "\u1100-\u115e\ua960-\ua97c"
+_ALL_JAMO = "\u1100-\u115e\u1161-\u11ff\u302e\u302f\ua960-\ua97c\ud7b0-\ud7fb"
+"""Jamo, and the tone marks of old Hangul."""
+
 
 KINDS = {
     "tab": (r"\t", "a space"),
     "zero_width": (
-        r"[\u034f\u115f\u1160\u180e\u200b-\u200d\u2060-\u2064\ufeff\uffa0\ufff9-\ufffb]",
+        r"[\u034f\u115f\u1160\u180e\u200b-\u200d\u2060-\u2064\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e007f]",
         "nothing: the characters around it become neighbours",
     ),
     "variation_selector": (
@@ -29,6 +34,10 @@ KINDS = {
     "old_hangul": (
         f"[{_ALL_JAMO}]",
         "left out with its word: Unicode has no single character for it, and few fonts can draw it",
+    ),
+    "private_use": (
+        r"[\ue000-\uf8ff\U000f0000-\U0010ffff]",
+        "left out with its word: its meaning depends on the font, as of old Hangul in files of HWP",
     ),
 }
 """By kind, its characters as a regular expression, and what becomes of them. Of jamo, only syllables that
@@ -54,6 +63,8 @@ def replace_unusual(text: str, counts: Counter[str]) -> str:
             counts[kind] += len(_VOWELS.findall(found)) or 1
             return LOST
         counts[kind] += len(found)
+        if kind == "private_use":
+            return LOST
         if kind == "half_width_jamo":
             return "".join(chr(int(unicodedata.decomposition(jamo).split()[1], 16)) for jamo in found)
         return "" if kind in _REMOVED else found

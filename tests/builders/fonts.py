@@ -61,7 +61,7 @@ def build_variable_font(
     characters: str,
     *,
     blank_when_thin: str = "",
-    axes: Sequence[tuple[str, int, int, int, str]] = (("wght", THIN, THIN, BLACK, "Weight"),),
+    axes: Sequence[tuple[str, float, float, float, str]] = (("wght", THIN, THIN, BLACK, "Weight"),),
 ) -> bytes:
     """Return a font of the family Deep Sea whose default instance is Thin, as in Noto Sans KR.
 

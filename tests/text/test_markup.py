@@ -156,6 +156,8 @@ def test_labels_give_the_text_printed_on_the_page(markup: str, text: str) -> Non
         ("$" + "\\" + "a" * 99 + "$", "\\" + "a" * 39),
         ("ᄒᆞᆫ글", "old Hangul"),
         ("3월 나ᇙ", "old Hangul"),
+        ("나〮무", "old Hangul"),
+        ("나\ue1a2무", "private use"),
         ("$2^$", "^ without what it applies to"),
         (r"$\frac{3}$", r"\frac without what it applies to"),
         (r"$\frac{1+2}{3}$", r"\frac"),

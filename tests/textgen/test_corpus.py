@@ -275,10 +275,16 @@ def test_syllables_without_a_space_take_little_memory(tmp_path: Path) -> None:
         ("나무 ﾡ과 ￂ이 있다", ["나무", "과", "이", "있다"], "나무 ㄱ과 ㅏ이 있다", {"half_width_jamo": 2}),
         ("나랏말 ᄊᆞ미 나무에 피고", ["나랏말", "나무에", "피고"], "나무에 피고", {"old_hangul": 1}),
         ("나무에 피고 나ᇙ ᄆᆞᅀᆞᆷ", ["나무에", "피고"], "나무에 피고", {"old_hangul": 3}),
+        ("나〮무 말〯 나무에 피고 진다", ["나무에", "피고", "진다"], "나무에 피고 진다", {"old_hangul": 2}),
+        ("나\ue1a2무 나무에 피고 \U000f0001", ["나무에", "피고"], "나무에 피고", {"private_use": 2}),
+        ("나\U000e0067\U000e007f무에 피고", ["나무에", "피고"], "나무에 피고", {"zero_width": 2}),
         ("ᄀ과 ᄂ이 나무에 있다", ["과", "이", "나무에", "있다"], "ㄱ과 ㄴ이 나무에 있다", {}),
         ("나\x07무에 피고 진다", ["나", "무에", "피고", "진다"], "피고 진다", {"control": 1}),
     ],
-    ids=["tab", "zero width", "variation", "bidi", "half width", "old", "old twice", "letters", "control"],
+    ids=[
+        *("tab", "zero width", "variation", "bidi", "half width", "old", "old twice", "tone marks"),
+        *("private use", "tags", "letters", "control"),
+    ],
 )
 def test_unusual_characters_are_replaced_or_left_out_and_counted(
     tmp_path: Path, text: str, words: list[str], passage: str, unusual: dict[str, int]

@@ -22,7 +22,7 @@ from pyarrow.fs import LocalFileSystem
 
 from ocr_ray.render.fonts.names import KNOWN_LICENCES, fold_name
 from ocr_ray.render.fonts.request import explain_format, is_font_file
-from ocr_ray.render.fonts.variation import REGULAR_WEIGHT, WEIGHT, Variation, read_variation
+from ocr_ray.render.fonts.variation import BOLD_WEIGHT, REGULAR_WEIGHT, WEIGHT, Variation, read_variation
 from ocr_ray.storage.location import Location, list_files, open_file
 
 log = logging.getLogger(__name__)
@@ -193,8 +193,16 @@ def _read_name(table: Any, *name_ids: int) -> str:
 
 
 def _measure_style_distance(font: Any, variation: Variation) -> tuple[int, int, int]:
-    if "OS/2" not in font:
-        return (0, 0, 0)
-    table = font["OS/2"]
-    weight = dict(variation.choose()).get(WEIGHT, table.usWeightClass)
-    return (table.fsSelection & 1, abs(round(weight - REGULAR_WEIGHT)), abs(table.usWidthClass - 5))
+    """By OS/2; by head for a font without it, and for a bold one whose OS/2 says weight 400."""
+    mac_style = font["head"].macStyle
+    is_bold, is_italic, weight, width = mac_style & 1, mac_style & 2, REGULAR_WEIGHT, 5
+    if "OS/2" in font:
+        table = font["OS/2"]
+        is_bold |= table.fsSelection & 1 << 5
+        is_italic = table.fsSelection & (1 | 1 << 9)  # bit 9 is oblique
+        width = table.usWidthClass
+        weight = table.usWeightClass * (100 if table.usWeightClass < 10 else 1)  # old fonts have 1 to 9
+    if is_bold and weight == REGULAR_WEIGHT:
+        weight = BOLD_WEIGHT
+    weight = dict(variation.choose()).get(WEIGHT, weight)
+    return (int(is_italic > 0), abs(round(weight - REGULAR_WEIGHT)), abs(width - 5))

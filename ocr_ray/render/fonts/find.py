@@ -160,11 +160,17 @@ def find_fonts(names: Iterable[str], *, folder: Location | None = None) -> list[
     """
     indexes = _index_fonts(folder)
     fonts = [font for name in names for font in _find(name, indexes)]
-    font_names = [font.name for font in fonts]
-    if not font_names or len(set(font_names)) < len(font_names):
-        raise InputError(f"--fonts must name at least one font and none twice, got {font_names}")
+    if not fonts:
+        raise InputError("--fonts must name at least one font, got none")
+    by_name: dict[str, Font] = {}
     seen: dict[str, Font] = {}
     for font in fonts:
+        other = by_name.setdefault(font.name, font)
+        if other is not font:
+            raise InputError(
+                f"--fonts must name none twice, got {font.name!r} of {other.file_name} and {font.file_name}; "
+                "leave one out, or give it another name: NAME=URI"
+            )
         same = seen.setdefault(font.key, font)
         if same is not font:
             raise InputError(

@@ -2,25 +2,26 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
 
 from ocr_ray.errors import InputError
 
 FONT_ENDINGS = (".ttf", ".ttc", ".otf", ".otc")
-_UNPACK = (
-    'python -c "from fontTools.ttLib import TTFont; '
-    "font = TTFont('{}'); font.flavor = None; font.save('{}.ttf')\""
-)
-_FONTFORGE = "convert it: fontforge -lang=ff -c 'Open($1); Generate($2)' '{}' '{}.ttf'"
+_FONTTOOLS = "fonttools ttLib -o {1} {0}"
+_FONTFORGE = "convert it: fontforge -lang=ff -c 'Open($1); Generate($2)' {0} {1}"
 _BITMAPS = "it has bitmaps only; choose a font with outlines"
+_ARCHIVES = (".zip", ".7z", ".gz", ".tar", ".tgz", ".xz", ".bz2", ".rar", ".alz", ".egg")
 OTHER_FORMATS = {
-    ".woff2": f"convert it: pip install fonttools brotli; {_UNPACK}",
-    ".woff": f"convert it: {_UNPACK}",
+    ".woff2": f"convert it: pip install fonttools brotli; {_FONTTOOLS}",
+    ".woff": f"convert it: {_FONTTOOLS}",
     ".eot": "convert it with eot2ttf of libeot, or take the .ttf that it was made from",
-    **dict.fromkeys((".pfb", ".pfa", ".svg", ".dfont"), _FONTFORGE),
-    **dict.fromkeys((".pcf", ".bdf", ".fon"), _BITMAPS),
-    **dict.fromkeys((".zip", ".7z", ".gz", ".tar"), "unpack it, and give the files or their folder"),
+    **dict.fromkeys((".pfb", ".pfa", ".t1", ".svg", ".dfont", ".sfd"), _FONTFORGE),
+    **dict.fromkeys((".pcf", ".bdf", ".fon", ".otb"), _BITMAPS),
+    **dict.fromkeys((".pfm", ".afm"), "it has metrics only; take the .pfb"),
+    **dict.fromkeys(_ARCHIVES, "unpack it, and give the files or their folder"),
 }
-"""Endings of font files that are not read, and what to do with them; `{}` is the path, without its ending."""
+"""Endings of font files that are not read, and what to do: {0} is the path, {1} the same with `.ttf`."""
 
 _ENDINGS = "|".join(map(re.escape, (*FONT_ENDINGS, *OTHER_FORMATS)))
 _FILE_WITH_CHOICE = re.compile(rf"(.+(?:{_ENDINGS}))#([^/#]*)", re.IGNORECASE)
@@ -89,7 +90,11 @@ def _parse_choice(choice: str, text: str) -> tuple[int | None, AxisValues]:
 
 
 def explain_format(path: str) -> str:
-    """Return what to do with a font file of another format; empty if the path has none of their endings."""
+    """Return what to do with a font file of another format; empty if the path has none of their endings.
+
+    Of a path that is not local, the command has the name only, for a copy.
+    """
     stem, dot, ending = path.rpartition(".")
     advice = OTHER_FORMATS.get((dot + ending).casefold(), "")
-    return f"{dot}{ending} is not read; {advice.format(path, stem)}" if advice else ""
+    paths = [Path(each).name if "://" in path else each for each in (path, f"{stem}.ttf")]
+    return f"{dot}{ending} is not read; {advice.format(*map(quote, paths))}" if advice else ""

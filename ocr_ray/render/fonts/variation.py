@@ -9,7 +9,9 @@ from typing import Any
 from ocr_ray.render.fonts.names import fold_name
 from ocr_ray.render.fonts.request import AxisValues
 
-WEIGHT, REGULAR_WEIGHT = "wght", 400.0
+WEIGHT, REGULAR_WEIGHT, BOLD_WEIGHT = "wght", 400.0, 700.0
+_LEAST_HIGHEST_WEIGHT = 100
+"""A font whose weights end below this has its own scale, such as Skia: 0.48 to 3.2. Others use 1 to 1000."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Axis:
     @property
     def regular(self) -> float:
         """The value of the regular instance: weight 400, or the nearest there is; other axes' default."""
-        if self.tag != WEIGHT:
+        if self.tag != WEIGHT or self.highest < _LEAST_HIGHEST_WEIGHT:
             return self.default
         return min(max(REGULAR_WEIGHT, self.lowest), self.highest)
 
@@ -71,12 +73,15 @@ def read_variation(font: Any, family: str, full_name: str) -> tuple[str, Variati
     if "fvar" not in font:
         return family, Variation()
     table = font["fvar"]
-    axes = tuple(Axis(axis.axisTag, axis.minValue, axis.defaultValue, axis.maxValue) for axis in table.axes)
+    axes = tuple(
+        Axis(axis.axisTag, *map(_round, (axis.minValue, axis.defaultValue, axis.maxValue)))
+        for axis in table.axes
+    )
     default = tuple((axis.tag, axis.default) for axis in axes)
     styles = [
         (
             font["name"].getDebugName(instance.subfamilyNameID) or "",
-            tuple((axis.tag, instance.coordinates[axis.tag]) for axis in axes),
+            tuple((axis.tag, _round(instance.coordinates[axis.tag])) for axis in axes),
         )
         for instance in table.instances
     ]
@@ -86,6 +91,11 @@ def read_variation(font: Any, family: str, full_name: str) -> tuple[str, Variati
     if fold_name(full_name) not in map(fold_name, (family, f"{family} Regular")):
         instances.append((full_name, default))
     return family, Variation(axes, tuple(instances))
+
+
+def _round(value: float) -> float:
+    """Return the number that a file means, which holds it in steps of 1/65536: 3.2 for 3.19999."""
+    return round(value, 5)
 
 
 def format_axes(values: AxisValues) -> str:

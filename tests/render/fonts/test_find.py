@@ -88,6 +88,29 @@ def test_the_regular_font_of_a_family_is_used_unless_another_is_named(home) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("other", "regular"),
+    [
+        ({"usWeightClass": 7}, {"usWeightClass": 4}),  # the scale of old fonts
+        ({"fsSelection": 0x20}, {"fsSelection": 0x40}),  # bold, at the same weight
+        ({"fsSelection": 0x200}, {"fsSelection": 0x40}),  # oblique, not italic
+        ({"macStyle": 1}, {"macStyle": 0}),  # bold and italic without OS/2
+        ({"macStyle": 2}, {"macStyle": 0}),
+    ],
+)
+def test_the_regular_font_of_a_family_is_known_by_old_weights_and_flags(
+    home: Path, other: dict[str, int], regular: dict[str, int]
+) -> None:
+    for name, values in (("1", other), ("2", regular)):
+        font = TTFont(build_font(home / f"{name}.ttf", "Deep Sea", "a"))
+        for field, value in values.items():
+            setattr(font["head" if field == "macStyle" else "OS/2"], field, value)
+        if "macStyle" in values:
+            del font["OS/2"]
+        font.save(home / f"{name}.ttf")
+    assert [font.file_name for font in find_fonts(["Deep Sea"])] == ["2.ttf"]
+
+
 @pytest.mark.parametrize("name", ["바탕", "batang"])
 def test_a_substitute_is_logged_and_not_used_if_the_original_exists(
     home, tmp_path, name: str, caplog
@@ -234,7 +257,19 @@ def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["글꼴.woff2", "fonts/a.WOFF", "바탕=a.eot", "바탕=/fonts/a.pfb", "a.svg", "a.bdf", "a.zip"]
+    "spec",
+    [
+        "글꼴.woff2",
+        "fonts/a.WOFF",
+        "바탕=a.eot",
+        "바탕=/fonts/a.pfb",
+        "a.svg",
+        "a.bdf",
+        "a.zip",
+        "/a.tgz",
+        "a.sfd",
+        "a.AFM",
+    ],
 )
 def test_a_font_of_another_format_is_refused_by_its_ending(spec: str) -> None:
     ending = spec[spec.rindex(".") :]
@@ -242,25 +277,36 @@ def test_a_font_of_another_format_is_refused_by_its_ending(spec: str) -> None:
         find_fonts([spec])
 
 
+def test_the_command_for_a_font_elsewhere_is_for_a_copy() -> None:
+    with pytest.raises(InputError, match=r"convert it: fonttools ttLib -o a\.ttf a\.woff$"):
+        find_fonts(["s3://fonts/a.woff"])
+
+
 def test_the_command_that_a_message_gives_converts_a_web_font(tmp_path, caplog) -> None:
     web_font = TTFont(build_font(tmp_path / "made.bin", "Mine", "가나"))
     web_font.flavor = "woff"
-    web_font.save(tmp_path / "mine.woff")
+    web_font.save(tmp_path / "it's $mine.woff")
     with pytest.raises(InputError, match="is not read; convert it") as caught:
-        find_fonts([f"{tmp_path}/mine.woff"])
+        find_fonts([f"{tmp_path}/it's $mine.woff"])
     with pytest.raises(InputError, match="there are none in"):
         find_fonts([f"{tmp_path}/"])
     assert "are left out, 1, the first because .woff is not read" in caplog.text
     assert "mine.woff" in caplog.text
-    command = str(caught.value).partition("convert it: ")[2].replace("python", sys.executable, 1)
+    command = str(caught.value).partition("convert it: ")[2]
+    assert command.startswith("fonttools ")
+    command = command.replace("fonttools", f"{sys.executable} -m fontTools", 1)
     subprocess.run(command, shell=True, check=True)
-    assert find_fonts([f"{tmp_path}/mine.ttf"])[0].characters() == set("가나")
+    assert find_fonts([f"{tmp_path}/it's $mine.ttf"])[0].characters() == set("가나")
 
 
 def test_a_duplicate_font_or_name_is_rejected(tmp_path) -> None:
     one, two = build_font(tmp_path / "1.ttf", "One", "a"), build_font(tmp_path / "2.ttf", "Two", "a")
     with pytest.raises(InputError, match="none twice"):
         find_fonts([f"x={one}", f"x={two}"])
+    (tmp_path / "more").mkdir()
+    build_font(tmp_path / "more/3.otf", "One", "abc")
+    with pytest.raises(InputError, match=r"none twice, got 'One' of 1\.ttf and 3\.otf; .* NAME=URI"):
+        find_fonts([f"{tmp_path}/"])
     with pytest.raises(InputError, match=r"'x' and 'y' are both One \(1.ttf\)"):
         find_fonts([f"x={one}", f"y={one}"])
 

@@ -124,10 +124,17 @@ def test_a_family_or_named_instance_is_found_with_its_own_axes(path: Path, name:
     assert (font.name, font.axes) == (name, (("wght", wght), ("wdth", 100)))
 
 
-def test_a_weight_that_does_not_reach_regular_is_the_nearest(tmp_path: Path) -> None:
-    heavy = build_variable_font("가", axes=(("wght", 600, 900, 900, "Weight"),))
-    (tmp_path / "heavy.ttf").write_bytes(heavy)
-    assert find_fonts([f"{tmp_path}/heavy.ttf"])[0].axes == (("wght", 600.0),)
+@pytest.mark.parametrize(
+    ("weights", "suffix", "wght"),
+    [((600, 900, 900), "", 600), ((0.48, 1, 3.2), "", 1), ((0.48, 1, 3.2), "#wght=3.2", 3.2)],
+)
+def test_a_weight_that_does_not_reach_regular_is_the_nearest_or_the_default_of_another_scale(
+    weights: tuple[float, ...], suffix: str, wght: float, tmp_path: Path
+) -> None:
+    """A font file has 3.2 as 3.19999; Skia of macOS has this scale."""
+    content = build_variable_font("가", axes=(("wght", *weights, "Weight"),))
+    (tmp_path / "x.ttf").write_bytes(content)
+    assert find_fonts([f"{tmp_path}/x.ttf{suffix}"])[0].axes == (("wght", wght),)
 
 
 @pytest.mark.parametrize(
