@@ -20,7 +20,7 @@ ROOMS = {
     "text": "errors",
     "metrics": "text",
     "cli": "errors storage",
-    "aws": "errors",
+    "aws": "errors storage",
     "dataset": "errors randomness storage text cli",
     "textgen": "errors randomness storage text dataset",
     "model": "errors storage text dataset",

@@ -1,6 +1,6 @@
 """A cluster file as written, and the faults that checks report."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from ocr_ray.errors import InputError
+from ocr_ray.storage.uri import parse_uri
 
 PLACEHOLDER = "CHANGE-ME"
 MAX_VALUES = 100_000
@@ -47,9 +48,22 @@ class ClusterFile:
 
     @property
     def uris(self) -> list[str]:
-        """The S3 folders that jobs use."""
+        """The S3 folders that jobs use; those that `find_wrong_uris` reports are left out."""
+        return [uri for uri, error in self._parse_uris() if not error]
+
+    def find_wrong_uris(self) -> list[str]:
+        """Return what is wrong with folders; keys in them are not shown."""
+        return [error for _, error in self._parse_uris() if error]
+
+    def _parse_uris(self) -> Iterator[tuple[str, str]]:
         uris = self.section("metadata").get("uris")
-        return [str(uri).rstrip("/") for uri in uris] if isinstance(uris, list) else []
+        for uri in map(str, uris) if isinstance(uris, list) else ():
+            try:
+                scheme, path = parse_uri(uri, "metadata.uris")
+                error = "" if scheme == "s3" else f"must be s3:// folders, got {uri!r}"
+                yield f"s3://{path}", error
+            except InputError as invalid:
+                yield "", str(invalid).removeprefix("metadata.uris").lstrip(": ")
 
     @property
     def other_actions(self) -> tuple[str, ...]:
@@ -109,6 +123,14 @@ def get_mappings(parent: Mapping[str, Any], name: str) -> list[Mapping[str, Any]
     """Return the mappings in the list at a key; an empty list if there is no list."""
     value = parent.get(name)
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def find_file(local: Any) -> Path | None:
+    """Return the absolute path of a file or folder of this machine; None if there is none."""
+    try:
+        return Path(str(local)).expanduser().resolve(strict=True)
+    except (OSError, RuntimeError, ValueError):  # no such file, user or name, or links in a circle
+        return None
 
 
 def read_cluster_file(path: Path) -> ClusterFile:

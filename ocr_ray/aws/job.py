@@ -13,7 +13,7 @@ from ocr_ray.aws.account import check_account
 from ocr_ray.aws.cluster_file import ClusterFile, Fault, read_cluster_file
 from ocr_ray.aws.config import CheckConfig
 from ocr_ray.aws.policies import check_policies
-from ocr_ray.aws.rules import check_file
+from ocr_ray.aws.rules import check_file, has_key
 from ocr_ray.aws.versions import check_versions, installed_versions
 from ocr_ray.errors import InputError
 
@@ -39,7 +39,7 @@ def check_cluster(config: CheckConfig) -> dict[str, Any]:
         ),
     ]
     if not config.skip_aws:
-        logging.getLogger("botocore").setLevel(logging.WARNING)  # it logs where it found each setting
+        logging.getLogger("botocore").setLevel(logging.ERROR)  # what matters becomes a fault
         faults += check_account(file, allow_public_ssh=config.allow_public_ssh)
     warnings = [fault for fault in faults if fault.is_warning]
     for warning in warnings:
@@ -72,4 +72,5 @@ def check_schema(file: ClusterFile) -> Iterator[Fault]:
     )  # YAML also has dates and other keys
     for error in Draft7Validator(schema).iter_errors(config):
         field = ".".join(map(str, error.absolute_path)) or "the file"
-        yield Fault(field, f"Ray refuses it: {error.message}")
+        message = f"it has another {error.validator}" if has_key(error.message) else error.message
+        yield Fault(field, f"Ray refuses it: {message}")

@@ -6,7 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault
-from ocr_ray.aws.statements import as_list, check_statement, check_trust, list_grantees, read_statements
+from ocr_ray.aws.statements import (
+    START,
+    USE_FOLDERS,
+    as_list,
+    check_statement,
+    check_trust,
+    find_missing,
+    list_grantees,
+    read_statements,
+)
 from ocr_ray.errors import InputError
 
 BUCKETS, DELETION, KEY, HEAD, LAUNCHER = (
@@ -17,6 +26,8 @@ BUCKETS, DELETION, KEY, HEAD, LAUNCHER = (
     "launcher.json",
 )
 TRUST = "trust.json"
+NEEDED = {BUCKETS: USE_FOLDERS, DELETION: ("s3:DeleteObject",), HEAD: START, LAUNCHER: START}
+"""The actions that a file must allow."""
 
 
 def check_policies(file: ClusterFile, folder: Path) -> Iterator[Fault]:
@@ -41,6 +52,8 @@ def check_policies(file: ClusterFile, folder: Path) -> Iterator[Fault]:
         for number, statement in enumerate(statements, start=1):
             for message in check_statement(statement, grantee, file):
                 yield Fault(str(path), f"{statement.get('Sid', f'statement {number}')} {message}")
+        for message in find_missing(statements, NEEDED.get(name, ())):
+            yield Fault(str(path), message)
         if name in (BUCKETS, DELETION):
             yield from _find_omitted(file, path, resources)
     for message in check_trust(read_policy(folder / TRUST)):

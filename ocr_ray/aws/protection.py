@@ -12,6 +12,7 @@ from ocr_ray.aws.statements import (
     as_list,
     check_statement,
     check_trust,
+    find_missing,
     find_values,
     list_grantees,
     read_statements,
@@ -21,12 +22,17 @@ README = "deploy/README.md has the commands"
 
 
 def check_role(account: Account, role: Mapping[str, Any], *, is_head: bool) -> None:
-    """Check every policy that a role has in the account, and who can assume it."""
+    """Check who can assume a role, and that the policies it has allow what it needs and no more."""
     worker, head, _ = list_grantees(account.file)
     name, grantee = role["RoleName"], head if is_head else worker
     for message in check_trust(role["AssumeRolePolicyDocument"]):
         account.add(f"role {name}", message)
-    for policy, document in _read_policies(account, name):
+    num_faults, policies = len(account.faults), list(_read_policies(account, name))
+    if len(account.faults) == num_faults:  # all could be read
+        statements = [one for _, document in policies for one in read_statements(document)]
+        for message in find_missing(statements, grantee.needed):
+            account.add(f"role {name}", f"{message}; {README}")
+    for policy, document in policies:
         for number, statement in enumerate(read_statements(document), start=1):
             for message in check_statement(statement, grantee, account.file):
                 sid = statement.get("Sid", f"statement {number}")
@@ -93,7 +99,8 @@ def _check_group(
     if tags.get(CLUSTER_TAG) != cluster:
         account.add(
             field,
-            f"must have the tag {CLUSTER_TAG} {cluster}, got {tags.get(CLUSTER_TAG)}: policies require it",
+            f"must have the tag {CLUSTER_TAG} {cluster}, got {tags.get(CLUSTER_TAG)}: policies require it; "
+            "`aws ec2 create-tags` adds it",
         )
     entering: set[str] = set()
     for rule in group["IpPermissions"]:
@@ -143,13 +150,12 @@ def check_bucket_settings(account: Account, bucket: str) -> None:
         if not any(_refuses_plain_http(statement, bucket) for statement in statements):
             account.add(field, f"must refuse requests without TLS by deploy/bucket_policy.json; {README}")
         for statement in statements:
-            if (
-                statement.get("Effect") == "Allow"
-                and _is_everyone(statement)
-                and not statement.get("Condition")
-            ):
+            is_public = _is_everyone(statement) or "NotPrincipal" in statement
+            if statement.get("Effect") == "Allow" and is_public and not statement.get("Condition"):
                 account.add(
-                    field, f"must not be public, {statement.get('Sid', 'a statement')} allows everyone"
+                    field,
+                    f"must not be public, {statement.get('Sid', 'a statement')} allows everyone; "
+                    "remove it from the bucket's policy",
                 )
     versioning = account.call(field, "s3", "get_bucket_versioning", remedy=remedy, Bucket=bucket)
     if versioning is not None and versioning.get("Status") != "Enabled":

@@ -39,7 +39,8 @@ class Account:
         if request not in self._answers:
             try:
                 self._answers[request] = getattr(self._client(service), action)(**arguments)
-            except (ClientError, BotoCoreError) as error:
+            # The others are of AWS_ENDPOINT_URL, credential_process and settings that are not numbers.
+            except (ClientError, BotoCoreError, OSError, ValueError) as error:
                 self._answers[request] = error
         answer = self._answers[request]
         if missing and isinstance(answer, ClientError) and answer.response["Error"]["Code"] == missing:

@@ -3,19 +3,29 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_network
-from pathlib import Path
 from typing import Any
 
-from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault, get_mapping, get_mappings
+from ocr_ray.aws.cluster_file import PLACEHOLDER, ClusterFile, Fault, find_file, get_mapping, get_mappings
 
 JOB_STOP_WAIT_S = 120
 """Time that a stopped training needs to save its state; Ray's default is 3 s."""
 SECRETS = {
     "an AWS key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|aws_(?:secret_access_key|session_token)", re.I),
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----"),
-    "a token": re.compile(r"\bhf_\w{20,}|\bgh[oprsu]_\w{30,}|RAY_AUTH_TOKEN="),
+    "a token": re.compile(
+        r"\b(?:hf_\w{20,}|gh[oprsu]_\w{30,}|github_pat_\w{30,}|RAY_AUTH_TOKEN=|"
+        r"\w*(?:API_KEY|TOKEN|SECRET|PASSWORD)=['\"]?[\w+-][\w+/.=-]{7,})"
+    ),
+    "a password": re.compile(r"://[^\s/:@]+:[^\s/@$]+@"),
 }
 """Patterns of keys; the matched text is never shown."""
+OWN_KEYS = ("~/.aws", "~/.ssh", "~/.netrc", "~/.cache/huggingface/token")
+"""The user's own keys, which nodes must not have."""
+LEFT_OUT = {
+    "LaunchTemplate": "it can set what these checks refuse",
+    "SecurityGroups": "these checks do not see groups by name; use SecurityGroupIds",
+    "UserData": "every process on a node can read it; use setup_commands",
+}
 
 
 def check_file(file: ClusterFile, *, allow_public_ssh: bool = False) -> list[Fault]:
@@ -31,6 +41,7 @@ def check_file(file: ClusterFile, *, allow_public_ssh: bool = False) -> list[Fau
         *_check_environment(file),
         *_check_start(file),
         *_check_mounts(file),
+        *_check_copied_keys(file),
     ]
 
 
@@ -60,11 +71,17 @@ def _find_secrets(file: ClusterFile) -> Iterator[Fault]:
             if pattern.search(line):
                 yield Fault(
                     f"line {number}",
-                    f"{kind} must not be in the file; nodes use their instance profile, you use "
-                    "`aws configure`; replace this key, since it was stored in a file",
+                    f"{kind} must not be in the file; for AWS nodes use their instance profile and you use "
+                    "`aws configure`, other keys belong in the environment of a job; replace this one, since "
+                    "it was stored in a file",
                 )
     if "aws_credentials" in file.section("provider"):
         yield Fault("provider.aws_credentials", "must not be in the file; use `aws configure`")
+
+
+def has_key(text: str) -> bool:
+    """Return whether a text contains what looks like a key, a token or a password."""
+    return any(pattern.search(text) for pattern in SECRETS.values())
 
 
 def _check_provider(file: ClusterFile) -> Iterator[Fault]:
@@ -88,8 +105,10 @@ def _check_provider(file: ClusterFile) -> Iterator[Fault]:
         )
     if not file.config.get("idle_timeout_minutes"):
         yield Fault("idle_timeout_minutes", "must be more than 0, so that idle nodes are terminated; use 5")
-    if not file.uris or any(not re.match(r"s3://[^/]+", uri) for uri in file.uris):
-        yield Fault("metadata.uris", f"must be the s3:// folders of data and models, got {file.uris}")
+    wrong = file.find_wrong_uris()
+    if not file.uris and not wrong:
+        wrong = ["must be a list of the s3:// folders of data and models"]
+    yield from (Fault("metadata.uris", message) for message in wrong)
 
 
 def _check_network(file: ClusterFile, *, allow_public_ssh: bool) -> Iterator[Fault]:
@@ -124,10 +143,17 @@ def _check_network(file: ClusterFile, *, allow_public_ssh: bool) -> Iterator[Fau
         )
         return
     for node_type in file.nodes:
+        field = f"available_node_types.{node_type}.node_config"
         if not file.subnet_ids(node_type):
             yield Fault(
-                f"available_node_types.{node_type}.node_config.SubnetIds",
+                f"{field}.SubnetIds",
                 "must name subnets, since provider.use_internal_ips is set: Ray takes any, public or not",
+            )
+        interfaces = get_mappings(file.node_config(node_type), "NetworkInterfaces")
+        if node_type != file.head and any(one.get("AssociatePublicIpAddress") for one in interfaces):
+            yield Fault(
+                f"{field}.NetworkInterfaces",
+                "must not have AssociatePublicIpAddress, since provider.use_internal_ips is set",
             )
 
 
@@ -219,12 +245,9 @@ def _check_node(file: ClusterFile, name: str) -> Iterator[Fault]:
             "to whoever makes a program on the node send one request",
         )
     yield from _check_disks(node, f"{field}.BlockDeviceMappings")
-    if "LaunchTemplate" in node:
-        yield Fault(f"{field}.LaunchTemplate", "must be left out: it can set what these checks refuse")
-    if "UserData" in node:
-        yield Fault(
-            f"{field}.UserData", "must be left out: every process on a node can read it; use setup_commands"
-        )
+    for key, reason in LEFT_OUT.items():
+        if key in node:
+            yield Fault(f"{field}.{key}", f"must be left out: {reason}")
     tagged = {
         spec.get("ResourceType") for spec in get_mappings(node, "TagSpecifications") if spec.get("Tags")
     }
@@ -250,6 +273,12 @@ def _check_disks(node: Mapping[str, Any], field: str) -> Iterator[Fault]:
 
 
 def _check_environment(file: ClusterFile) -> Iterator[Fault]:
+    for field, value in _walk(file.config):
+        if re.search(r"RAY_AUTH_MODE=(?!token\b)", value):
+            yield Fault(
+                field,
+                "must set RAY_AUTH_MODE to nothing but token: another mode lets in everyone",
+            )
     for name, default in (
         ("setup_commands", "a nightly Ray"),
         ("head_setup_commands", "pip install of another boto3"),
@@ -287,7 +316,7 @@ def _check_start(file: ClusterFile) -> Iterator[Fault]:
     for host in re.findall(r"--dashboard-host[= ](\S+)", head):
         if host not in ("127.0.0.1", "localhost"):
             yield Fault(field, f"--dashboard-host must be 127.0.0.1, got {host}; `ray dashboard` forwards it")
-    waits_s = [int(seconds) for seconds in re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d+)", head)]
+    waits_s = [int(seconds) for seconds in re.findall(r"RAY_JOB_STOP_WAIT_TIME_S=(\d{1,9})", head)]
     if max(waits_s, default=0) < JOB_STOP_WAIT_S:
         yield Fault(
             field,
@@ -307,16 +336,32 @@ def _check_mounts(file: ClusterFile) -> Iterator[Fault]:
     if not any(str(remote).endswith("/.ray/auth_token") for remote in mounts):
         yield Fault("file_mounts", "must copy ~/.ray/auth_token to /home/USER/.ray/auth_token on the nodes")
     for remote, local in mounts.items():
-        if not Path(str(local)).expanduser().exists():
+        path = find_file(local)
+        if path is None:
             remedy = (
                 "create it with `ray get-auth-token --generate`"
                 if str(remote).endswith("auth_token")
                 else "run this job and `ray up` in the folder of cluster.yaml"
             )
             yield Fault(f"file_mounts.{remote}", f"must exist on this machine, {local} does not; {remedy}")
-        elif str(remote).endswith("auth_token") and Path(str(local)).expanduser().stat().st_mode & 0o077:
+        elif str(remote).endswith("auth_token") and path.stat().st_mode & 0o077:
             yield Fault(
                 f"file_mounts.{remote}",
                 f"must be readable by you only, others can read {local}; run `chmod 600 {local}`: whoever "
                 "has the token can do anything on the cluster",
             )
+
+
+def _check_copied_keys(file: ClusterFile) -> Iterator[Fault]:
+    copied = [(f"file_mounts.{remote}", local) for remote, local in file.section("file_mounts").items()]
+    copied += [("cluster_synced_files", local) for local in file.commands("cluster_synced_files")]
+    keys = {own: path for own in OWN_KEYS if (path := find_file(own))}
+    for field, local in copied:
+        path = find_file(local)
+        for own, key in keys.items():
+            if path and (path.is_relative_to(key) or key.is_relative_to(path)):
+                yield Fault(
+                    field,
+                    f"must not copy {own} to nodes, as {local} does: who takes over a node would have your "
+                    "keys; nodes use their instance profile",
+                )

@@ -8,6 +8,7 @@ conditions of each: https://docs.aws.amazon.com/service-authorization/latest/ref
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from ocr_ray.aws.cluster_file import ClusterFile
@@ -23,6 +24,8 @@ START = (
     "ec2:TerminateInstances",
     "iam:PassRole",
 )
+RUN_ON = ("instance", "image", "volume", "network-interface", "subnet", "security-group", "key-pair")
+"""The kinds of resources that ec2:RunInstances needs for each node."""
 BY_WORKER = (*USE_FOLDERS, *USE_KEY)
 BY_HEAD = (*BY_WORKER, "s3:DeleteObject", *START)
 BY_USER = (
@@ -53,6 +56,8 @@ class Grantee:
     actions: tuple[str, ...]
     starts: tuple[str, ...] = ()
     """The node types that it starts."""
+    needed: tuple[str, ...] = ()
+    """The actions that its role must have."""
 
 
 def list_grantees(file: ClusterFile) -> tuple[Grantee, Grantee, Grantee]:
@@ -60,17 +65,24 @@ def list_grantees(file: ClusterFile) -> tuple[Grantee, Grantee, Grantee]:
     workers = tuple(name for name in file.nodes if name != file.head)
     other = file.other_actions
     return (
-        Grantee(name="a worker", actions=(*BY_WORKER, *other)),
-        Grantee(name="the head node", actions=(*BY_HEAD, *other), starts=workers),
+        Grantee(name="a worker", actions=(*BY_WORKER, *other), needed=USE_FOLDERS),
+        Grantee(
+            name="the head node",
+            actions=(*BY_HEAD, *other),
+            starts=workers,
+            needed=(*USE_FOLDERS, "s3:DeleteObject", *START),
+        ),
         Grantee(name="your user", actions=(*BY_USER, *other), starts=(file.head,)),
     )
 
 
 def check_statement(statement: Mapping[str, Any], grantee: Grantee, file: ClusterFile) -> Iterator[str]:
     """Yield what is wrong with a statement: what must hold, and what is there."""
+    if statement.get("Effect") not in ("Allow", "Deny"):
+        yield f"must have the Effect Allow or Deny, got {statement.get('Effect')}"
     if statement.get("Effect") != "Allow":
         return
-    if "NotAction" in statement or "NotResource" in statement:
+    if not {"Action", "Resource"} <= set(statement):
         yield "must list its Action and Resource; NotAction and NotResource allow everything else"
         return
     actions, known = as_list(statement.get("Action")), {action.lower() for action in grantee.actions}
@@ -94,6 +106,26 @@ def check_statement(statement: Mapping[str, Any], grantee: Grantee, file: Cluste
     yield from _check_ec2(
         statement, {action for action in IN_REGION if action.lower() in allowed}, grantee, file
     )
+
+
+def find_missing(statements: Iterable[Mapping[str, Any]], needed: Iterable[str]) -> Iterator[str]:
+    """Yield what no statement allows of the actions that are needed."""
+    allowed = [
+        (action.lower(), as_list(statement.get("Resource")))
+        for statement in statements
+        if statement.get("Effect") == "Allow"
+        for action in as_list(statement.get("Action"))
+    ]
+    missing = []
+    for action in needed:
+        matching = [resources for pattern, resources in allowed if fnmatchcase(action.lower(), pattern)]
+        if not matching:
+            missing.append(action)
+        elif action == "ec2:RunInstances":
+            text = " ".join(f":{resource}/" for resources in matching for resource in resources)
+            missing += [f"{action} on {kind}/*" for kind in RUN_ON if not re.search(rf":({kind}|\*)/", text)]
+    if missing:
+        yield f"must allow {', '.join(missing)}"
 
 
 def _check_folders(statement: Mapping[str, Any], file: ClusterFile, *, lists: bool) -> Iterator[str]:
@@ -154,6 +186,9 @@ def _check_ec2(
                 types = {str(file.node_config(name).get("InstanceType")) for name in grantee.starts}
                 yield from _require_cluster(statement, ("aws:RequestTag",), cluster)
                 yield from _require(statement, "ec2:InstanceType", types)
+                yield from _require(statement, "ec2:MetadataHttpTokens", ["required"])
+            elif kind == "volume":
+                yield from _require(statement, "ec2:Encrypted", ["true"])
             elif kind == "image":
                 owners = find_values(statement, "ec2:Owner")
                 if not owners or any(re.search(r"[*?]", owner) for owner in owners):
@@ -200,7 +235,10 @@ def check_trust(document: Mapping[str, Any]) -> Iterator[str]:
             re.fullmatch(r"ec2\.amazonaws\.com(\.cn)?", name) for name in services
         )
         if statement.get("Effect") == "Allow" and not (only_ec2 and set(principal or ()) == {"Service"}):
-            yield f"must let only the service ec2.amazonaws.com assume the role, got {principal}"
+            yield (
+                f"must let only the service ec2.amazonaws.com assume the role, got {principal}; "
+                "deploy/trust.json does"
+            )
 
 
 def read_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -217,5 +255,6 @@ def read_statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def as_list(value: Any) -> list[str]:
-    """Return the strings at a key of a policy, which holds one or a list of them."""
-    return [str(item) for item in value] if isinstance(value, list) else [] if value is None else [str(value)]
+    """Return the strings at a key of a policy, which holds one or a list of them; `true` for true."""
+    items = value if isinstance(value, list) else [] if value is None else [value]
+    return [str(item).lower() if isinstance(item, bool) else str(item) for item in items]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import distributions
 from pathlib import Path
 
-from ocr_ray.aws.cluster_file import ClusterFile, Fault
+from ocr_ray.aws.cluster_file import ClusterFile, Fault, find_file
 from ocr_ray.errors import InputError
 
 TORCH = "torch.txt"
@@ -28,7 +28,7 @@ def check_versions(
     A dataset that was started with one set of versions cannot be continued with another.
 
     Raises:
-        InputError: a file of pinned versions is missing.
+        InputError: a file of pinned versions cannot be read.
     """
     setup = " ".join(
         command for name in ("", "head_", "worker_") for command in file.commands(f"{name}setup_commands")
@@ -43,7 +43,7 @@ def check_versions(
                 if local
                 else f"must only install packages that are installed here, {name} is not",
             )
-    mounted = [Path(str(local)).expanduser().resolve() for local in file.section("file_mounts").values()]
+    mounted = [find_file(local) for local in file.section("file_mounts").values()]
     for path, package in ((constraints, "ray"), (constraints.with_name(TORCH), "torch")):
         yield from _check_pins(path, package, installed)
         if path.resolve() not in mounted:
@@ -61,12 +61,15 @@ def _check_python(setup: str, python: str) -> Iterator[Fault]:
 
 def _check_pins(path: Path, package: str, installed: Mapping[str, str]) -> Iterator[Fault]:
     """Yield where a file pins other versions than the installed ones, or does not pin `package`."""
-    if not path.is_file():
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise InputError(
-            f"--constraints must be the file of tested versions, next to {TORCH}; {path} does not exist"
-        )
+            f"--constraints must be the file of tested versions, next to {TORCH}; {path} cannot be read: "
+            f"{error}"
+        ) from error
     pins = defaultdict(set)  # several per package where they depend on the Python or the system
-    for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", path.read_text(encoding="utf-8"), re.M):
+    for name, version in re.findall(r"^([\w.-]+)==([\w.]+)", text, re.M):
         pins[_normalize(name)].add(version)
     differing = [
         f"{name} {' or '.join(sorted(versions))}, here {installed[name]}"

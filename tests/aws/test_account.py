@@ -23,7 +23,7 @@ from moto.core.authorization import enable_iam_authentication
 
 from ocr_ray.aws.account import check_account
 from ocr_ray.aws.cluster_file import Fault
-from ocr_ray.aws.protection import check_security_groups, check_subnets
+from ocr_ray.aws.protection import check_bucket_settings, check_security_groups, check_subnets
 from ocr_ray.aws.requests import Account
 from ocr_ray.storage.location import list_files, locate
 
@@ -201,6 +201,31 @@ def test_an_unknown_profile_is_a_fault_without_a_traceback(monkeypatch: pytest.M
     assert "(nobody) could not be found; `aws configure`" in fault.message
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("AWS_ENDPOINT_URL", "nonsense", "Invalid endpoint: nonsense"),
+        ("AWS_MAX_ATTEMPTS", "many", "invalid literal for int"),
+        (
+            "AWS_CONFIG_FILE",
+            "[default]\ncredential_process = /none/login",
+            "No such file or directory: '/none/",
+        ),
+        ("AWS_CONFIG_FILE", "[default]\ncredential_process = echo hello", "Expecting value"),
+    ],
+)
+def test_a_setting_that_botocore_cannot_use_is_a_fault(name, value, message, tmp_path, monkeypatch) -> None:
+    if name == "AWS_CONFIG_FILE":
+        tmp_path.joinpath("config").write_text(value)
+        value = str(tmp_path / "config")
+    for unset in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(unset, raising=False)
+    monkeypatch.setenv(name, value)
+    (fault,) = check(fill())
+    assert fault.field == "AWS"
+    assert message in fault.message
+
+
 def add_role(name: str, policies: dict[str, dict], trust: dict | None = None) -> None:
     """Create a role with inline policies of one statement, and a profile of the same name."""
     iam = boto3.client("iam")
@@ -230,12 +255,15 @@ def test_the_policies_that_roles_have_in_the_account_are_checked_whatever_the_fi
     iam.attach_role_policy(RoleName="wide-worker", PolicyArn=arn)
     faults = check(fill().replace("ocr-ray-head}", "wide-head}").replace("ocr-ray-worker}", "wide-worker}"))
     assert [str(fault) for fault in faults] == [
-        "role wide-head: must let only the service ec2.amazonaws.com assume the role, got {'AWS': '*'}",
+        "role wide-head: must let only the service ec2.amazonaws.com assume the role, got {'AWS': '*'}; "
+        "deploy/trust.json does",
         "role wide-head: all: statement 1 must name each action, got *",
         "role wide-head: passes: statement 1 must let the head node pass only the roles of the nodes that it "
         "starts, wide-worker, got *",
         "role wide-head: passes: statement 1 must have the condition iam:PassedToService ec2.amazonaws.com, "
         "got none",
+        "role wide-worker: must allow s3:ListBucket, s3:PutObject, s3:AbortMultipartUpload; deploy/README.md "
+        "has the commands",
         "role wide-worker: reads: statement 1 must be limited to the folders of metadata.uris, got *",
         "role wide-worker: passes: statement 1 must not allow iam:PassRole, which a worker does not need; "
         "metadata.other_actions lists those that you add on purpose",
@@ -320,24 +348,35 @@ def test_buckets_refuse_plain_http_are_not_public_and_keep_versions() -> None:
         "half-tls": [
             {**tls, "Action": "s3:GetObject", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
         ],
+        "almost-public": [
+            {
+                "Sid": "Public",
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "NotPrincipal": {"AWS": "123456789012"},
+                "Resource": "*",
+            }
+        ],
         "good": [{**tls, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}],
+        "boolean": [{**tls, "Condition": {"Bool": {"aws:SecureTransport": False}}}],
     }
     found = {}
     for name, statements in policies.items():
         s3.create_bucket(Bucket=name, CreateBucketConfiguration=place)
         if statements:
             s3.put_bucket_policy(Bucket=name, Policy=json.dumps({"Statement": statements}))
-        faults = check(fill().replace(URIS[1], f"s3://{name}/ocr"))
-        found[name] = [
-            (fault.message.split(";")[0], fault.is_warning) for fault in faults if name in fault.field
-        ]
+        faults = check_only(check_bucket_settings, fill(), name)
+        assert {fault.field for fault in faults} == {f"s3://{name}"}
+        found[name] = [(fault.message.split(";")[0], fault.is_warning) for fault in faults]
     no_tls = ("must refuse requests without TLS by deploy/bucket_policy.json", False)
     no_versions = ("has no versioning: what a node overwrites is lost", True)
     assert found == {
         "no-policy": [no_tls, no_versions],
         "public": [no_tls, ("must not be public, Public allows everyone", False), no_versions],
         "half-tls": [no_tls, no_versions],
+        "almost-public": [no_tls, ("must not be public, Public allows everyone", False), no_versions],
         "good": [no_versions],
+        "boolean": [no_versions],
     }
 
 

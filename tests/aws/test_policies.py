@@ -210,6 +210,27 @@ def test_a_policy_that_is_one_statement_is_read_like_a_list(name: str, tmp_path:
     assert any("must name each action" in one or "ec2.amazonaws.com" in one for one in messages)
 
 
+@pytest.mark.parametrize(
+    ("name", "removed", "message"),
+    [
+        ("head", ["PassWorkerRole"], "must allow iam:PassRole"),
+        (
+            "head",
+            ["UseNetwork"],
+            "must allow ec2:RunInstances on network-interface/*, ec2:RunInstances on subnet",
+        ),
+        ("launcher", ["StartNodes"], "must allow ec2:RunInstances on instance/*"),
+        ("deletion", ["DeleteInFolders"], "must allow s3:DeleteObject"),
+    ],
+)
+def test_a_policy_that_allows_too_little_is_reported(name, removed, message, tmp_path) -> None:
+    path = write_policies(tmp_path / "policies") / f"{name}.json"
+    policy = json.loads(path.read_text())
+    policy["Statement"] = [one for one in policy["Statement"] if one["Sid"] not in removed]
+    path.write_text(json.dumps(policy))
+    assert message in "\n".join(map(str, check_policies(FILE, path.parent)))
+
+
 def test_a_denial_and_an_action_that_is_listed_on_purpose_are_no_faults(tmp_path: Path) -> None:
     file = parse(fill().replace("    uris: #", "    other_actions: [logs:PutLogEvents]\n    uris: #"))
     path = write_policies(tmp_path / "policies") / "head.json"

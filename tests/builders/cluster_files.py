@@ -46,7 +46,9 @@ def write_policies(folder: Path) -> Path:
 
 
 def make_home(folder: Path, patch: pytest.MonkeyPatch) -> Path:
-    """Create a home folder with a token for Ray, and set HOME to it."""
+    """Create a home folder with a token for Ray and a configuration of AWS, and set HOME to it."""
+    folder.joinpath(".aws").mkdir(parents=True)
+    folder.joinpath(".aws", "config").write_text("[default]\n")
     folder.joinpath(".ray").mkdir(parents=True)
     folder.joinpath(".ray", "auth_token").write_text("0123456789abcdef0123456789abcdef")
     folder.joinpath(".ray", "auth_token").chmod(0o600)

@@ -128,6 +128,11 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "InstanceType: c6i.4xlarge\n            LaunchTemplate: {LaunchTemplateName: x}",
         f"{WORKER}.LaunchTemplate: must be left out: it can set what these checks refuse",
     ),
+    "groups by name": (
+        "InstanceType: c6i.4xlarge",
+        "InstanceType: c6i.4xlarge\n            SecurityGroups: [open]",
+        f"{WORKER}.SecurityGroups: must be left out: these checks do not see groups by name",
+    ),
     "Ray's security group": (
         "    security_group: {GroupName: ocr-ray}",
         "    # none",
@@ -169,12 +174,32 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "RAY_AUTH_MODE=disabled",
         "initialization_commands: must export RAY_AUTH_MODE=token",
     ),
+    "a token for some": (
+        "ulimit -n 65536; ray start --address",
+        "RAY_AUTH_MODE=disabled ray start --address",
+        "worker_start_ray_commands[1]: must set RAY_AUTH_MODE to nothing but token",
+    ),
     "a type without a token": (
         "    cpu_c7i:\n",
         "    cpu_c7i:\n        initialization_commands: [export AWS_REGION=ap-northeast-2]\n",
         "cpu_c7i.initialization_commands: must export RAY_AUTH_MODE=token",
     ),
     "no token file": ("/.ray/auth_token:", "/.ray/token:", "file_mounts: must copy ~/.ray/auth_token"),
+    "a file of no user": (
+        "ocr_ray/setup.sh: setup.sh",
+        "ocr_ray/setup.sh: ~nobody-here/setup.sh",
+        "must exist on this machine, ~nobody-here/setup.sh does not",
+    ),
+    "a file of no system": (
+        "ocr_ray/setup.sh: setup.sh",
+        'ocr_ray/setup.sh: "a\\0b"',
+        "setup.sh: must exist on this machine",
+    ),
+    "a name that is too long": (
+        "ocr_ray/setup.sh: setup.sh",
+        f"ocr_ray/setup.sh: {'a' * 5000}",
+        "setup.sh: must exist on this machine",
+    ),
     "a missing file": (
         "ocr_ray/setup.sh: setup.sh",
         "ocr_ray/setup.sh: set_up.sh",
@@ -228,8 +253,24 @@ WRONG: dict[str, tuple[str, str, str]] = {
     "no data folder": (
         "        - s3://my-data/ocr",
         "        - /data",
-        "metadata.uris: must be the s3:// folders",
+        "metadata.uris: must be s3:// folders, got '/data'",
     ),
+    "one folder, not a list": (
+        "    uris: #",
+        "    uris: s3://my-data/ocr\n    folders: #",
+        "metadata.uris: must be a list of the s3:// folders",
+    ),
+    "a folder with a key": (
+        "s3://my-data/ocr",
+        "s3://AKIAIOSFODNN7EXAMPLE:hunter22@my-data/ocr",
+        "metadata.uris: must not contain keys, tokens or passwords",
+    ),
+    "a folder with options": (
+        "my-data/ocr",
+        "my-data/ocr?secret_key=hunter22",
+        "uris: must not contain keys",
+    ),
+    "a folder elsewhere": ("s3://my-data/ocr", "s3://my-data/../ocr", "metadata.uris: an s3:// URI must be"),
     "a folder without access": (
         "s3://my-models/ocr",
         "s3://my-models/other",
@@ -259,6 +300,36 @@ WRONG: dict[str, tuple[str, str, str]] = {
         "ulimit -n 65536; ray start --address",
         "export HF_TOKEN=hf_" + "a" * 34 + "; ray start --address",
         "a token must not be in the file",
+    ),
+    "a key of another service": (
+        "ulimit -n 65536; ray start --address",
+        "export WANDB_API_KEY=hunter22hunter22; ray start --address",
+        "a token must not be in the file",
+    ),
+    "a password in an address": (
+        "ulimit -n 65536; ray start --address",
+        "pip install --index-url https://me:hunter22@pypi.corp/simple x; ray start --address",
+        "a password must not be in the file",
+    ),
+    "a key in a value that Ray refuses": (
+        "head_setup_commands: []",
+        "head_setup_commands: export AWS_SECRET_ACCESS_KEY=hunter22",
+        "head_setup_commands: Ray refuses it: it has another type",
+    ),
+    "keys on the nodes": (
+        "ocr_ray/setup.sh: setup.sh",
+        "ocr_ray/setup.sh: ~/.aws/config",
+        "setup.sh: must not copy ~/.aws to nodes, as ~/.aws/config does",
+    ),
+    "the home folder on the nodes": (
+        "ocr_ray/setup.sh: setup.sh",
+        'ocr_ray/setup.sh: "~"',
+        "setup.sh: must not copy ~/.aws to nodes, as ~ does",
+    ),
+    "keys synced": (
+        "rsync_exclude: [__pycache__]",
+        "cluster_synced_files: [~/.aws]",
+        "cluster_synced_files: must not copy ~/.aws to nodes",
     ),
     "credentials for Ray": (
         "cache_stopped_nodes",

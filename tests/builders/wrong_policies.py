@@ -162,6 +162,26 @@ WRONG: dict[str, tuple[str, dict[str, Any], str]] = {
         allow("ec2:RunInstances", "arn:aws:ec2:*::image/*", StringEquals=EC2, StringLike={"ec2:Owner": "*"}),
         "must name the owners of images in ec2:Owner, got *",
     ),
+    "nodes that answer IMDSv1": (
+        "head",
+        allow("ec2:RunInstances", INSTANCES, StringEquals=STARTED),
+        "must have the condition ec2:MetadataHttpTokens required, got none",
+    ),
+    "disks that are not encrypted": (
+        "head",
+        allow("ec2:RunInstances", "arn:aws:ec2:*:*:volume/*", StringEquals=EC2),
+        "must have the condition ec2:Encrypted true, got none",
+    ),
+    "a statement without a resource": (
+        "head",
+        {"Effect": "Allow", "Action": "iam:PassRole"},
+        "must list its Action and Resource",
+    ),
+    "a statement in small letters": (
+        "head",
+        {"effect": "Allow", "action": "*", "resource": "*"},
+        "must have the Effect Allow or Deny, got None",
+    ),
     "nodes in any group": (
         "head",
         allow("ec2:RunInstances", "arn:aws:ec2:*:*:security-group/*", StringEquals=EC2),
