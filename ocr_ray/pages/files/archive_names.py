@@ -16,23 +16,52 @@ _PIECE = re.compile(
 )
 _FIRST_LETTERS = re.compile("a?a[a-z]")
 _VOLUME = r"(?:[._-](?:part|vol)?[._-]?(?:\d+|[a-z]{2}))?"
-_PACKED = r"(?:gz|bz2|xz|zst|lz4|lzma|z|br)"
-_UNFINISHED = r"crdownload|aria2|opdownload|filepart|download|!ut|(?:zip|tar|7z|rar)\.(?:part|partial|te?mp)"
+_PACKED = r"(?:gz|bz2|xz|zst|lz|lz4|lzma|lzo|z|br)"
+_TAR = rf"(?:tar(?:\.{_PACKED})?|t[gbx]z2?|tlz|tzst|taz)"
+_UNFINISHED = (
+    r"crdownload|aria2|opdownload|filepart|part|partial|download|gstmp|xltd|![a-z]+|(?:zip|tar|7z|rar)\.te?mp"
+)
+_NOTES = r"md5|sha\d*(?:sums?)?|crc\d*|sfv|sig|asc|txt|log|csv|html?|xml|url|lnk|torrent|metalink"
 _UNREAD = [
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), advice)
     for pattern, advice in (
         (r"(.+)\.zx?\d{2,3}", "join it: zip -s 0 {0}.zip --out joined.zip"),
         (rf".+\.(?:{_UNFINISHED})", "its download is not finished: repeat it"),
-        (rf".+\.(?:tar(?:\.{_PACKED})?|t[gbx]z2?|tzst|taz)", "unpack it: tar -xf {name}"),
+        (rf".+\.{_TAR}", "unpack it: tar -xf {name}"),
         (
-            rf"(.+\.(?:tar(?:\.{_PACKED})?|t[gbx]z2?))[._-](?:part)?[._-]?(?:\d+|[a-z]{{2}})",
+            rf"(.+\.{_TAR})[._-](?:part)?[._-]?(?:\d+|[a-z]{{2}})",
             "join its pieces and unpack them: cat {0}* | tar -x",
         ),
         (rf".+\.(?:7z|rar|egg|alz|zipx|lzh|lha|arj|cab|iso|{_PACKED}){_VOLUME}", "unpack it: 7z x {name}"),
         (r".+\.[ra]\d{2}", "unpack it: 7z x {name}"),
         (r"(.+)\.part[._-]?\d+", "join its pieces: cat {0}.part* > {0}"),
+        (
+            rf"(?!.+\.(?:{_NOTES})$).+\.(?:zip|7z|rar|egg|alz|tar|tgz)[^a-z].*",
+            "rename it if it is whole, download it again if not",
+        ),
     )
 ]
+BEGINNING_BYTES = 8
+_BEGINNINGS = {
+    b"PK\3\4": "it is a zip: rename it to end in .zip, or in .zip.001, .zip.002, … if it is in pieces",
+    **dict.fromkeys(
+        (
+            b"7z\xbc\xaf",
+            b"Rar!",
+            b"EGGA",
+            b"ALZ\1",
+            b"\x1f\x8b\x08",
+            b"BZh",
+            b"\xfd7zXZ",
+            b"\x28\xb5\x2f\xfd",
+            b"LZIP",
+        ),
+        "it is an archive: unpack it: 7z x {name}",
+    ),
+}
+_ZIPS_OF_PROGRAMS = re.compile(
+    r".+\.(?:docx|xlsx|xlsm|pptx|hwpx|od[tsp]|epub|jar|apk|whl|npz|pth?|keras)", re.IGNORECASE | re.DOTALL
+)
 _HIDDEN_NAMES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 _EXTENSION = re.compile(r"[a-z][a-z0-9]{0,7}")
 
@@ -44,6 +73,8 @@ class ZipPieces(NamedTuple):
     """Of the whole zip, which does not exist."""
     paths: Sequence[str]
     """Of the pieces, in order."""
+    size_bytes: int
+    """Of all pieces."""
     problem: str
     """Why they cannot be joined; empty if they can."""
 
@@ -55,6 +86,15 @@ def find_unread(path: str) -> str | None:
         if match := pattern.fullmatch(name):
             return advice.format(*match.groups(), name=name)
     return None
+
+
+def find_unread_content(path: str, beginning: bytes) -> str | None:
+    """Return what to do with an archive that only its first `BEGINNING_BYTES` show; None if it is none."""
+    if _ZIPS_OF_PROGRAMS.fullmatch(path):
+        return None
+    name = path.rpartition("/")[2]
+    advices = (advice for magic, advice in _BEGINNINGS.items() if beginning.startswith(magic))
+    return next((advice.format(name=name) for advice in advices), None)
 
 
 def is_hidden(path: str) -> bool:
@@ -77,20 +117,20 @@ def find_pieces(sizes: Mapping[str, int]) -> list[ZipPieces]:
 
     Letters for numbers make pieces only if some are of the first: `aa`, `ab`, … or `aaa`, `aab`, …
     """
-    sets: defaultdict[tuple[str, str, bool], dict[str, str]] = defaultdict(dict)
+    sets: defaultdict[tuple[str, str, int], dict[str, str]] = defaultdict(dict)
     for path in sizes:
         match = None if is_hidden(path) else _PIECE.fullmatch(path)
         if match:
             number, letters = match["number"], (match["letters"] or "").lower()
-            sets[match["zip"], match["mark"].lower(), number is None][number or letters] = path
+            sets[match["zip"], match["mark"].lower(), len(letters)][number or letters] = path
     pieces = []
-    for (zip_path, _, is_lettered), paths in sorted(sets.items()):
-        if is_lettered and not any(map(_FIRST_LETTERS.fullmatch, paths)):
+    for (zip_path, _, num_letters), paths in sorted(sets.items()):
+        if num_letters and not any(map(_FIRST_LETTERS.fullmatch, paths)):
             continue
         numbers = {path: _to_number(name) for name, path in paths.items()}
         ordered = sorted(numbers, key=lambda path: numbers[path])
         problem = _find_problem([(path, numbers[path], sizes[path]) for path in ordered])
-        pieces.append(ZipPieces(zip_path, ordered, problem))
+        pieces.append(ZipPieces(zip_path, ordered, sum(map(sizes.__getitem__, ordered)), problem))
     return pieces
 
 

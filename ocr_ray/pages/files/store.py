@@ -7,17 +7,26 @@ import re
 import threading
 import unicodedata
 import uuid
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from heapq import nlargest
 from typing import Literal
 
 import pyarrow.fs as pafs
 
 from ocr_ray.dataset.lines import Reject
-from ocr_ray.errors import CropError, InputError, LabelError, RowError
-from ocr_ray.pages.files.archive_names import find_pieces, find_unread, ignored_kind, is_hidden
+from ocr_ray.errors import CropError, InputError, LabelError, RowError, StorageError
+from ocr_ray.pages.files.archive_names import (
+    BEGINNING_BYTES,
+    find_pieces,
+    find_unread,
+    find_unread_content,
+    ignored_kind,
+    is_hidden,
+)
 from ocr_ray.pages.files.joined_file import JoinedFile
 from ocr_ray.pages.files.local_folder import list_local
 from ocr_ray.pages.files.zip_archive import MAX_ENTRIES, Archive
@@ -35,6 +44,8 @@ LABEL_EXTENSION = "json"
 ARCHIVE_EXTENSION = "zip"
 MAX_IMAGE_BYTES = 64 * 2**20
 MAX_OPEN_ARCHIVES = 64
+MAX_LOOKED_AT = 20
+"""Ignored files of each kind that are looked at for archives: on S3 each takes a request."""
 
 Collection = Literal["training", "validation", ""]
 FileKind = Literal["image", "label", "answer", "handwriting", "zip", "ignored"]
@@ -95,7 +106,9 @@ class PageStore:
             self._only = location.name
         elif kind != pafs.FileType.Directory:
             state = "does not exist" if kind == pafs.FileType.NotFound else "is another kind of file"
-            if kind == pafs.FileType.File and (advice := find_unread(location.name)):
+            if kind == pafs.FileType.File and find_pieces({location.name: 0}):
+                state += "; give the folder that has all pieces of a zip"
+            elif kind == pafs.FileType.File and (advice := find_unread(location.name)):
                 state += f"; {advice}"
             raise InputError(f"pages must be in a folder or a .zip file, {location} {state}")
         # Distinguishes the zips of this store from zips that had the same path earlier in this process.
@@ -112,6 +125,10 @@ class PageStore:
         for path, size in sizes.items():
             draft.add_file(path, size)
         with ThreadPoolExecutor(_OPENING_THREADS) as pool:
+            ignored = draft.list_ignored(sizes)
+            for path, beginning in zip(ignored, pool.map(self._read_beginning, ignored), strict=True):
+                if advice := find_unread_content(path, beginning):
+                    draft.unread[path] = advice
             for path, opened in zip(archive_paths, pool.map(self._try_open, archive_paths), strict=True):
                 if not isinstance(opened, Reject):
                     draft.add_members(*opened)
@@ -141,9 +158,13 @@ class PageStore:
             draft.counts["zip_piece"] += len(pieces.paths)
             for path in pieces.paths:
                 del sizes[path]
-            if pieces.zip_path in sizes:
-                continue  # it was joined, and its pieces were left
-            if pieces.problem:
+            if pieces.zip_path in sizes:  # it was joined, and its pieces were left
+                if sizes[pieces.zip_path] != pieces.size_bytes:
+                    draft.unread[pieces.paths[0]] = (
+                        f"with all pieces it has {pieces.size_bytes} bytes, {pieces.zip_path} has "
+                        f"{sizes[pieces.zip_path]}: join it again, or rename it if it is another zip"
+                    )
+            elif pieces.problem:
                 draft.unread[pieces.paths[0]] = f"{pieces.problem}; download it again"
             else:
                 self._pieces[pieces.zip_path] = pieces.paths
@@ -179,6 +200,11 @@ class PageStore:
         opened = [location.filesystem.open_input_file(location.path) for location in locations]
         sorting = _Sorting()
         return Archive(opened[0] if len(opened) == 1 else JoinedFile(opened), archive_path, sorting), sorting
+
+    def _read_beginning(self, path: str) -> bytes:
+        with suppress(OSError, StorageError), open_file(self._folder / path) as file:
+            return bytes(file.read(BEGINNING_BYTES))
+        return b""
 
     def _try_open(self, archive_path: str) -> "tuple[Archive, _Sorting] | Reject":
         try:
@@ -228,6 +254,18 @@ class _Draft:
             self.rejects.append(Reject(reason="bad_archive", detail=detail))
         elif kind not in ("ignored", "zip"):
             self.files[path] = (size,)
+
+    def list_ignored(self, sizes: Mapping[str, int]) -> Sequence[str]:
+        """Return the largest ignored files of each kind: they can be archives whose names do not show it."""
+        by_kind: defaultdict[str, list[str]] = defaultdict(list)
+        for path in sizes:
+            if kind_of(path) == "ignored" and not is_hidden(path) and path not in self.unread:
+                by_kind[ignored_kind(path)].append(path)
+        return [
+            path
+            for paths in by_kind.values()
+            for path in nlargest(MAX_LOOKED_AT, paths, key=sizes.__getitem__)
+        ]
 
     def add_members(self, archive: Archive, sorting: _Sorting) -> None:
         for name, member in archive.members.items():

@@ -164,6 +164,10 @@ def _find_directory(file: Any, name: str) -> tuple[int, int, int, int]:
     start = tail_start + at - length
     if start < offset:
         raise RowError("bad_archive", f"{name}: its directory lies outside: part of the file is missing")
+    if start > offset and file.read_at(4, 0) == b"PK\3\4":  # programs that unpack themselves begin otherwise
+        raise RowError(
+            "bad_archive", f"{name}: another zip comes before it in the file; each needs its own name"
+        )
     return start, length, num_entries, start - offset
 
 

@@ -1,6 +1,9 @@
 """Deliveries in which a zip is in pieces, or archives that are no zip; nothing of them goes unmentioned."""
 
+import gzip
+import lzma
 import os
+import re
 import subprocess
 import tarfile
 from collections.abc import Callable
@@ -135,6 +138,14 @@ def test_a_piece_that_was_cut_off_is_refused_with_both_sizes(tmp_path: Path) -> 
         ("x.zip.crdownload", "its download is not finished"),
         ("x.zip.aria2", "its download is not finished"),
         ("x.zip.002", "the first piece is missing"),
+        ("x.tar.lz", "tar -xf x.tar.lz"),
+        ("x.tlz", "tar -xf x.tlz"),
+        ("x.zip.6eF5b5dA", "rename it"),  # aws s3 cp leaves such names, gsutil the next one
+        ("x.zip_.gstmp", "its download is not finished"),
+        ("x.zip7q_3.part", "its download is not finished"),
+        ("x.zip - 복사본", "rename it"),
+        ("x.zip.part1of2", "rename it"),
+        ("x.zip?token=1", "rename it"),
     ],
 )
 def test_an_archive_that_is_not_read_is_refused_with_what_to_do(
@@ -143,7 +154,7 @@ def test_an_archive_that_is_not_read_is_refused_with_what_to_do(
     (tmp_path / "x.zip").write_bytes(ZIP)
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / name).write_bytes(b"")
-    with pytest.raises(InputError, match=rf"1 archives are not read: sub/{name} \(.*{advice}"):
+    with pytest.raises(InputError, match=rf"1 archives are not read: sub/{re.escape(name)} \(.*{advice}"):
         find_pages(str(tmp_path))
 
 
@@ -152,6 +163,65 @@ def test_a_tar_is_refused_where_its_path_is_the_flag(tmp_path: Path) -> None:
         archive.add(__file__, "a.png")
     with pytest.raises(InputError, match=r"--pages-uri: pages must be in a folder .*; unpack it: tar -xf"):
         find_pages(str(tmp_path / "download.tar"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "advice"),
+    [
+        ("download", ZIP, "it is a zip: rename it"),
+        ("x.001", ZIP[:PIECE_BYTES], "it is a zip: rename it"),
+        ("xaa", ZIP[:PIECE_BYTES], "it is a zip: rename it"),
+        ("x.do", gzip.compress(b""), "7z x x.do"),
+        ("x.bin", lzma.compress(b""), "7z x x.bin"),
+        ("책.docx", ZIP, ""),
+        ("readme.txt", b"PK", ""),
+        ("x.dat", b"", ""),
+    ],
+)
+def test_an_archive_is_known_by_its_content_too(
+    tmp_path: Path, name: str, content: bytes, advice: str
+) -> None:
+    (tmp_path / "x.zip").write_bytes(ZIP)
+    (tmp_path / name).write_bytes(content)
+    for number in range(30):
+        (tmp_path / f"{number}{name}").write_bytes(content[:1])
+    if advice:
+        with pytest.raises(InputError, match=rf"1 archives are not read: {name} \(.*{advice}"):
+            find_pages(str(tmp_path))
+    else:
+        assert len(find_pages(str(tmp_path)).files) == 9
+
+
+def test_whole_zips_that_are_named_like_pieces_are_refused(tmp_path: Path) -> None:
+    other = make_zip(*(ZipMember(name=f"Q.{ending}".encode()) for ending in ("png", "json")))
+    for number, content in enumerate((ZIP, other)):
+        (tmp_path / f"download.zip.{number + 1}").write_bytes(content)
+    with pytest.raises(InputError, match=r"download.zip.2 \(download.zip: another zip comes before it"):
+        find_pages(str(tmp_path))
+    (tmp_path / "download.zip").write_bytes(ZIP)  # as wget names files that it downloads again
+    size_bytes = len(ZIP) + len(other)
+    with pytest.raises(
+        InputError, match=rf"1 \(with all pieces it has {size_bytes} bytes, download.zip has {len(ZIP)}"
+    ):
+        find_pages(str(tmp_path))
+
+
+def test_two_zips_in_one_file_are_a_reject(tmp_path: Path) -> None:
+    (tmp_path / "two.zip").write_bytes(ZIP + ZIP)
+    (reject,) = PageStore(locate(str(tmp_path))).list().rejects
+    assert reject.detail == "two.zip: another zip comes before it in the file; each needs its own name"
+
+
+def test_a_signature_of_pieces_is_no_piece(tmp_path: Path) -> None:
+    deliver(tmp_path, CUTS["letters"])
+    (tmp_path / "TS_2.zip.sig").write_bytes(b"")
+    assert read_all(tmp_path) == CONTENTS
+
+
+def test_a_piece_where_a_folder_must_be_is_refused(tmp_path: Path) -> None:
+    for piece in deliver(tmp_path, CUTS["7-Zip"]):
+        with pytest.raises(InputError, match=r"is another kind of file; give the folder that has all pieces"):
+            find_pages(str(piece))
 
 
 @pytest.mark.parametrize(
