@@ -1,9 +1,10 @@
 """The list of all jobs, and the console command `ocr-ray`.
 
 Each job names its configuration and its work as strings, which are imported only when they are needed:
-`--help` and wrong flags do not wait for Ray and PyTorch.
+`--help` and wrong flags do not wait for Ray and PyTorch. This module itself imports nothing that takes long.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NoReturn, TextIO
 
-from ocr_ray.cli.run_job import run_job
 from ocr_ray.errors import require_package
 from ocr_ray.storage.uri import mask_secrets
 
@@ -60,6 +60,12 @@ EXTRAS = {"cluster": ("boto3", "jsonschema")}
 
 def run_named_job(name: str, *, prog: str | None = None, arguments: Sequence[str] | None = None) -> NoReturn:
     """Run a job of `JOBS` and exit, as `run_job` does; `arguments` defaults to those of the process."""
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # until `run_job` catches Ctrl-C: no traceback of imports
+    from ocr_ray.cli.run_job import run_job
+
     job = JOBS[name]
 
     def load_work() -> Any:

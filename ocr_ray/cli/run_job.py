@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from io import TextIOWrapper
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -41,6 +42,8 @@ def run_job(
     standard error.
     """
     received = _catch_signals()
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the locale is
     try:
         start_logs()
         words = sys.argv[1:] if arguments is None else list(arguments)
@@ -100,7 +103,7 @@ def _catch_signals() -> list[int]:
         received.append(number)
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-        sys.exit(1)  # Ray replaces the code in some of its calls
+        sys.exit(INTERRUPTED if number == signal.SIGINT else 1)  # Ray replaces the code in some of its calls
 
     signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in the background of a script

@@ -1,9 +1,10 @@
 """Inputs that end their worker: Ray would try them again without end.
 
 A worker that is out of memory or crashes in a library leaves no exception. So attempts are counted: one that
-neither returned nor raised has ended its worker, unless its node is lost too.
+neither returned nor raised an error has ended its worker, unless its node is lost too.
 """
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -32,7 +33,9 @@ class Attempts:
         try:
             yield ray.get(self._counter.begin.remote(name, node_id)) >= MAX_DEATHS
         finally:
-            ray.get(self._counter.end.remote(name))
+            # Ray ends a worker that gets SIGTERM, as of a watchdog for memory, by a SystemExit.
+            if not isinstance(sys.exception(), SystemExit):
+                ray.get(self._counter.end.remote(name))
 
 
 def find_deadly(call: Callable[[Item], object], items: Iterable[Item]) -> Item | None:

@@ -28,7 +28,8 @@ class Failures:
             InputError, CheckpointError, ProductionError: the same error would come again.
             ProductionError: there were more failures than allowed.
         """
-        errors = list(failure.worker_failures.values())
+        # Ray Train wraps the death of a worker in an error of its own.
+        errors = [getattr(e, "health_check_failure", e) for e in failure.worker_failures.values()]
         for error in errors:
             is_final = isinstance(error, InputError | CheckpointError | ProductionError)
             if is_final and not isinstance(error, StorageError):

@@ -43,7 +43,6 @@ def environment_for_ray_train(run_name: str) -> Iterator[None]:
     if not run_name.isascii():
         changes["RAY_TRAIN_METRICS_ENABLED"] = "0"
     before = {name: os.environ.get(name) for name in changes}
-    is_new = "RAY_ADDRESS" not in ENV_VARS_TO_PROPAGATE
     ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
     os.environ.update(changes)
     try:
@@ -51,5 +50,3 @@ def environment_for_ray_train(run_name: str) -> Iterator[None]:
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-        if is_new:
-            ENV_VARS_TO_PROPAGATE.discard("RAY_ADDRESS")

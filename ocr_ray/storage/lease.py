@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ocr_ray.errors import InputError, ProductionError, StorageError
-from ocr_ray.storage.location import Location, delete_file, preflight, read_bytes, write_json
-from ocr_ray.storage.strict_json import parse_json
+from ocr_ray.storage.location import Location, delete_file, preflight, read_json, write_json
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +75,8 @@ class _Lease:
 
     def is_taken(self) -> bool:
         """Return whether the file holds the lease of another process."""
-        content = _read(self._file)
-        return content is not None and _parse(content).get("token") != self._token
+        holder = _read(self._file)
+        return holder is not None and holder.get("token") != self._token
 
     def release(self) -> None:
         """End the thread and delete the file, unless another process holds it."""
@@ -110,40 +109,35 @@ class _Lease:
 
 def _wait_until_free(file: Location, folder: Location, flag: str) -> None:
     """Return when nobody holds the lease; InputError if it is renewed."""
-    content = _read(file)
-    if content is None or (is_alive := _is_alive(_parse(content))) is False:
+    holder = _read(file)
+    if holder is None or (is_alive := _is_alive(holder)) is False:
         return
     if is_alive:
-        raise InputError(_describe_holder(content, folder, flag))
-    log.warning("%s: waiting %.0f s for a sign of life of its last user", folder, EXPIRY_S)
+        raise InputError(_describe_holder(holder, folder, flag))
+    log.warning("%s: waiting %.0f s to see whether its last user still runs", folder, EXPIRY_S)
     deadline_s = time.monotonic() + EXPIRY_S
     while time.monotonic() < deadline_s:
         time.sleep(1)
         now = _read(file)
         if now is None:
             return
-        if now != content:
+        if now != holder:
             raise InputError(_describe_holder(now, folder, flag))
 
 
-def _read(file: Location) -> bytes | None:
+def _read(file: Location) -> dict[str, Any] | None:
+    """Return the values of a lease, empty if it is damaged; None if there is none."""
     try:
-        return read_bytes(file)
+        values = read_json(file)
     except FileNotFoundError:
         return None
+    except InputError:
+        return {}
+    return values if isinstance(values, dict) else {}
 
 
-def _parse(content: bytes | None) -> dict[str, Any]:
-    """Return the values of a lease; none if it is damaged."""
-    with suppress(ValueError):
-        values = parse_json(content or b"{}")
-        if isinstance(values, dict):
-            return values
-    return {}
-
-
-def _describe_holder(content: bytes | None, folder: Location, flag: str) -> str:
-    holder = _parse(content)
+def _describe_holder(holder: dict[str, Any] | None, folder: Location, flag: str) -> str:
+    holder = holder or {}
     return (
         f"{flag} must not be in use by another job, process {holder.get('pid', '?')} on "
         f"{holder.get('host', '?')} works in {folder}; wait until it ends, stop it, or choose another {flag}"
@@ -155,11 +149,11 @@ def _is_alive(holder: dict[str, Any]) -> bool | None:
     own = _describe_process(os.getpid())
     if not own["machine"] or any(holder.get(key) != own[key] for key in ("machine", "user")):
         return None
-    pid = holder.get("pid")
-    return isinstance(pid, int) and _describe_process(pid)["started"] == holder.get("started")
+    started = _describe_process(holder.get("pid"))["started"]
+    return bool(started) and started == holder.get("started")
 
 
-def _describe_process(pid: int) -> dict[str, Any]:
+def _describe_process(pid: object) -> dict[str, Any]:
     """Return what identifies a process on Linux; elsewhere `machine` is empty.
 
     `machine` is the boot and the namespace of process ids, which containers of one host do not share.

@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from transformers import VisionEncoderDecoderModel
 from transformers.utils.logging import disable_progress_bar
 
@@ -125,12 +124,12 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
     if training.rank != 0:
         return
     disable_progress_bar()
-    with _name_file(folder / WEIGHTS_FILE):
+    with name_file(folder / WEIGHTS_FILE):
         training.ocr.network.save_pretrained(folder)
-    with _name_file(folder):
+    with name_file(folder):
         copy_processor_files(training.ocr.folder, folder)
     history = {"history": state.history, "samples": state.samples}
-    with _name_file(folder / HISTORY_FILE):
+    with name_file(folder / HISTORY_FILE):
         (folder / HISTORY_FILE).write_text(to_json(history), encoding="utf-8")
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
     content = {
@@ -145,11 +144,11 @@ def save_checkpoint(folder: Path, training: Training, state: TrainState) -> None
 
 
 @contextmanager
-def _name_file(path: Path) -> Iterator[None]:
+def name_file(path: Path) -> Iterator[None]:
     """Raise StorageError with the path of a file that the disk refuses: errors of writing do not name it."""
     try:
         yield
-    except (OSError, RuntimeError, SafetensorError) as error:
+    except Exception as error:  # tokenizers raises a bare one
         # After an error of the disk, torch raises a RuntimeError of its own.
         for cause in (error, error.__context__ or error):
             if message := describe_storage_error(cause, str(path)):
@@ -159,7 +158,7 @@ def _name_file(path: Path) -> Iterator[None]:
 
 def _save(content: dict[str, Any], path: Path) -> None:
     # Given a path, torch writes itself and reports `unexpected pos` if the disk is full.
-    with _name_file(path), path.open("wb") as file:
+    with name_file(path), path.open("wb") as file:
         torch.save(content, file)
 
 

@@ -9,7 +9,7 @@ import ray.train
 import torch
 
 from ocr_ray.cluster.capacity import count_workers
-from ocr_ray.cluster.failures import Failures
+from ocr_ray.cluster.failures import Failures, summarize
 from ocr_ray.cluster.ray_private import SignalKeepingTrainer, environment_for_ray_train
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.cluster.stop_signal import stop_signal
@@ -18,6 +18,7 @@ from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.errors import InputError, StoppedError
 from ocr_ray.model.precision import check_precision
+from ocr_ray.storage.error_messages import raise_if_refused
 from ocr_ray.storage.lease import hold_lease
 from ocr_ray.storage.location import (
     Location,
@@ -65,6 +66,8 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             f"--fresh needs a new --run-name, {run} exists already; leave out --fresh to resume it"
         )
     check_reserved(run, plan, growing="epochs", flag="--run-name")
+    if models == run:
+        raise InputError(f"--models-uri must not be the folder of the run, {run}; choose another folder")
     check_models_free(models, run)
     with hold_lease(run, "--run-name"), hold_lease(models, "--models-uri"):
         datasets = tuple(LineDataset(name=name, folder=folder) for name, folder in folders.items())
@@ -241,9 +244,21 @@ def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
 
 
 def _read_checkpoints(run: Location) -> list[tuple[Location, Metrics]]:
-    """Return the checkpoints that Ray Train keeps of a run, with their metrics, the latest last."""
+    """Return the checkpoints that Ray Train keeps of a run, with their metrics, the latest last.
+
+    Raises:
+        InputError: the list of them is damaged, as after a full disk, or a checkpoint is missing.
+    """
     if not exists(run / SNAPSHOT):
         return []
-    result = ray.train.Result.from_path(run.path, storage_filesystem=run.filesystem)
+    try:
+        result = ray.train.Result.from_path(run.path, storage_filesystem=run.filesystem)
+    except Exception as error:  # of a private class of Ray Train
+        with translate_errors(run):
+            raise_if_refused(error)
+        raise InputError(
+            f"{run} cannot be resumed: {SNAPSHOT} must be complete and each of its checkpoints be there, "
+            f"{summarize(error)}; choose another --run-name, its --model can be a checkpoint of this run"
+        ) from error
     kept = [(Location(run.filesystem, c.path), metrics) for c, metrics in result.best_checkpoints or []]
     return sorted(kept, key=lambda item: int(item[1]["lines"]))

@@ -23,7 +23,7 @@ from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, exists, list_files, locate_model
 from ocr_ray.training.base_model import read_model
-from ocr_ray.training.checkpoint import Training
+from ocr_ray.training.checkpoint import Training, name_file
 from ocr_ray.training.config import TINY, TrainConfig
 from ocr_ray.training.data.augment import Augmenter
 from ocr_ray.training.data.label_check import (
@@ -65,8 +65,9 @@ def first_model(
     """
     tiny = run / "tiny_model"
     if source == TINY and not exists(tiny / "config.json"):
-        with tempfile.TemporaryDirectory() as folder:
-            write_tiny_model(Path(folder), _read_texts(datasets, config.label_column), config.seed)
+        with tempfile.TemporaryDirectory(prefix="ocr_ray-tiny-") as folder:
+            with name_file(Path(folder)):
+                write_tiny_model(Path(folder), _read_texts(datasets, config.label_column), config.seed)
             yield Path(folder), tiny
         return
     model = tiny if source == TINY else locate_model(source)

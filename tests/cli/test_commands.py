@@ -1,6 +1,7 @@
 """The console command `ocr-ray`, and what is imported before the flags are parsed."""
 
 import json
+import signal
 import subprocess
 import sys
 from importlib.metadata import version
@@ -52,6 +53,30 @@ def test_a_command_takes_the_flags_of_its_job(capsys) -> None:
     code, out, err = call(capsys, "plan-dataset", "--pilot-line", "0")
     assert code == 2
     assert "--pilot-lines" in out + err
+
+
+@pytest.mark.parametrize(
+    ("imported", "code", "message"),
+    [("tyro", -signal.SIGINT, ""), ("ray", 130, "stopped; finished work is kept")],
+)
+def test_ctrl_c_while_packages_are_imported_prints_no_traceback(
+    imported: str, code: int, message: str, tmp_path
+) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Sender:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        f"        if name == {imported!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # pytest may ignore it\n"
+        "sys.meta_path.insert(0, Sender())\n"
+        "from ocr_ray.cli.commands import main\n"
+        f"main(['render-lines', '--out-uri', {str(tmp_path / 'out')!r}])\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (code, "")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("name", JOBS)

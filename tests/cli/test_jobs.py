@@ -209,6 +209,21 @@ def test_a_flag_that_is_no_finite_number_exits_2(number: str, capsys) -> None:
     assert f"--weight must be a finite number, got {number}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "euc-kr", "latin-1"])
+def test_the_summary_is_utf_8_in_every_locale(encoding: str, monkeypatch) -> None:
+    """EUC-KR has no emoji."""
+    monkeypatch.setenv("PYTHONIOENCODING", encoding)
+    program = (
+        "from dataclasses import dataclass\n"
+        "from ocr_ray.cli.run_job import run_job\n"
+        "@dataclass(frozen=True)\n"
+        "class Config:\n    pass\n"
+        "run_job(Config, lambda: lambda config: {'out_uri': '줄/😀é'}, prog='x', description='x')\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (result.returncode, json.loads(result.stdout)) == (0, {"out_uri": "줄/😀é"}), result.stderr
+
+
 def test_the_plan_gives_the_numbers_of_the_brief(monkeypatch, capsys) -> None:
     assert run(monkeypatch, "plan_dataset") == 0
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -5,6 +5,7 @@ import errno
 import pytest
 from ray.exceptions import ActorDiedError
 from ray.train import WorkerGroupError
+from ray.train.v2._internal.exceptions import WorkerHealthCheckFailedError
 
 from ocr_ray.cluster.failures import Failures
 from ocr_ray.errors import InputError, ProductionError, StorageError
@@ -14,9 +15,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_session")]
 
 
 def test_too_many_failures_end_with_the_cause_and_how_to_resume(caplog) -> None:
-    """The second worker lost its connection because the first died."""
+    """The second worker lost its connection because the first died, which Ray Train reports so."""
     failures = Failures(1, locate("/runs/x"))
-    lost = WorkerGroupError("", {1: RuntimeError("Connection closed"), 0: ActorDiedError()})
+    died = WorkerHealthCheckFailedError("A worker health check failed.", ActorDiedError())
+    lost = WorkerGroupError("", {1: RuntimeError("Connection closed"), 0: died})
     failures.add(lost)
     assert "/runs/x: failure 1 of at most 1, training is started again: ActorDiedError: " in caplog.text
     reason = r"^workers of /runs/x failed 2 times, --max-failures is 1; the last error: ActorDiedError: .*"

@@ -37,9 +37,10 @@ def refuse(number: int, *, error: Exception) -> int:
     return number
 
 
-def die_at_six(numbers: list[int]) -> int:
+def die_at_six(numbers: list[int], sent: signal.Signals) -> int:
     if 6 in numbers:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), sent)
+        time.sleep(60)
     return sum(numbers)
 
 
@@ -104,9 +105,11 @@ def test_an_error_of_a_task_is_raised_unchanged(error: Exception) -> None:
     assert "refuse" in str(caught.value.__cause__)  # the traceback of the worker
 
 
-def test_an_input_that_ends_every_worker_is_named() -> None:
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
+def test_an_input_that_ends_every_worker_is_named(sent: signal.Signals) -> None:
+    """Watchdogs for memory send SIGTERM first, which Ray turns into a SystemExit."""
     with pytest.raises(ProductionError, match=r"an input has ended its worker 3 times, .*: \[6\]$"):
-        list(map_tasks(die_at_six, [[1, 2], [5, 6, 7]], num_cpus=None))
+        list(map_tasks(partial(die_at_six, sent=sent), [[1, 2], [5, 6, 7]], num_cpus=None))
 
 
 def test_each_worker_loads_the_function_once(tmp_path) -> None:

@@ -87,13 +87,21 @@ def test_a_second_process_is_refused_until_the_first_is_killed(holder, tmp_path:
     assert list_files(folder) == {}
 
 
+def test_a_lease_of_a_process_that_cannot_be_seen_is_free(tmp_path: Path) -> None:
+    """It ended before it could read its own start time."""
+    content = lease._describe_process(2**22 + 1)  # beyond the largest process id of Linux
+    write_json(locate(str(tmp_path)) / LEASE, {"token": "x", "number": 1, **content})
+    with hold_lease(locate(str(tmp_path)), "--run-name"):
+        assert read_json(locate(str(tmp_path)) / LEASE)["pid"] == os.getpid()
+
+
 def test_a_process_refuses_itself(tmp_path: Path) -> None:
     folder = locate(str(tmp_path / "new"))
     with hold_lease(folder, "--run-name"), pytest.raises(InputError, match=f"process {os.getpid()} on"):
         enter(folder)
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"pid": "x"', b"[]"])
+@pytest.mark.parametrize("content", [None, b"", b'{"pid": "x"', b"[]", b"[" * 9999, b"\xff"])
 def test_a_lease_of_another_machine_is_taken_over_when_it_is_not_renewed(
     content: bytes | None, tmp_path: Path
 ) -> None:

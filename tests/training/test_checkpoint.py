@@ -1,6 +1,7 @@
 import json
 import random
 import resource
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import AutoTokenizer, VisionEncoderDecoderModel
 from ocr_ray.errors import CheckpointError, StorageError
 from ocr_ray.model.load import PROCESSOR_FILES, OcrModel
 from ocr_ray.model.precision import make_scaler
+from ocr_ray.storage.location import locate
 from ocr_ray.training.checkpoint import (
     HISTORY_FILE,
     STATE_FILE,
@@ -25,6 +27,8 @@ from ocr_ray.training.checkpoint import (
     rng_file,
     save_checkpoint,
 )
+from ocr_ray.training.config import TINY, TrainConfig
+from ocr_ray.training.setup import first_model
 
 torch.set_num_threads(1)
 
@@ -174,6 +178,20 @@ def test_a_file_that_the_disk_refuses_is_named(tmp_path: Path, training: Trainin
     (target / "tokenizer.json").mkdir()
     with pytest.raises(StorageError, match=rf"^{target}/tokenizer.json cannot be used: Is a directory; "):
         save_checkpoint(target, training, STATE)
+
+
+@pytest.mark.parametrize("limit", [0, 3000, 100_000])
+def test_a_disk_that_refuses_the_tiny_model_is_named(limit: int, tmp_path: Path, monkeypatch) -> None:
+    """tokenizers and safetensors raise errors that are no OSError and name no file."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run = locate(str(tmp_path / "run"))
+    message = rf"^{tmp_path}/ocr_ray-tiny-.* cannot be used: .* too large; "
+    with (
+        limit_of_file_size(limit),
+        pytest.raises(StorageError, match=f"(?i){message}"),
+        first_model(TINY, run, [], TrainConfig()),
+    ):
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])

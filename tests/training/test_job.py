@@ -166,6 +166,15 @@ def test_another_configuration_is_refused(undisturbed, tmp_path) -> None:
     with pytest.raises(InputError, match=r"model that .*/run began with, .*tokenizer.json: \w{12}… there"):
         train_trocr(replace(undisturbed, train=replace(undisturbed.train, epochs=EPOCHS + 1)))
     write_bytes(tokenizer, content)
+    snapshot = locate(undisturbed.runs_uri) / "run" / SNAPSHOT
+    content = read_bytes(snapshot)
+    for damaged in (b"", content[:-20], content.replace(b'"checkpoint_2', b'"checkpoint_3')):
+        write_bytes(snapshot, damaged)
+        with pytest.raises(InputError, match=rf"/run cannot be resumed: {SNAPSHOT} must be complete"):
+            train_trocr(undisturbed)
+    write_bytes(snapshot, content)
+    with pytest.raises(InputError, match=r"--models-uri must not be the folder of the run, .*/run; choose"):
+        train_trocr(replace(undisturbed, models_uri=f"{undisturbed.runs_uri}/run"))
     no_model = replace(undisturbed, model=str(tmp_path), run_name="other", models_uri=str(tmp_path / "m"))
     with pytest.raises(InputError, match=r"must be a Hugging Face folder"):
         train_trocr(no_model)
