@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 
 from ocr_ray.errors import InputError
+from ocr_ray.storage.uri import check_name
 
 FONT_ENDINGS = (".ttf", ".ttc", ".otf", ".otc")
 _UNPACK = (
@@ -71,6 +72,9 @@ def parse_request(text: str) -> FontRequest:
         name, source = None, named
     if name == "":
         raise InputError(f"--fonts must be a name, a file, a folder/ or NAME=URI, got {text!r}")
+    for part in (name, source):
+        if part is not None and "/" not in part:
+            check_name(part, "--fonts")
     return FontRequest(name=name, source=source, suffix=text[len(named) :], face=face, axes=axes)
 
 
