@@ -13,12 +13,13 @@ SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set in the driver of a submitted job, which runs in a temporary copy of the code."""
 FORMS = "a local path or s3://bucket/key"
 MAX_KEY_BYTES, MAX_NAME_BYTES = 1024, 255
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_SCHEME = re.compile(r"(s3|file|[a-z][a-z0-9+.-]+(?=:/)):", re.I)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _OPTION = re.compile(r"\?[\w.%-]+=")
 _SECRETS = (
-    # `://user:password@`, also with slashes in the password.
-    re.compile(r"(?<=://)(?:[^/?#\s@]*:\S*|[^/?#\s]*)(?=@)"),
+    # `://user:password@` or `:/user:password@`, also with slashes in the password.
+    re.compile(r"(:/+)(?:[^/?#\s@]*:\S*|[^/?#\s]*)(?=@)"),
     # `?secret_key=…`, `&X-Amz-Signature=…`, `#token=…`
     re.compile(
         r"(?<=[?&#;])((?:[\w.%-]*(?:key|secret|token|passw|pwd|credential|signature|auth)[\w.%-]*|sig)=)"
@@ -78,8 +79,8 @@ def check_name(name: str, flag: str) -> None:
     is_long = len(name.encode(errors="replace")) > MAX_NAME_BYTES
     if not name.isprintable() or is_long or "/" in name or name in ("", ".", ".."):
         raise InputError(
-            f"{flag} must be a folder name without / and control characters, of at most {MAX_NAME_BYTES} "
-            f"bytes, got {_shorten(name)!r}"
+            f"{flag} must be a name without / and control characters, of at most {MAX_NAME_BYTES} bytes, "
+            f"got {_shorten(name)!r}"
         )
 
 
@@ -90,8 +91,10 @@ def parse_uri(uri: str, name: str) -> tuple[str, str]:
         InputError: the URI has another form, contains keys, or names what can never be a file or folder.
     """
     check_no_secret(uri, name)
-    if "\0" in uri or any("\ud800" <= char <= "\udfff" for char in uri):
-        raise InputError(f"{name} must be Unicode text without NUL, got {uri!r}")
+    if uri != uri.strip() or _CONTROL.search(uri) or any("\ud800" <= char <= "\udfff" for char in uri):
+        raise InputError(
+            f"{name} must be Unicode text without control characters and without space around it, got {uri!r}"
+        )
     scheme = match[1].lower() if (match := _SCHEME.match(uri)) else ""
     if scheme == "s3":
         return "s3", _parse_s3(uri, name)
@@ -109,8 +112,11 @@ def _parse_s3(uri: str, name: str) -> str:
     _, separator, path = uri.partition("://")
     path = path.rstrip("/")
     bucket, _, key = path.partition("/")
-    if {":", "@"} & set(bucket):
-        raise InputError(f"{name} must not contain keys or a port before the bucket")
+    if ":" in bucket:  # not shown: it may be a key and its secret
+        raise InputError(
+            f"{name}: an s3:// URI must begin with the name of a bucket or the alias of an access point, "
+            "without keys, port and ARN; the server is set with AWS_ENDPOINT_URL"
+        )
     if not separator or not path or "" in path.split("/") or {".", ".."} & set(path.split("/")):
         raise InputError(
             f"{name}: an s3:// URI must be s3://bucket/key without empty names, `.` and `..`, got {uri!r}"
@@ -124,10 +130,10 @@ def _parse_s3(uri: str, name: str) -> str:
             f"{name}: an s3:// URI must have no ?options, S3 is configured by AWS_ENDPOINT_URL, AWS_REGION "
             f"and ~/.aws/config, got {uri!r}"
         )
-    if any(ord(char) < 32 or ord(char) == 127 for char in key) or len(key.encode()) > MAX_KEY_BYTES:
+    if len(key.encode()) > MAX_KEY_BYTES:
         raise InputError(
-            f"{name}: a key must have at most {MAX_KEY_BYTES} bytes and no control characters, "
-            f"got {len(key.encode())} bytes, {uri[:100]!r}"
+            f"{name}: a key must have at most {MAX_KEY_BYTES} bytes, got {len(key.encode())}, "
+            f"{_shorten(uri)!r}"
         )
     return path
 

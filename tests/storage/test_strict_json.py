@@ -14,8 +14,8 @@ from ocr_ray.storage.strict_json import parse_json, to_json
 
 PACKAGE = Path(ocr_ray.__file__).parent
 OTHER_FORMATS = {"storage/strict_json.py", "pages/labels/fields.py", "model/claims.py"}
-"""The module itself, AI Hub's labels, whose damage is a counted reject, and files that transformers reads
-again. `aws/` reads files of AWS."""
+"""The module itself, AI Hub's labels, whose damage is a counted reject, and models of others, which may hold
+Infinity. `aws/` reads files of AWS."""
 
 
 @pytest.mark.parametrize(

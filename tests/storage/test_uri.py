@@ -17,6 +17,7 @@ SECRET = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 WITH_SECRETS = [
     f"s3://AKIAIOSFODNN7EXAMPLE:{SECRET}@bucket/key",
     f"s3a://KEY:{SECRET}@bucket/key",
+    f"s3:/KEY:{SECRET}@bucket/key",
     f"https://KEY:{SECRET}@host/bucket",
     f"https://{SECRET.replace('/', '')}@huggingface.co/a/b",
     f"S3://KEY:{SECRET}%40bucket/key",
@@ -74,6 +75,7 @@ def test_nothing_else_is_masked(text: str) -> None:
         ("file:/data/x", ("file", "/data/x")),
         ("/data/my%20lines", ("file", "/data/my%20lines")),
         ("./a:b/c", ("file", f"{Path.cwd()}/a:b/c")),
+        ("./s3:b/c", ("file", f"{Path.cwd()}/s3:b/c")),
         ("~/lines", ("file", f"{Path.home()}/lines")),
     ],
 )
@@ -101,6 +103,8 @@ def test_a_file_uri_is_the_path_that_python_made_it_of(name: str) -> None:
         *["s3://host:9000/x", "s3://user@b/x", "s3://버킷/x", "s3://-b/x", "s3://b/" + "글" * 342],
         *["file://lines", "file://host/x", "file:///x?y=1", "file:///x#y", "file:///%ff", "file:///a%00b"],
         *["a\0b", "s3://b/a\0b", "a\udcff", "s3://b/\ud800", "~nobody-of-this-name/x"],
+        *["s3:b/x", "S3:b", "file:x", "s3://b/x ", " /data/x", "data/x\r\n", "data/\t줄", "s3://b/x\u3000"],
+        *["s3://arn:aws:s3:us-east-1:1:accesspoint/a/x", "\ufeffs3://b/x", "“s3://b/x”", "aws:s3://b/x"],
         *["x" * 256, "a/" + "글" * 86 + "/b", "a/" * 2100],
     ],
     ids=lambda uri: ascii(uri)[:30],

@@ -214,7 +214,7 @@ def _find(text: str, indexes: Sequence[_FontIndex]) -> list[Font]:
     if not source.endswith("/") and (advice := explain_format(source)):
         raise InputError(f"--fonts must name .ttf, .ttc, .otf or .otc files, got {text!r}: {advice}")
     if request.name is not None:
-        return [_read_font(locate(source), request, name=request.name)]
+        return [_read_font(locate(source, "--fonts"), request, name=request.name)]
     if is_font_file(source):
         return [_read_font(_find_file(source, indexes), request, name=Path(source).stem + request.suffix)]
     if "/" in source:
@@ -224,7 +224,7 @@ def _find(text: str, indexes: Sequence[_FontIndex]) -> list[Font]:
 
 def _find_file(path: str, indexes: Sequence[_FontIndex]) -> Location:
     """Return the location of a file; a name without a folder is searched like a family."""
-    as_given = locate(path)
+    as_given = locate(path, "--fonts")
     if "/" in path:
         return as_given
     *in_folder, installed = ([file.location for file, _ in index] for index in indexes)

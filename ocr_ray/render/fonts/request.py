@@ -6,6 +6,7 @@ from pathlib import Path
 from shlex import quote
 
 from ocr_ray.errors import InputError
+from ocr_ray.storage.uri import check_name
 
 FONT_ENDINGS = (".ttf", ".ttc", ".otf", ".otc")
 _FONTTOOLS = "fonttools ttLib -o {1} {0}"
@@ -72,6 +73,9 @@ def parse_request(text: str) -> FontRequest:
         name, source = None, named
     if name == "":
         raise InputError(f"--fonts must be a name, a file, a folder/ or NAME=URI, got {text!r}")
+    for part in (name, source):
+        if part is not None and "/" not in part:
+            check_name(part, "--fonts")
     return FontRequest(name=name, source=source, suffix=text[len(named) :], face=face, axes=axes)
 
 

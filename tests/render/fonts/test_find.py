@@ -250,6 +250,10 @@ def test_a_missing_font_is_reported_with_a_remedy(tmp_path) -> None:
     (tmp_path / "fake.ttf").write_bytes(b"not a font")
     with pytest.raises(InputError, match=r"'fake' must be a .ttf, .ttc or .otf"):
         find_fonts([str(tmp_path / "fake.ttf")])
+    names = ["", "a" * 256, "줄" * 86, "굴\n림", "줄" * 86 + "=a.ttf"]
+    for name in [*names, "A=" + "a" * 256, "A=gs://b/a.ttf", "~nobody-of-this-name/a.ttf"]:
+        with pytest.raises(InputError, match="--fonts must be"):
+            find_fonts([name])
     with pytest.raises(InputError, match="must be a name, a file, a folder/ or NAME=URI"):
         find_fonts([f"={tmp_path / 'fake.ttf'}"])
     with pytest.raises(InputError, match="at least one font"):
