@@ -18,6 +18,7 @@ from ocr_ray.metrics import (
     count_errors,
     count_lines,
     divide,
+    evaluate_pairs,
 )
 from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import KS_X_1001
@@ -298,3 +299,11 @@ def test_jamo_errors_mean_that_a_line_is_wrong_and_spaces_alone_are_no_errors_wi
     assert (errors == 0) == bool(count_errors(reference, prediction).exact)
     spaced = count_details(reference, " ".join(canonical(prediction)))
     assert (spaced.bare_hits, spaced.bare_insertions) == (details.bare_hits, details.bare_insertions)
+
+
+@pytest.mark.parametrize("pair", [("가" * 20_001, "나"), ("나", "가" * 10_000_000)])
+def test_texts_that_would_take_minutes_to_align_are_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(
+        ValueError, match=rf"at most 20000 characters, got {max(map(len, pair))}; evaluate lines"
+    ):
+        evaluate_pairs([pair[0]], [pair[1]])

@@ -101,6 +101,19 @@ def test_readings_that_end_at_the_limit_or_inside_a_character_are_flagged(
         assert set(reading.text) == ({"7"} if token == "7" else {"\ufffd"} if flags else set())
 
 
+def test_a_reading_of_long_tokens_is_cut_and_flagged(tmp_path: Path) -> None:
+    """RoBERTa's vocabulary has tokens of 64 dashes; the reader of predictions allows 2,000 characters."""
+    model = load_model(write_standin(tmp_path, decoder="roberta"))
+    model.tokenizer.add_tokens(["-" * 64])
+    model.network.decoder.resize_token_embeddings(len(model.tokenizer))
+    with torch.no_grad():
+        model.network.decoder.lm_head.bias[-1] = 1e4
+    image = io.BytesIO()
+    Image.new("L", (IMAGE_SIZE, IMAGE_SIZE), 255).save(image, "PNG")
+    (reading,) = read_images(model, [image.getvalue()])
+    assert (reading.text, reading.flags) == ("-" * 2_000, ("reached_limit",))
+
+
 def test_a_reading_that_ends_with_the_last_token_allowed_did_not_reach_the_limit() -> None:
     config = GenerationConfig(eos_token_id=[2, 9])
     tokens = torch.tensor([[2, 5, 5, 2], [2, 5, 5, 5], [2, 9, 1, 1], [0, 5, 5, 9]])  # 2 also starts a line

@@ -167,6 +167,14 @@ def test_lines_are_read_in_one_call_and_confidences_weighted_by_characters() -> 
     assert read_in_pieces(read, [], 5) == []
 
 
+def test_a_line_joined_from_long_readings_is_cut_where_a_dataset_ends_it() -> None:
+    def repeat(images: Sequence[bytes]) -> list[LineReading]:
+        return [LineReading("가" * 1_500, 1.0)] * len(images)
+
+    (reading,) = read_in_pieces(repeat, [encode(draw_blocks([4, 2, 4]))], 5)
+    assert reading == LineReading("가" * 1_500 + " " + "가" * 499, 1.0, reached_limit=True)
+
+
 def test_squares_are_read_by_the_shapes_given() -> None:
     line = draw_blocks([4, 2, 4])
     square = encode(line.resize((384, 384), Image.Resampling.BILINEAR))

@@ -1,7 +1,6 @@
 """Page images decoded, images of lines encoded."""
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ocr_ray.dataset.images import SQUARE_SIZE_PX, ImageConfig, encode_image
+from ocr_ray.dataset.images import BAD_IMAGE, IMAGE_FORMATS, SQUARE_SIZE_PX, ImageConfig, encode_image
 from ocr_ray.errors import CropError
 from ocr_ray.pages.labels.page_label import PageLabel
 
@@ -97,14 +96,13 @@ def count_pixels(content: bytes) -> int:
 def _open_image(content: bytes) -> Iterator[Image.Image]:
     """The image in a PNG or JPEG file, not yet decoded; raises as `decode_page` does, also for the body."""
     try:
-        with Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as image:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
             width_px, height_px = image.size
             if width_px * height_px > MAX_PAGE_PIXELS or max(image.size) > MAX_PAGE_SIDE_PX:
                 limits = f"{MAX_PAGE_PIXELS} px, {MAX_PAGE_SIDE_PX} px per side"
                 raise CropError("bad_image", f"a page can have {limits}, got {width_px}x{height_px}")
             yield image
-    # Pillow raises `OSError` on truncated files, `SyntaxError` on broken PNG chunks.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except BAD_IMAGE as error:
         raise CropError("bad_image", str(error)[:200]) from error
 
 
@@ -112,7 +110,7 @@ def _read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of a loaded image, 1 if it has none that is valid."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):  # damaged metadata
+    except (*BAD_IMAGE, TypeError, KeyError):  # damaged metadata
         return 1
     return orientation if orientation in _UPRIGHT else 1
 
