@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.cluster.capacity import list_nodes
@@ -34,7 +34,7 @@ def ray_session(
     Raises:
         InputError: a node does not see a local folder.
         ProductionError: Ray does not start or cannot be joined.
-        InputError, ProductionError: those that workers raised.
+        InputError, ProductionError: those that workers raised, or a process of Ray has died.
     """
     if ray.is_initialized():
         with unwrap_worker_errors():
@@ -58,6 +58,7 @@ def ray_session(
 def unwrap_worker_errors() -> Iterator[None]:
     """Raise InputError and ProductionError of workers unchanged, so that they determine the exit code.
 
+    The death of one of Ray's own processes is a ProductionError too.
     Ray Data does not log them, nor advise to report them as bugs of Ray.
     """
     ray.data.DataContext.get_current().raise_original_map_exception = True
@@ -70,6 +71,8 @@ def unwrap_worker_errors() -> Iterator[None]:
         if isinstance(error.cause, InputError | ProductionError):
             raise error.cause from error
         raise
+    except RayError as error:
+        raise ProductionError(f"Ray has failed: {error}\nrun the same command to resume") from error
     finally:
         for handler in handlers:
             handler.removeFilter(_is_other_error)

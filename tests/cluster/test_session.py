@@ -1,16 +1,19 @@
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
 from harness.processes import kill_tree, wait_for
 from ray.cluster_utils import Cluster
 
 from ocr_ray.cluster.capacity import count_worker_limit, count_workers
-from ocr_ray.errors import InputError
+from ocr_ray.cluster.session import unwrap_worker_errors
+from ocr_ray.errors import InputError, ProductionError
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,21 @@ def test_more_workers_than_the_cluster_can_have_are_refused() -> None:
         count_workers(3, use_gpu=False)
     with pytest.raises(InputError, match="1 workers need a GPU each, the cluster has 0"):
         count_workers(None, use_gpu=True)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_the_death_of_a_process_of_ray_says_how_to_go_on() -> None:
+    """As if the kernel ends one for want of memory."""
+    actor = ray.remote(Helper).options(num_cpus=0).remote()
+    message = r"(?s)^Ray has failed: .* died .*run the same command to resume$"
+    with pytest.raises(ProductionError, match=message), unwrap_worker_errors():
+        ray.get(actor.kill.remote())
+
+
+class Helper:
+    def kill(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 @pytest.mark.slow
@@ -71,10 +89,8 @@ with ray_session(**{sys.argv[2]: [locate(sys.argv[1])]}):
     for folder in (hidden / "below", seen):
         folder.mkdir(parents=True)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    ray = Path(sys.executable).parent / "ray"
-    start = (
-        f"mount -t tmpfs none {hidden} && exec {ray} start --address={cluster.address} --num-cpus=1 --block"
-    )
+    command = f"{Path(sys.executable).parent}/ray start --address={cluster.address} --num-cpus=1 --block"
+    start = f"mount -t tmpfs none {hidden} && exec {command}"
     with (tmp_path / "log").open("w") as log:
         node = subprocess.Popen(
             ["unshare", "--map-root-user", "--mount", "sh", "-c", start], stdout=log, stderr=log
