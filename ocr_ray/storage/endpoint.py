@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 
 import configparser
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from ocr_ray.storage.uri import has_secret
 
 CHECKSUMS = "AWS_REQUEST_CHECKSUM_CALCULATION"
 WHEN_SUPPORTED, WHEN_REQUIRED = "when_supported", "when_required"
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9a-f:.]+")
+_REGION = re.compile(r"(?!-)[A-Za-z0-9-]{0,63}(?<!-)")
 _AWS_DOMAINS = ("amazonaws.com", "amazonaws.com.cn", "api.aws")
 
 
@@ -51,6 +54,8 @@ def find_settings() -> S3Settings:
     if checksums not in (WHEN_SUPPORTED, WHEN_REQUIRED):
         raise InputError(f"{CHECKSUMS} must be {WHEN_SUPPORTED} or {WHEN_REQUIRED}, got {checksums!r}")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or profile.get("region", "")
+    if not _REGION.fullmatch(region):
+        raise InputError(f"AWS_REGION, or region in {paths}, must be like ap-northeast-2, got {region!r}")
     return S3Settings(scheme=scheme, address=address, region=region, checksums=checksums)
 
 
@@ -77,23 +82,24 @@ def _parse_endpoint(url: str, name: str) -> tuple[str, str]:
         raise InputError(f"{name} must not contain a user and password, keys have their own variables")
     try:
         parts = urlsplit(url)
-        is_valid = bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
+        is_valid = bool(_HOST.fullmatch(parts.hostname or "")) and parts.port != 0 and url.isprintable()
     except ValueError:  # the port is no number, or a bracket is missing
         is_valid = False
     if not is_valid or parts.scheme not in ("http", "https"):
         raise InputError(f"{name} must be http://host:port or https://…, got {url!r}")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise InputError(
-            f"{name} must be http://host:port without a path, got {url!r}; a bucket belongs into the "
-            "s3:// URIs, and S3 below a path of a server cannot be used"
+            f"{name} must be http://host:port without a path, got {url!r}; name the bucket in the "
+            "s3:// URIs; S3 below a path of a server cannot be used"
         )
-    return parts.scheme, parts.netloc
+    return parts.scheme, parts.netloc.removesuffix(":")
 
 
 def _read_profile() -> tuple[Mapping[str, str], Mapping[str, Mapping[str, str]], str]:
     """Return the settings of the chosen profile, all sections, and where they were looked for."""
     config, credentials = (
-        Path(os.path.expandvars(os.environ.get(variable) or standard)).expanduser()
+        # Path.expanduser would raise for an unknown user.
+        Path(os.path.expanduser(os.path.expandvars(os.environ.get(variable) or standard)))  # noqa: PTH111
         for variable, standard in (
             ("AWS_CONFIG_FILE", "~/.aws/config"),
             ("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"),

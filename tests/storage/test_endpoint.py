@@ -74,6 +74,8 @@ def settings(tmp_path, monkeypatch):
         (DEFAULT, "", {"CONFIG_FILE": "/no/such/file"}, ""),
         (SERVICES, "", {"PROFILE": "lab", "DEFAULT_PROFILE": "default", "ENDPOINT_URL_S3": "http://e"}, "e"),
         ("[default]\nendpoint_url = https://[::1]:9000", "", {}, "[::1]:9000"),
+        (DEFAULT, "", {"CONFIG_FILE": "~nobody-of-this-name/config"}, ""),
+        (DEFAULT.replace("endpoint_url = ", "Endpoint_URL: ").replace("\n", "\r\n"), "", {}, "minio:9000"),
     ],
 )
 def test_the_endpoint_is_that_of_boto3(config, credentials, variables, address, settings) -> None:
@@ -99,6 +101,7 @@ def test_the_region_is_that_of_boto3(settings) -> None:
     [
         *["localhost:9000", "//localhost", "ftp://host", "http://", "http://:9000", "http://host:port"],
         *["http://host:99999", "http://[::1", "http://ho st", "http://host\n", "http://host/path"],
+        *["http://서버:9000", "http://a%20b:1", "http:\\\\host", "http://host ; mine", '"http://host"'],
         *["http://host/bucket/", "https://host?x=1", "http://host#x", "s3://bucket"],
     ],
 )
@@ -133,6 +136,12 @@ def test_an_endpoint_with_a_password_is_refused_and_not_shown(url: str, settings
             {},
             r"/config must be a configuration file of AWS: File contains no sec",
         ),
+        (
+            "[default]\nregion = Asia Pacific (Seoul)",
+            {},
+            r"region in .*/config, must be like ap-northeast-2, got",
+        ),
+        ("", {"REGION": "ap-northeast-2 "}, "AWS_REGION, or region in .* must be like ap-northeast-2, got"),
         ("[default]\nrequest_checksum_calculation = never", {}, "must be when_supported or when_required"),
     ],
 )
