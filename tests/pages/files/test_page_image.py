@@ -186,7 +186,7 @@ def bomb_jpeg(width_px: int, height_px: int) -> bytes:
     return bytes(content)
 
 
-@pytest.mark.filterwarnings("ignore:Image size:PIL.Image.DecompressionBombWarning")
+@pytest.mark.filterwarnings("ignore:Image size:PIL.Image.DecompressionBombWarning", "ignore:Invalid APNG")
 @pytest.mark.parametrize(
     "content",
     [
@@ -201,6 +201,7 @@ def bomb_jpeg(width_px: int, height_px: int) -> bytes:
         bomb_jpeg(10_000, 9_500),
         bomb_png(100_000, 100_000),
         bomb_png(70_000, 8),
+        encoded(PAGE)[:33] + struct.pack(">I4sIII", 8, b"acTL", 0, 0, 0xDEB7E2E4) + encoded(PAGE)[33:],
     ],
 )
 def test_damaged_foreign_and_huge_images_are_bad_image(content: bytes) -> None:
