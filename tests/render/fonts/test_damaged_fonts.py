@@ -1,5 +1,6 @@
 """Fonts that FreeType or fontTools cannot use, wholly or in single glyphs."""
 
+import gzip
 import logging
 import random
 from collections import Counter
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from builders.fonts import build_variable_font, damage_font, save_font, start_font
+from fontTools.misc.psCharStrings import T2CharString
 from fontTools.ttLib import TTFont, newTable
 
 from ocr_ray.errors import InputError, RenderError
@@ -40,10 +42,8 @@ def write_small_em(path: Path) -> None:
 def write_without_characters(path: Path) -> None:
     builder = start_font(WITH_SPACE)
     del builder.font["cmap"].tables[1:]
-    builder.font["cmap"].tables[0].platformID, builder.font["cmap"].tables[0].platEncID = (
-        1,
-        3,
-    )  # Macintosh Korean
+    (table,) = builder.font["cmap"].tables
+    table.platformID, table.platEncID = 1, 3  # Macintosh Korean
     builder.save(path)
 
 
@@ -58,6 +58,17 @@ def write_truncated(path: Path) -> None:
     path.write_bytes(content[: len(content) // 2])
 
 
+def write_without_metrics(path: Path) -> None:
+    content = bytearray(save_font(start_font(WITH_SPACE)))
+    start = content.index(b"hmtx")
+    content[start : start + 4] = b"none"
+    path.write_bytes(content)
+
+
+def write_wrong_collection(path: Path) -> None:
+    path.write_bytes(b"ttcf\0\1\0\0\xff\xff\xff\xff" + save_font(start_font(WITH_SPACE)))
+
+
 def write_tiny_em(path: Path) -> None:
     path.write_bytes(save_font(start_font(WITH_SPACE, units_per_em=15)))
 
@@ -69,6 +80,12 @@ UNUSABLE = {
     "no Unicode": (write_without_characters, "its cmap has no Unicode characters"),
     "web font": (write_web_font, r"is not usable because \.woff is not read; convert it"),
     "empty": (Path.touch, "is not usable because"),
+    "no metrics": (write_without_metrics, "is not usable because horizontal metrics"),
+    "collection of 4 billion": (write_wrong_collection, "is not usable because error: unpack"),
+    "gzip": (
+        lambda path: path.write_bytes(gzip.compress(save_font(start_font(WITH_SPACE)))),
+        "bad sfntVersion",
+    ),
     "text": (lambda path: path.write_text("<html>404"), "is not usable because"),
 }
 
@@ -133,6 +150,35 @@ def test_a_glyph_that_cannot_be_drawn_is_outside_the_coverage_and_no_other(
     (font,) = find_fonts([f"{tmp_path}/x.ttf"])
     assert find_drawable(font, TEXT) == {"가", "다"}
     fast.draw_line("가다", font, draw_style(None, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["rmoveto", "endchar"],
+        [-107, "callsubr"],
+        [30_000, 0, "rmoveto", 30_000, "vlineto", 30_000, "hlineto"],
+    ],
+    ids=["no arguments", "no subroutine", "far away"],
+)
+def test_a_postscript_glyph_that_cannot_be_drawn_is_outside_the_coverage(
+    program: list[int | str], tmp_path: Path
+) -> None:
+    box = [100, 0, "rmoveto", 700, "vlineto", 300, "hlineto", -700, "vlineto", "endchar"]
+    builder = start_font(WITH_SPACE)
+    names = builder.font.getGlyphOrder()
+    charstrings = {name: T2CharString(program=list(box)) for name in names}
+    charstrings[".notdef"] = T2CharString(program=["endchar"])
+    charstrings[f"g{ord('나')}"] = T2CharString(program=[*program, "endchar"])
+    for tag in ("glyf", "loca"):
+        del builder.font[tag]
+    builder.font.sfntVersion, builder.isTTF = "OTTO", False
+    builder.setupCFF("Polygons", {}, charstrings, {})
+    builder.setupMaxp()
+    builder.font.recalcBBoxes = False
+    builder.save(tmp_path / "x.otf")
+    (font,) = find_fonts([f"{tmp_path}/x.otf"])
+    assert find_drawable(font, TEXT) == {"가", "다"}
 
 
 def test_a_glyph_that_freetype_refuses_is_a_reject_in_both_renderers(tmp_path: Path) -> None:
