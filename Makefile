@@ -1,33 +1,34 @@
 # Every target first sets up .venv.
 # TORCH_BACKEND=cpu (or cu130, auto, …; see `uv pip install --help`) chooses the build of torch; otherwise pip does.
-PYTHON := .venv/bin/python
+# PYTHON=python3.12 chooses the Python.
+RUN := .venv/bin/python
 CODE := ocr_ray jobs tests benchmarks
 
 .PHONY: demo test soak lint docs bench setup constraints
 
 demo: setup
-	$(PYTHON) -m jobs.quickstart
+	$(RUN) -m jobs.quickstart
 
 test: setup
-	$(PYTHON) -m pytest
+	$(RUN) -m pytest
 
 soak: setup
-	$(PYTHON) -m pytest -m soak
+	$(RUN) -m pytest -m soak
 
 lint: setup
-	$(PYTHON) -m ruff check $(CODE)
-	$(PYTHON) -m ruff format --check $(CODE)
-	$(PYTHON) -m mypy
+	$(RUN) -m ruff check $(CODE)
+	$(RUN) -m ruff format --check $(CODE)
+	$(RUN) -m mypy
 
 # Builds the documentation in site/; fails on a broken link or reference.
 docs: setup
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 bench: setup
-	$(PYTHON) -m benchmarks.render
-	$(PYTHON) -m benchmarks.generate
-	$(PYTHON) -m benchmarks.crop
-	$(PYTHON) -m benchmarks.train
+	$(RUN) -m benchmarks.render
+	$(RUN) -m benchmarks.generate
+	$(RUN) -m benchmarks.crop
+	$(RUN) -m benchmarks.train
 
 setup: .venv/installed
 

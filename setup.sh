@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Sets up .venv on a fresh Debian or Ubuntu machine; other systems need Python 3.11 or newer and the fonts.
+# PYTHON and TORCH_BACKEND are those of the Makefile.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -21,16 +22,31 @@ apt_install() {
 is_usable() { "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 find_python() {
-    for python in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
+    for python in python3 python3.14 python3.13 python3.12 python3.11; do
         if is_usable "$python"; then echo "$python" && return; fi
     done
     return 1
 }
 
-if ! python=$(find_python); then
+version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'; }
+
+if [ -n "${PYTHON:-}" ]; then
+    python=$PYTHON
+    is_usable "$python" || { say "PYTHON must be Python 3.11 or newer with venv, got $python"; exit 1; }
+elif ! python=$(find_python); then
     apt_install python3 python3-venv || true
     python=$(find_python) || { apt_install python3.11 python3.11-venv || true; }
     python=$(find_python) || { say "Python 3.11 or newer with venv must be installed; none found"; exit 1; }
+fi
+
+# Completes a .venv without pip (of uv, or of a set-up that was stopped), and replaces one whose Python is gone.
+in_venv() { .venv/bin/python "$@" >/dev/null 2>&1; }
+in_venv -m pip --version || in_venv -m ensurepip || "$python" -m venv --clear .venv
+has=$(version .venv/bin/python)
+needed=${PYTHON:+$(version "$PYTHON")}
+if ! in_venv -c 'import sys; sys.exit(sys.version_info < (3, 11))' || [ "$has" != "${needed:-$has}" ]; then
+    say ".venv must have Python ${needed:-3.11 or newer}, it has $has; remove the folder .venv and run this again"
+    exit 1
 fi
 
 has_font() {
@@ -46,7 +62,6 @@ if [ ${#missing[@]} -gt 0 ] && ! apt_install "${missing[@]}"; then
         "The demo uses the other fonts, and NanumGothic from PyPI."
 fi
 
-[ -x .venv/bin/python ] || "$python" -m venv .venv
 # Every file but those of torch must have a hash of constraints.txt, including what builds packages from source.
 sed -n '/^uv==/,/[^\]$/p' constraints.txt > .venv/uv.txt
 .venv/bin/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt

@@ -2,6 +2,7 @@
 # Sets up an Ubuntu node of the cluster: fonts, Python $PYTHON_VERSION and the versions of constraints.txt in .venv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+: "${PYTHON_VERSION:?must be set to the version of Python to install, such as 3.11}"
 
 # cloud-init and unattended upgrades hold the lock of apt on a machine that has just started.
 if command -v cloud-init >/dev/null; then cloud-init status --wait >/dev/null || true; fi

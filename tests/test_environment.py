@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -52,6 +53,8 @@ def test_every_pin_has_hashes_and_nothing_else_is_in_the_file() -> None:
     digest = r"    --hash=sha256:[0-9a-f]{64}"
     pin = rf"\S+==\S+(?: ; [^\\\n]+)? \\\n(?:{digest} \\\n)*{digest}\n"
     assert re.fullmatch(f"(?:{pin})+", CONSTRAINTS)
+    # Dependabot ignores larger files: MAX_FILE_SIZE of its python/shared_file_fetcher.rb.
+    assert len(CONSTRAINTS) < 500_000
 
 
 @pytest.mark.soak
@@ -65,6 +68,29 @@ def test_the_hashes_are_those_of_the_files_that_pip_downloads(tmp_path: Path) ->
     tmp_path.joinpath("one.txt").write_text(re.sub(r"sha256:..", "sha256:00", pinned))
     refused = subprocess.run(pip, check=False, capture_output=True, text=True)
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in refused.stderr
+
+
+@pytest.mark.parametrize("command", [["bash", "setup.sh"], ["make", "setup"]])
+def test_set_up_refuses_a_python_that_is_none_and_a_venv_of_another(command, tmp_path: Path) -> None:
+    for name in ("setup.sh", "Makefile", "constraints.txt", "torch.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+
+    def set_up(python: str) -> str:
+        environment = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "PYTHON": python}
+        result = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert result.returncode != 0
+        return result.stderr
+
+    assert "PYTHON must be Python 3.11 or newer with venv, got /none/python" in set_up("/none/python")
+    assert not tmp_path.joinpath(".venv").exists()
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\n[ $1 = -m ] || echo 3.9\n")
+    python.chmod(0o755)
+    message = f".venv must have Python 3.{sys.version_info.minor}, it has 3.9; remove the folder .venv"
+    assert message in set_up(sys.executable)
 
 
 def test_torch_and_its_cuda_packages_are_left_to_the_choice_of_a_build() -> None:

@@ -208,6 +208,15 @@ def test_set_up_installs_the_tested_python_and_the_right_build_of_torch(
     shutil.copy("constraints.txt", folder)
     shutil.copy(node.home / ".venv/note", folder / "setup.sh")
     environment = {"HOME": str(node.home), "PATH": f"{tools}:/usr/bin:/bin", "PYTHON_VERSION": "3.11"}
+    unset = subprocess.run(
+        ["bash", folder / "deploy/set_up_node.sh"],
+        env=environment | {"PYTHON_VERSION": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "PYTHON_VERSION: must be set to the version of Python to install" in unset.stderr
+    assert node.calls == []
     for _ in range(2):  # nodes are set up again when the file changes
         subprocess.run(["bash", folder / "deploy/set_up_node.sh"], env=environment, check=True, timeout=60)
     calls = [call for call in node.calls if not call.startswith(("sudo", "cloud-init"))]
