@@ -1,7 +1,6 @@
 """Page images decoded, images of lines encoded."""
 
 import io
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,9 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from ocr_ray.dataset.images import SQUARE_SIZE_PX, ImageConfig, encode_image
+from ocr_ray.dataset.images import BAD_IMAGE, SQUARE_SIZE_PX, ImageConfig, encode_image
 from ocr_ray.errors import CropError
 from ocr_ray.pages.labels.page_label import PageLabel
 
@@ -103,8 +102,9 @@ def _open_image(content: bytes) -> Iterator[Image.Image]:
                 limits = f"{MAX_PAGE_PIXELS} px, {MAX_PAGE_SIDE_PX} px per side"
                 raise CropError("bad_image", f"a page can have {limits}, got {width_px}x{height_px}")
             yield image
-    # Pillow raises `OSError` on truncated files, `SyntaxError` on broken PNG chunks.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise CropError("bad_image", "a page must be a PNG or JPEG file, it is none") from error
+    except BAD_IMAGE as error:
         raise CropError("bad_image", str(error)[:200]) from error
 
 
@@ -112,7 +112,7 @@ def _read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of a loaded image, 1 if it has none that is valid."""
     try:
         orientation = image.getexif().get(_ORIENTATION, 1)
-    except (OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error):  # damaged metadata
+    except (*BAD_IMAGE, TypeError, KeyError):  # damaged metadata
         return 1
     return orientation if orientation in _UPRIGHT else 1
 
