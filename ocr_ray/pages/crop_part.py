@@ -20,6 +20,8 @@ from ocr_ray.randomness import keyed_generator
 
 LINES_PER_POOL, PAGES_PER_POOL = 256, 64
 """Consecutive spliced lines that draw from the words of the same pages, and the number of these pages."""
+PIXELS_PER_POOL = 2**28
+"""In all words of a pool; the pages after them are not used. A page of 600 dpi has about 2**21 of words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +91,7 @@ def _read_words(inputs: CropInputs, split: str, block: int) -> Iterator[WordImag
     num_pages = inputs.pages[split].num_rows
     random = keyed_generator(inputs.seed, "pages of spliced lines", block)
     chosen = np.sort(random.choice(num_pages, min(num_pages, PAGES_PER_POOL), replace=False))
+    left_px = PIXELS_PER_POOL
     for file, loading in inputs.loader.load_ahead(inputs.list_files(split, chosen.tolist())):
         try:
             page = loading.result()
@@ -100,4 +103,8 @@ def _read_words(inputs: CropInputs, split: str, block: int) -> Iterator[WordImag
         for row in rows:
             x0, y0, x1, y1 = row.corners
             line_id = f"{page.label.page_id}#{row.name}"
-            yield from cut_words(pixels[y0:y1, x0:x1], row.text, page_id=file.page_id, line_id=line_id)
+            words = cut_words(pixels[y0:y1, x0:x1], row.text, page_id=file.page_id, line_id=line_id)
+            left_px -= sum(word.pixels.size for word in words)
+            if left_px < 0:
+                return
+            yield from words

@@ -17,6 +17,8 @@ NEAR_SHARE = 0.25
 """How far the smaller split may be from its number of pages, as a share of it."""
 MAX_MOVED_GROUPS = 2_000
 """Groups that are dealt anew, the largest ones; the others stay where their hashes put them."""
+MAX_SUM_BITS = 2**31
+"""Pages times groups that are dealt anew, fewer of millions of pages: the sums take 256 MB."""
 
 Keys = npt.NDArray[np.uint64]
 Sizes = npt.NDArray[np.int64]
@@ -52,7 +54,8 @@ def choose_validation(keys: Keys, sizes: Sizes, validation_share: float) -> Keys
     number = int(sizes[by_hash].sum())
     if validation_share in (0, 1) or (abs(number - target) <= near and 0 < number < total):
         return keys[by_hash]
-    movable = np.sort(np.argsort(-sizes, kind="stable")[: min(MAX_MOVED_GROUPS, np.count_nonzero(sizes))])
+    num_movable = min(MAX_MOVED_GROUPS, MAX_SUM_BITS // max(total, 1), np.count_nonzero(sizes))
+    movable = np.sort(np.argsort(-sizes, kind="stable")[:num_movable])
     chosen = by_hash.copy()
     chosen[movable] = False
     rest = int(sizes[chosen].sum())

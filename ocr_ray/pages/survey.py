@@ -25,7 +25,7 @@ from ocr_ray.pages.crop import print_line
 from ocr_ray.pages.files.load import PageLoader
 from ocr_ray.pages.files.store import Listing, PageFile, PageStore, pair_pages
 from ocr_ray.pages.labels.fields import MAX_LABEL_BYTES
-from ocr_ray.pages.labels.page_label import BoxFormat
+from ocr_ray.pages.labels.page_label import BoxFormat, is_empty
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.splits import Keys, Sizes, choose_validation, problem_key
 from ocr_ray.storage.location import Location, locate, preflight
@@ -48,7 +48,7 @@ SURVEY_SCHEMA = pa.schema(
         *(field for field in PROBLEM_SCHEMA if field.name != "split"),
         ("problem_key", pa.uint64()),
         ("is_test", pa.bool_()),
-        ("num_boxes", pa.int32()),
+        ("num_texts", pa.int32()),
         ("image_path", pa.string()),
         ("label_path", pa.string()),
         ("label_sha256", pa.string()),
@@ -60,7 +60,7 @@ problem, else says what the page is instead. The split of a page depends on all 
 PAGES_PER_TASK = 1024
 READ_THREADS = 8
 
-_SPLIT_COLUMNS = ["problem_key", "is_test", "num_boxes"]
+_SPLIT_COLUMNS = ["problem_key", "is_test", "num_texts"]
 _FILE_COLUMNS = ["page_id", "image_path", "label_path", "label_sha256"]
 _PAGE_COLUMNS = ["page_id", "split", "image_path", "label_path", "label_sha256"]
 
@@ -121,8 +121,8 @@ def find_pages(pages_uri: str) -> PageSet:
     if listing.unread:
         shown = [f"{path} ({advice})" for path, advice in list(listing.unread.items())[:3]]
         raise InputError(
-            f"--pages-uri must hold images, labels and zips; of {location}, {len(listing.unread)} archives "
-            f"are not read: {', '.join(shown)}; then move them away"
+            f"--pages-uri must hold images, labels and zips; {location} also holds archives that are not "
+            f"read ({len(listing.unread)}): {', '.join(shown)}; move them away afterwards"
         )
     files, unpaired, out_of_scope = pair_pages(listing.files)
     if not files:
@@ -187,11 +187,11 @@ def _compress(problems: pa.Table) -> pa.BufferReader:
 def _count_groups(pages: pa.Table) -> tuple[Keys, Sizes]:
     """Return the keys of the groups of problems, ascending, and the number of pages of each.
 
-    Pages without boxes, which give no lines, do not count, unless all pages are such.
+    Pages without texts in boxes, which give no lines, do not count, unless all pages are such.
     """
     pages = pages.filter(pc.invert(pages["is_test"]))
     keys, indices = np.unique(pages["problem_key"].to_numpy(), return_inverse=True)
-    counts = pages["num_boxes"].to_numpy() > 0
+    counts = pages["num_texts"].to_numpy() > 0
     return keys, np.bincount(indices[counts if counts.any() else slice(None)], minlength=len(keys))
 
 
@@ -230,7 +230,7 @@ def _survey_files(
 
 def _read_problem(store: PageStore, file: PageFile, box_format: BoxFormat) -> dict[str, Any]:
     """Return the columns of a page that come from its label."""
-    row: dict[str, Any] = {"label_sha256": "", "num_boxes": 0}
+    row: dict[str, Any] = {"label_sha256": "", "num_texts": 0}
     try:
         content = store.read(file.label_path, MAX_LABEL_BYTES)
         row["label_sha256"] = hashlib.sha256(content).hexdigest()
@@ -242,7 +242,7 @@ def _read_problem(store: PageStore, file: PageFile, box_format: BoxFormat) -> di
     row |= {
         "schema": label.schema,
         "markup": nfc(label.problem_markup).strip(),
-        "num_boxes": len(label.boxes),
+        "num_texts": sum(not is_empty(box.markup) for box in label.boxes),
     }
     try:
         return row | {"text": print_line(row["markup"])}

@@ -205,17 +205,23 @@ def test_damaged_pages_become_rejects_and_changed_pages_are_refused(ray_session,
 @pytest.mark.slow
 def test_few_similar_problems_have_lines_in_both_splits(ray_session, fonts, tmp_path) -> None:
     pages = locate(str(tmp_path / "pages"))
-    write_pages(pages, num_pages=5, seed=3, font_bytes=fonts[0].content)
+    write_pages(pages, num_pages=6, seed=3, font_bytes=fonts[0].content)
     names = [name for name in list_files(pages) if name.endswith(".json")]
-    for rank, name in enumerate(names):  # two groups, of three pages and of two
+    for rank, name in enumerate(names):  # groups of three pages, of two, and of one that gives no lines
         document = json.loads(read_bytes(pages / name).decode("utf-8-sig"))
-        document["OCR_info"][0]["question_text"] = f"{'사과' if rank % 2 else '배'} ${rank}$개"
+        document["OCR_info"][0]["question_text"] = f"{'배귤배귤배감'[rank]} ${rank}$개"
+        if rank == 5:
+            for box in document["OCR_info"][0]["question_bbox"]:
+                box["text"] = None
         write_bytes(pages / name, json.dumps(document).encode())
     for seed in (0, 1, 2):
-        config = CropConfig(pages_uri=pages.uri, out_uri=str(tmp_path / f"crops {seed}"), seed=seed)
+        out = tmp_path / f"crops {seed}"
+        config = CropConfig(pages_uri=pages.uri, out_uri=str(out), seed=seed, max_reject_fraction=0.5)
         summary = crop_pages(config)
-        assert (summary["problem_groups"], summary["pages_by_split"]) == (2, {"train": 3, "validation": 2})
-        assert summary["by_split"]["validation"] > 0
+        by_split = summary["pages_by_split"]
+        assert (summary["problem_groups"], sum(by_split.values())) == (3, 6)
+        assert by_split["validation"] in (2, 3)
+        assert min(summary["by_split"].values()) > 0
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from ocr_ray.dataset.images import BAD_IMAGE, IMAGE_FORMATS, SQUARE_SIZE_PX, ImageConfig, encode_image
 from ocr_ray.errors import CropError
@@ -102,6 +102,8 @@ def _open_image(content: bytes) -> Iterator[Image.Image]:
                 limits = f"{MAX_PAGE_PIXELS} px, {MAX_PAGE_SIDE_PX} px per side"
                 raise CropError("bad_image", f"a page can have {limits}, got {width_px}x{height_px}")
             yield image
+    except UnidentifiedImageError as error:
+        raise CropError("bad_image", "a page must be a PNG or JPEG file, it is none") from error
     except BAD_IMAGE as error:
         raise CropError("bad_image", str(error)[:200]) from error
 

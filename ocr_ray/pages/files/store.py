@@ -161,8 +161,8 @@ class PageStore:
             if pieces.zip_path in sizes:  # it was joined, and its pieces were left
                 if sizes[pieces.zip_path] != pieces.size_bytes:
                     draft.unread[pieces.paths[0]] = (
-                        f"with all pieces it has {pieces.size_bytes} bytes, {pieces.zip_path} has "
-                        f"{sizes[pieces.zip_path]}: join it again, or rename it if it is another zip"
+                        f"the pieces have {pieces.size_bytes} bytes, {pieces.zip_path} has "
+                        f"{sizes[pieces.zip_path]}: join them again, or rename them if they are other zips"
                     )
             elif pieces.problem:
                 draft.unread[pieces.paths[0]] = f"{pieces.problem}; download it again"

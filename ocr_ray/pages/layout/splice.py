@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.dataset.images import MAX_LINE_PIXELS, MAX_LINE_SIDE_PX, ImageConfig
 from ocr_ray.dataset.ink import Pixels
 from ocr_ray.dataset.lines import Reject, TextLine, WordOrigin
 from ocr_ray.pages.files.page_image import encode_line
@@ -73,7 +73,10 @@ def splice_line(pool: WordPool, *, seed: int, number: int, config: SpliceConfig)
     if len(words) < 2 or len(text) < config.min_length:
         detail = f"{len(pool.words)} words, joined only {text!r}"
         return Reject(reason="no_words_fit", detail=detail, number=number)
-    image = Image.fromarray(_join_words(words, rng))
+    pixels = _join_words(words, rng)
+    if pixels is None:
+        return Reject(reason="no_words_fit", detail=f"too large as a line: {text!r}", number=number)
+    image = Image.fromarray(pixels)
     return TextLine(
         line_id=f"spliced#{number}",
         image_bytes=encode_line(image, config.image),
@@ -116,13 +119,18 @@ def _fits(word: WordImage, words: Sequence[WordImage]) -> bool:
     return is_new and is_as_dark and word.page_id != words[-1].page_id
 
 
-def _join_words(words: Sequence[WordImage], rng: np.random.Generator) -> Pixels:
-    """Return the words on one baseline and one paper grey, with gaps like those of their own lines."""
+def _join_words(words: Sequence[WordImage], rng: np.random.Generator) -> Pixels | None:
+    """Return the words on one baseline and one paper grey, with gaps like those of their own lines.
+
+    None: a line cannot be that large.
+    """
     left, top, right, bottom = (int(margin) for margin in rng.integers(MARGINS_PX[0], MARGINS_PX[1] + 1, 4))
     gaps = [_draw_gap(word, next_word, rng) for word, next_word in pairwise(words)]
     baseline = top + max(word.baseline_px for word in words)
     height = baseline + bottom + max(word.pixels.shape[0] - word.baseline_px for word in words)
     width = left + right + sum(word.pixels.shape[1] for word in words) + sum(gaps)
+    if max(height, width) > MAX_LINE_SIDE_PX or height * width > MAX_LINE_PIXELS:
+        return None
     paper = int(np.median([word.paper for word in words]))
     line: Pixels = np.full((height, width), paper, np.uint8)
     x0 = left

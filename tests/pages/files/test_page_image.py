@@ -85,10 +85,16 @@ def deep_png(levels: npt.NDArray[np.uint16], colour_type: int) -> bytes:
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
     header = struct.pack(">2I5B", width, height, 16, colour_type, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(make_chunk(*chunk) for chunk in chunks)
+
+
+def make_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def add_chunk(png: bytes, kind: bytes, data: bytes) -> bytes:
+    """Return a PNG with a chunk behind its header."""
+    return png[:33] + make_chunk(kind, data) + png[33:]
 
 
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -127,7 +133,7 @@ def turned_page(orientation: int, image_format: str = "PNG") -> bytes:
     return encoded(PAGE, image_format, exif=exif)
 
 
-@pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "MPO"])  # MPO: JPEG of several cameras and phones
 @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
 def test_a_page_turned_by_exif_becomes_upright_if_the_label_is(orientation: int, image_format: str) -> None:
     content = turned_page(orientation, image_format)
@@ -202,11 +208,19 @@ def bomb_jpeg(width_px: int, height_px: int) -> bytes:
         bomb_png(100_000, 100_000),
         bomb_png(70_000, 8),
         encoded(PAGE)[:33] + struct.pack(">I4sIII", 8, b"acTL", 0, 0, 0xDEB7E2E4) + encoded(PAGE)[33:],
+        add_chunk(encoded(PAGE), b"iCCP", b""),
+        encoded(PAGE, "WEBP"),
     ],
 )
 def test_damaged_foreign_and_huge_images_are_bad_image(content: bytes) -> None:
-    with pytest.raises(CropError, match=r"bad_image: ."):
+    with pytest.raises(CropError, match=r"bad_image: ((?! at 0x).)+$"):  # equal for equal files
         open_page(content)
+
+
+def test_an_orientation_in_xmp_turns_a_page_too() -> None:
+    xmp = b'XML:com.adobe.xmp\0\0\0\0\0<rdf:Description tiff:Orientation="6"/>'
+    page = decode_page(add_chunk(encoded(PAGE), b"iTXt", xmp), label_of(size=(40, 60)))
+    assert page.image.tobytes() == PAGE.transpose(Image.Transpose.ROTATE_270).tobytes()
 
 
 def test_a_page_with_flipped_bytes_is_opened_or_is_bad_image() -> None:

@@ -133,8 +133,13 @@ def test_a_line_depends_only_on_seed_number_and_words(words: list[WordImage], li
         [make_word("하나", page_id="a"), replace(make_word("둘이서", page_id="b"), ink=120)],
         [make_word("가" * 20, page_id="a"), make_word("나" * 20, page_id="b")],
         [make_word("가", page_id="a"), make_word("나", page_id="b")],
+        [replace(make_word(text, page_id=text), gap_px=70_000) for text in ("하나", "둘이서")],
+        [make_word(text, page_id=text, height_px=2_000_000) for text in ("하나", "둘이서")],
     ],
-    ids=["none", "one", "one page", "one text", "two sizes", "two inks", "too long", "too short"],
+    ids=[
+        *("none", "one", "one page", "one text", "two sizes", "two inks", "too long", "too short"),
+        *("too wide", "too high"),
+    ],
 )
 def test_words_that_cannot_be_joined_give_a_reject(words: list[WordImage]) -> None:
     result = splice_line(WordPool(words), seed=3, number=8, config=NATIVE)
