@@ -1,8 +1,9 @@
 """One rank of a run: the function that every Ray Train worker runs."""
 
 import logging
+import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from ocr_ray.cluster.worker_logs import relay_logs
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.load import load_model, model_files
 from ocr_ray.storage.location import Location, translate_errors
-from ocr_ray.training.checkpoint import TrainState
+from ocr_ray.training.checkpoint import TrainState, name_file
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.loop import Hooks, Metrics, Signal, train
 from ocr_ray.training.setup import TrainData
@@ -49,17 +50,20 @@ def train_worker(settings: dict[str, Any]) -> None:
     is_first = ray.train.get_context().get_world_rank() == 0
     if is_first:
         relay_logs(inputs.logs)
-    with closing(_Recorder(inputs)) as recorder, model_files(inputs.model) as model_folder:
+    with (
+        closing(_Recorder(inputs)) as recorder,
+        model_files(inputs.model) as model_folder,
+        ExitStack() as stack,
+    ):
         hooks = Hooks(report=partial(_report, inputs.run), poll=_Poll(inputs.stop, is_first), record=recorder)
         ocr = load_model(model_folder)
         ocr.network.to(ray.train.torch.get_device())
-        checkpoint = ray.train.get_checkpoint()
+        resume_from = None
+        if checkpoint := ray.train.get_checkpoint():
+            with name_file(Path(tempfile.gettempdir())):  # where a checkpoint on S3 is copied to
+                resume_from = Path(stack.enter_context(checkpoint.as_directory()))
         try:
-            if checkpoint is None:
-                train(ocr, inputs.data, inputs.config, hooks=hooks)
-            else:
-                with checkpoint.as_directory() as folder:
-                    train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=Path(folder))
+            train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=resume_from)
         except InputError as error:  # a damaged image, found after work began
             raise ProductionError(f"{error}; leave the line out and make its dataset again") from error
 
