@@ -18,6 +18,9 @@ import numpy.typing as npt
 
 from ocr_ray.text.canonical import canonical
 
+MAX_LENGTH = 20_000
+"""Characters of a text to compare; aligning takes quadratic time."""
+
 Counts = npt.NDArray[np.int64]
 """Counts of lines, int64 of shape (lines, columns)."""
 
@@ -286,7 +289,7 @@ def evaluate_pairs(references: Sequence[str], predictions: Sequence[str]) -> dic
     `jamo_cer` and more. Texts are compared in canonical form; a rate over nothing is None.
 
     Raises:
-        ValueError: the two differ in length.
+        ValueError: the two differ in length, or a text is longer than 20,000 characters.
 
     Examples:
         >>> import ocr_ray
@@ -294,4 +297,6 @@ def evaluate_pairs(references: Sequence[str], predictions: Sequence[str]) -> dic
         >>> rates["lines"], round(rates["cer"], 3), rates["exact_match"]
         (2, 0.067, 0.5)
     """
+    if (longest := max(map(len, (*references, *predictions)), default=0)) > MAX_LENGTH:
+        raise ValueError(f"texts must have at most {MAX_LENGTH} characters, got {longest}; evaluate lines")
     return describe_counts(count_lines(references, predictions).sum(axis=0))

@@ -71,13 +71,20 @@ def encode_image(image: Image.Image, config: ImageConfig) -> bytes:
 def open_line_image(content: bytes, name: str) -> Image.Image:
     """Return the decoded image of a line, a PNG or JPEG file; its size is checked before it is decoded.
 
+    A transparent one is put on white.
+
     Raises:
-        InputError: it is another format, truncated, damaged, or larger than the limits; the message has
-            `name`, the line's.
+        InputError: it is another format, truncated, damaged, of 16 bits, or larger than the limits; the
+            message has `name`, the line's.
     """
     with _open_image(content, name) as image:
+        if image.mode.startswith("I"):  # converted by Pillow it would be white
+            raise InputError(f"the image of {name} must have 8 bits per channel, it has 16; convert it")
         image.load()
-        return image
+        if not image.has_transparency_data:
+            return image
+        paper = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
 
 
 def check_image(content: bytes, name: str) -> None:

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from ocr_ray.dataset.images import check_image, open_line_image
-from ocr_ray.dataset.lines import SPLITS, TextLine, table_to_lines
+from ocr_ray.dataset.lines import SCHEMA, SPLITS, TextLine, is_lines_schema, table_to_lines
 from ocr_ray.dataset.manifest import require_datasets
-from ocr_ray.dataset.stored_rows import iter_groups, name_rows, read_footers, read_group
+from ocr_ray.dataset.stored_rows import iter_groups, name_rows, read_footer, read_footers, read_group
 from ocr_ray.errors import InputError, require_package
 from ocr_ray.storage.location import Location, list_files
 
@@ -103,8 +103,8 @@ def open_image(line: TextLine) -> Image.Image:
 def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     """Return a split as a `datasets.Dataset` of Hugging Face, whose column `image` is decoded.
 
-    Files on S3 are copied into the cache of `datasets`. Every row is checked first, because `datasets`
-    decodes images of any format and size.
+    Files on S3, and those of other programs, are copied into the cache of `datasets`. Every row is checked
+    first, because `datasets` decodes images of any format and size.
 
     Raises:
         InputError: the package `datasets` is not installed, this is no complete dataset with that split, or a
@@ -123,9 +123,12 @@ def as_datasets(lines_uri: str, split: str = "train") -> "datasets.Dataset":
     for part in parts:
         for table in iter_groups(part):
             _check_images(table, part)
-    if all(part.is_local for part in parts):
+    if all(part.is_local and _declares_images(part) for part in parts):
         return datasets.Dataset.from_parquet([part.path for part in parts])
-    return datasets.Dataset.from_generator(_iter_rows, gen_kwargs={"parts": parts}, split=split)
+    features = datasets.Features.from_arrow_schema(SCHEMA)
+    return datasets.Dataset.from_generator(
+        _iter_rows, features=features, gen_kwargs={"parts": parts}, split=split
+    )
 
 
 def _check_images(table: pa.Table, part: Location) -> None:
@@ -135,10 +138,16 @@ def _check_images(table: pa.Table, part: Location) -> None:
         check_image(content, name)
 
 
+def _declares_images(part: Location) -> bool:
+    """Return whether a part has our types, and says to `datasets` which column holds images."""
+    footer = read_footer(part)
+    return is_lines_schema(footer.schema.to_arrow_schema()) and b"huggingface" in footer.metadata
+
+
 def _iter_rows(parts: Sequence[Location]) -> Iterator[dict[str, object]]:
     for part in parts:
         for table in iter_groups(part):
-            yield from table.to_pylist()
+            yield from ({**dict.fromkeys(SCHEMA.names), **row} for row in table.to_pylist())
 
 
 def list_parts(lines_uri: str, split: str) -> list[Location]:

@@ -37,7 +37,7 @@ class TableRules:
     """What a kind of Parquet file must hold."""
 
     schema: pa.Schema
-    """The types of its columns; others are not read."""
+    """The types of its columns, which are cast from wider ones; other columns are not read."""
     required: tuple[str, ...]
     """The columns that it must have."""
     never_null: tuple[str, ...]
@@ -101,8 +101,37 @@ def check_columns(columns: pa.Schema, where: str, rules: TableRules) -> None:
         indices = columns.get_all_field_indices(field.name)
         if len(indices) > 1:
             raise InputError(f"{where} must have the column {field.name} once, it has {len(indices)}")
-        if indices and (got := columns.field(indices[0]).type) != field.type:
-            raise InputError(f"the column {field.name} of {where} must be {field.type}, it is {got}")
+        if indices and not _is_like(got := columns.field(indices[0]).type, field.type):
+            raise InputError(
+                f"the column {field.name} of {where} must be {field.type}, it is {got}; write it again with "
+                "that type"
+            )
+
+
+def _is_like(got: pa.DataType, wanted: pa.DataType) -> bool:
+    """Return whether a type has the values of another in a wider or encoded form, as other programs write."""
+    if pa.types.is_null(got):  # pandas, for a column of nulls
+        return True
+    if pa.types.is_dictionary(got):
+        return _is_like(got.value_type, wanted)
+    if pa.types.is_list(wanted):
+        return any(is_kind(got) for is_kind in _LISTS) and _is_like(got.value_type, wanted.value_type)
+    if pa.types.is_struct(wanted):
+        return pa.types.is_struct(got) and all(
+            got.get_field_index(field.name) >= 0 and _is_like(got.field(field.name).type, field.type)
+            for field in wanted
+        )
+    return any(
+        any(is_kind(got) for is_kind in kind) for kind in _KINDS if any(is_kind(wanted) for is_kind in kind)
+    )
+
+
+_LISTS = (pa.types.is_list, pa.types.is_large_list)
+_KINDS = (
+    (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view),
+    (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view),
+    (pa.types.is_integer, pa.types.is_floating),  # pandas turns integers with nulls into floats
+)
 
 
 def read_group(
@@ -124,7 +153,23 @@ def read_group(
         opened = pq.ParquetFile(file, metadata=footer, pre_buffer=True)
         names = columns or [name for name in rules.schema.names if name in opened.schema_arrow.names]
         table = opened.read_row_group(group, columns=list(names), use_threads=False)
-    check_rows(table, f"row group {group} of {part}", rules)
+    where = f"row group {group} of {part}"
+    table = _cast(table, where, rules.schema)
+    check_rows(table, where, rules)
+    return table
+
+
+def _cast(table: pa.Table, where: str, schema: pa.Schema) -> pa.Table:
+    """Return a table whose columns have the types of `schema`, or those of its fields that were read."""
+    for index, name in enumerate(table.column_names):
+        got, wanted = table.field(index).type, schema.field(name).type
+        if pa.types.is_struct(got):
+            wanted = pa.struct([field for field in wanted if got.get_field_index(field.name) >= 0])
+        if got != wanted:
+            try:
+                table = table.set_column(index, name, table[name].cast(wanted))
+            except pa.ArrowException as error:
+                raise InputError(f"{name} must be {wanted}: {error}; wrong in {where}") from error
     return table
 
 

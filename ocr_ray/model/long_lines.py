@@ -15,7 +15,7 @@ from PIL import Image
 
 from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.ink import Pixels, find_ink
-from ocr_ray.model.line_reading import LineReading, ReadImages
+from ocr_ray.model.line_reading import LineReading, ReadImages, make_reading
 
 MIN_WORD_GAP = 0.2
 """The narrowest gap that can be a space, in heights of the ink; synthetic pages have 0.25 or more."""
@@ -117,7 +117,7 @@ def _join_readings(pieces: Sequence[Piece], readings: Sequence[LineReading]) -> 
         return readings[0]
     weights = [len(reading.text) + 1 for reading in readings]
     weighted = [weight * reading.confidence for weight, reading in zip(weights, readings, strict=True)]
-    return LineReading(
+    return make_reading(
         join_pieces(pieces, [reading.text for reading in readings]),
         sum(weighted) / sum(weights),
         any(reading.reached_limit for reading in readings),

@@ -15,7 +15,7 @@ from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
-from ocr_ray.model.line_reading import LineReading
+from ocr_ray.model.line_reading import LineReading, make_reading
 from ocr_ray.model.load import OcrModel, load_model, model_files
 from ocr_ray.model.metrics_file import read_label_column, read_metrics
 from ocr_ray.model.options import GREEDY, Decoding
@@ -85,7 +85,7 @@ def read_images(
                 f"the model in {model.folder} must give finite logits, a line has NaN or infinity at "
                 f"precision {decoding.precision}: read with precision fp32, or use an earlier checkpoint"
             )
-        readings += map(LineReading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist())
+        readings += map(make_reading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist())
     return readings
 
 

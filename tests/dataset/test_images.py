@@ -104,6 +104,25 @@ def test_a_damaged_image_is_refused_by_the_name_of_its_line(content: bytes) -> N
         open_line_image(content, "line 7")
 
 
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "1", "P", "CMYK"])
+def test_ink_on_transparent_paper_is_black_on_white_and_other_modes_keep_their_colours(mode: str) -> None:
+    drawn = Image.new("L", (2, 1), 255)
+    drawn.putpixel((0, 0), 0)
+    image = drawn.convert("RGBA" if mode == "PA" else mode)
+    if mode in ("RGBA", "LA", "PA"):  # black everywhere, opaque in one pixel
+        image = Image.merge("LA", [Image.new("L", (2, 1), 0), drawn.point(lambda level: 255 - level)])
+        image = image.convert("RGBA").quantize(4) if mode == "PA" else image.convert(mode)
+    content = to_bytes(image, "JPEG" if mode == "CMYK" else "PNG")
+    opened = open_line_image(content, "line 7").convert("L")
+    assert np.abs(np.asarray(opened).astype(int) - np.asarray(drawn)).max() < (40 if mode == "CMYK" else 1)
+
+
+def test_an_image_of_16_bits_is_refused() -> None:
+    deep = to_bytes(Image.fromarray(np.full((4, 4), 3000, np.uint16)), "PNG")
+    with pytest.raises(InputError, match=r"image of line 7 must have 8 bits per channel, it has 16"):
+        open_line_image(deep, "line 7")
+
+
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size_px", [(13_000, 13_000), (7_072, 7_072), (65_501, 1), (60_000, 60_000)])
 def test_the_claimed_size_is_checked_before_an_image_is_decoded(size_px: tuple[int, int]) -> None:

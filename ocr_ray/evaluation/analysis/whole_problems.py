@@ -16,14 +16,12 @@ import pyarrow.compute as pc
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.dataset.stored_rows import TableRules, iter_groups
 from ocr_ray.evaluation.readings import Reading
-from ocr_ray.metrics import Sums, count_lines, describe_counts, normalise
+from ocr_ray.metrics import MAX_LENGTH, Sums, count_lines, describe_counts, normalise
 from ocr_ray.storage.location import Location, exists
 
 PROBLEMS = "pages.parquet"
 _JOINED_SCHEMAS = frozenset({"71859"})
 """Label schemas without a text of the whole problem; it is joined from the boxes with spaces."""
-
-
 _COLUMNS = ("page_id", "split", "schema", "markup", "text")
 _RULES = TableRules(
     schema=pa.schema([(name, pa.string()) for name in _COLUMNS]),
@@ -31,8 +29,6 @@ _RULES = TableRules(
     never_null=("page_id", "split"),
     max_length=2**31,
 )
-MAX_PROBLEM_LENGTH = 20_000
-"""Characters; longer problems are not scored, because aligning takes quadratic time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class ProblemText:
     """The text of a whole problem, from the column that holds the reference."""
 
     reference: str | None
-    """In canonical form; None if its markup cannot be printed on a single line, or is too long to compare."""
+    """In canonical form; None if its markup cannot be printed on one line, or it is above MAX_LENGTH."""
     has_own_spaces: bool
     """Whether the label holds the text; otherwise it was joined from the boxes with spaces."""
 
@@ -54,7 +50,7 @@ def read_problems(dataset: Location, split: str, column: LabelColumn) -> dict[st
         for page_id, _, schema, text in zip(
             *table.filter(pc.equal(table["split"], split)).to_pydict().values(), strict=True
         ):
-            is_scored = text is not None and len(text) <= MAX_PROBLEM_LENGTH
+            is_scored = text is not None and len(text) <= MAX_LENGTH
             problems[page_id] = ProblemText(
                 normalise(text) if is_scored else None, schema not in _JOINED_SCHEMAS
             )
@@ -87,7 +83,7 @@ class ProblemCounts(Sums):
     problems_unread: int
     """Without a line among the predictions."""
     problems_unprintable: int
-    """Whose text cannot be printed on a single line, or is too long to compare."""
+    """Whose text cannot be printed on a single line, or is longer than MAX_LENGTH."""
     boxes: int
     boxes_missing: int
     """Gaps in the reading order; boxes missing after the last line cannot be counted."""
