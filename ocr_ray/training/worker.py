@@ -51,7 +51,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         relay_logs(inputs.logs)
     with closing(_Recorder(inputs)) as recorder, model_files(inputs.model) as model_folder:
         hooks = Hooks(report=partial(_report, inputs.run), poll=_Poll(inputs.stop, is_first), record=recorder)
-        ocr = load_model(model_folder)
+        ocr = load_model(model_folder, is_checked=True)
         ocr.network.to(ray.train.torch.get_device())
         checkpoint = ray.train.get_checkpoint()
         try:
