@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
-from ocr_ray.storage.location import locate, locate_model
-
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
     """Return the arguments that set these flags; a flag whose value is None is left out."""
@@ -48,6 +46,8 @@ def resolve_uri(flag: str, value: Any) -> Any:
         return value
     if isinstance(value, tuple):
         return tuple(resolve_uri(flag, uri) for uri in value)
+    from ocr_ray.storage.location import locate, locate_model  # loads pyarrow, which --help does not need
+
     name = f"--{flag}"
     location = locate_model(value, name) if flag == "model-uri" else locate(value, name)
     return location if isinstance(location, str) else location.uri

@@ -104,8 +104,8 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
     datasets = require_datasets(config.lines_uri)
     parts = [part for name, folder in datasets.items() for part in find_parts(name, folder, config.split)]
     out, model = locate(config.out_uri), locate_model(config.model_uri)
-    facts = inspect_model(model)
     decoding = config.decoding()
+    facts = inspect_model(model, decoding.num_beams)
     plan = Plan(
         config={
             "job": "evaluate_trocr",

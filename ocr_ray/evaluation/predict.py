@@ -27,7 +27,7 @@ from ocr_ray.evaluation.predictions import (
     part_path,
     write_predictions,
 )
-from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.load import OcrModel, load_model_to_read
 from ocr_ray.model.long_lines import read_in_pieces
 from ocr_ray.model.options import Decoding
 from ocr_ray.model.precision import check_precision, set_tf32
@@ -83,8 +83,7 @@ class PartReader:
             raise InputError(
                 f"a local folder must be visible to every node of the cluster, {inputs.out} is not; use s3://"
             )
-        with model_files(inputs.model) as folder:
-            self.model = load_model(folder)
+        self.model = load_model_to_read(inputs.model, is_checked=True)
         self.model.network.to("cuda" if use_gpu else "cpu")
         check_precision(decoding.precision, self.model.device)
         set_tf32(decoding.precision)

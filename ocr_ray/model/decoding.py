@@ -11,6 +11,7 @@ import torch
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
+from ocr_ray.model.fit import CACHE
 from ocr_ray.model.load import OcrModel
 
 MIN_LEFT = 0.75
@@ -84,8 +85,8 @@ def _decode(
                     else input_ids[rows]
                 ),
                 encoder_hidden_states=states,
-                past_key_values=cache,
                 use_cache=True,
+                **{CACHE: cache},
             )
             .logits[:, -1]
             .float()

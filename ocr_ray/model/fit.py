@@ -4,6 +4,7 @@ Each of them can load on its own and still not fit the others. That would end a 
 wrong texts without a word.
 """
 
+from inspect import signature
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,12 +14,15 @@ from PIL import Image
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.trocr.modeling_trocr import TrOCRForCausalLM
 
 from ocr_ray.errors import InputError
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.refusal import refused
 from ocr_ray.model.special_tokens import settle_generation
 
+CACHE = "cache" if "cache" in signature(TrOCRForCausalLM.forward).parameters else "past_key_values"
+"""The name of a decoder's cache: transformers renames it and warns of the old name."""
 MAX_SIDE_PX = 8192
 """Of the images that a processor may make."""
 _STORED_SIZE = (384, 384)
@@ -54,9 +58,15 @@ def check_fit(network: Any, tokenizer: Any, image_processor: Any, folder: Path) 
     check_weights(network, folder)
     check_tokens(network, tokenizer, folder)
     states = encode_blank(network, image_processor, folder)
+    num_positions = settle_lengths(network, states, folder)
+    check_greedy_step(network, states, folder)
+    return num_positions
+
+
+def settle_lengths(network: Any, states: torch.Tensor | None, folder: Path) -> int:
+    """Return the number of tokens that the decoder has positions for; limit its generation config to it."""
     num_positions = measure_positions(network, states, folder)
     settle_generation(network, num_positions, folder)
-    check_greedy_step(network, states, folder)
     return num_positions
 
 
@@ -140,8 +150,10 @@ def encode_blank(network: Any, image_processor: Any, folder: Path) -> torch.Tens
         return states
 
 
-def measure_positions(network: Any, states: torch.Tensor, folder: Path) -> int:
+def measure_positions(network: Any, states: torch.Tensor | None, folder: Path) -> int:
     """Return the number of tokens that the decoder has positions for; reads a label with it.
+
+    With the states of an image it also reads the last token of a label of full length.
 
     The table of positions is the one that a label reads in consecutive rows. Decoders differ in the row they
     start at: RoBERTa's first position is after that of the padding token. A decoder without a table has
@@ -156,14 +168,16 @@ def measure_positions(network: Any, states: torch.Tensor, folder: Path) -> int:
     token = next(token for token in range(3) if token not in special)
     label = torch.full((1, _NUM_TOKENS), token)
     cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
+    given = "no states" if states is None else f"states of width {states.shape[-1]}"
     with refused(
-        f"the decoder of {folder} must read a label next to an image; the encoder gives states of width "
-        f"{states.shape[-1]}, its cross-attention takes {width}; it failed"
+        f"the decoder of {folder} must read a label next to an image; the encoder gives {given}, its "
+        f"cross-attention takes {width}; it failed"
     ):
-        states = network.enc_to_dec_proj(states) if hasattr(network, "enc_to_dec_proj") else states
+        if states is not None and hasattr(network, "enc_to_dec_proj"):
+            states = network.enc_to_dec_proj(states)
         with _TableReads() as tables:
             logits = network.decoder(
-                input_ids=label, encoder_hidden_states=states, past_key_values=cache, use_cache=True
+                input_ids=label, encoder_hidden_states=states, use_cache=True, **{CACHE: cache}
             ).logits
     if not logits.isfinite().all():
         raise InputError(
@@ -176,7 +190,7 @@ def measure_positions(network: Any, states: torch.Tensor, folder: Path) -> int:
     limit = min(positions, default=getattr(config, "max_position_embeddings", None))
     if not isinstance(limit, int) or limit < _NUM_TOKENS:
         raise InputError(f"the decoder of {folder} must have positions for a label, it has {limit}")
-    if positions:
+    if positions and states is not None:
         _read_last_token(network, states, cache, token, limit, folder)
     return limit
 
@@ -193,8 +207,8 @@ def _read_last_token(
         network.decoder(
             input_ids=torch.tensor([[token]]),
             encoder_hidden_states=states,
-            past_key_values=EncoderDecoderCache(before, DynamicCache()),
             use_cache=True,
+            **{CACHE: EncoderDecoderCache(before, DynamicCache())},
         )
 
 

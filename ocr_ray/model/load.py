@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -22,7 +22,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import InputError
 from ocr_ray.model.claims import check_claims, check_json
-from ocr_ray.model.fit import check_fit
+from ocr_ray.model.fit import check_fit, settle_lengths
 from ocr_ray.model.grey_patches import use_grey_patches
 from ocr_ray.model.refusal import refused
 from ocr_ray.model.special_tokens import first, settle_tokens
@@ -50,6 +50,8 @@ class OcrModel:
     """The folder with the files of tokenizer and processor, which are copied into every checkpoint."""
     max_target_tokens: int
     """The longest label that the decoder has positions for, special tokens included."""
+    name: str
+    """In messages: where it was loaded from."""
 
     @property
     def max_generated_tokens(self) -> int:
@@ -107,13 +109,22 @@ def model_files(source: Location | str) -> Iterator[Path]:
             raise InputError(str(error).replace(str(folder), str(source))) from error
 
 
-def load_model(folder: Path) -> OcrModel:
+def load_model_to_read(source: Location | str, *, is_checked: bool = False) -> OcrModel:
+    """Load a model, a folder or a hub id; its local folder may be gone afterwards. See `load_model`."""
+    with model_files(source) as folder:
+        return replace(load_model(folder, is_checked=is_checked), name=str(source))
+
+
+def load_model(folder: Path, *, is_checked: bool = False) -> OcrModel:
     """Load a model from a local Hugging Face folder, for training and generation; it reads a blank line.
 
     Start, pad and end tokens, lengths and vocabulary are those of the checkpoint. Tokens missing in its
     config are taken from its generation config, its decoder's config, or its tokenizer (start = cls, pad =
     pad, end = eos). Only `no_repeat_ngram_size` is set to 0, because it would forbid `000`. No code of the
     folder is run. The state of the global random generators does not change.
+
+    Workers load with `is_checked`: the driver has loaded the same model before, so weights are not checked
+    again and no line is read, which takes most of the time.
 
     Raises:
         InputError: a file or a weight is missing or unreadable, the weights are pickled or not finite, a
@@ -132,13 +143,17 @@ def load_model(folder: Path) -> OcrModel:
         use_grey_patches(network)
         network.eval()
         with torch.inference_mode():
-            num_positions = check_fit(network, tokenizer, image_processor, folder)
+            if is_checked:
+                num_positions = settle_lengths(network, None, folder)
+            else:
+                num_positions = check_fit(network, tokenizer, image_processor, folder)
     return OcrModel(
         network=network,
         tokenizer=tokenizer,
         image_processor=image_processor,
         folder=folder,
         max_target_tokens=num_positions,
+        name=str(folder),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 
 from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import LabelColumn
@@ -21,6 +22,7 @@ from ocr_ray.model.metrics_file import read_label_column, read_metrics
 from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast
+from ocr_ray.model.refusal import refused
 from ocr_ray.storage.location import Location
 
 DECODING_THREADS = 2
@@ -38,14 +40,21 @@ class ModelFacts:
     """The content of its metrics.json, empty if it has none."""
 
 
-def inspect_model(source: Location | str) -> ModelFacts:
+def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
     """Return facts about a model, a folder or a hub id; it is loaded once to check that this works.
+
+    It generates a token with `num_beams`, because settings of a model can prevent beam search alone.
 
     Raises:
         InputError: it cannot be loaded, or its metrics.json is invalid.
     """
     with model_files(source) as folder:
-        load_model(folder)  # reports what is missing before a worker would
+        model = load_model(folder)  # reports what is missing before a worker would
+        if num_beams > 1:
+            blank = to_pixel_values(model, make_pixels(model, [Image.new("L", (384, 384), 255)]), model.device)
+            message = f"the configs of {folder} must allow beam search, use --num-beams 1; it failed"
+            with refused(message), torch.inference_mode():
+                _decode_with_beams(model, blank, num_beams, max_new_tokens=1)
         weights = hashlib.sha256()
         for path in sorted(folder.glob("*.safetensors")):
             weights.update(path.read_bytes())
@@ -82,7 +91,7 @@ def read_images(
         texts = [unicodedata.normalize("NFC", text) for text in model.decode(decoded.tokens)]
         if not decoded.confidences.isfinite().all():
             raise ProductionError(
-                f"the model in {model.folder} must give finite logits, a line has NaN or infinity at "
+                f"the model {model.name} must give finite logits, a line has NaN or infinity at "
                 f"precision {decoding.precision}: read with precision fp32, or use an earlier checkpoint"
             )
         readings += map(make_reading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist())
@@ -108,12 +117,12 @@ def _decode(model: OcrModel, images: Sequence[tuple[bytes, str]]) -> torch.Tenso
     return make_pixels(model, (open_line_image(content, name) for content, name in images))
 
 
-def _decode_with_beams(model: OcrModel, pixel_values: torch.Tensor, num_beams: int) -> Decoded:
-    """Return the best beams."""
+def _decode_with_beams(model: OcrModel, pixel_values: torch.Tensor, num_beams: int, **limits: int) -> Decoded:
+    """Return the best beams; `limits` replace those of the model."""
     network = model.network
     encoded = encode(model, pixel_values)
     # A copy, because `generate` repeats the states of its argument once for every beam.
-    tokens = network.generate(encoder_outputs=copy(encoded), do_sample=False, num_beams=num_beams)
+    tokens = network.generate(encoder_outputs=copy(encoded), do_sample=False, num_beams=num_beams, **limits)
     logits = network(encoder_outputs=encoded, decoder_input_ids=tokens[:, :-1]).logits.float()
     probabilities = logits.softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
     generation = network.generation_config

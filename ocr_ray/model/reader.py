@@ -79,12 +79,11 @@ _loaded: "dict[tuple[str, str], OcrModel]" = {}
 
 def _load(source: Location | str, device: str) -> "OcrModel":
     """Return a model on a device; the process keeps the model that it loaded last."""
-    from ocr_ray.model.load import load_model, model_files
+    from ocr_ray.model.load import load_model_to_read
 
     key = (source if isinstance(source, str) else source.uri, device)
     if key not in _loaded:
         _loaded.clear()
-        with model_files(source) as folder:
-            _loaded[key] = load_model(folder)
+        _loaded[key] = load_model_to_read(source, is_checked=True)
         _loaded[key].network.to(device).eval()
     return _loaded[key]

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ocr_ray.dataset.images import BAD_IMAGE, check_image_size, open_line_image
 from ocr_ray.errors import InputError
-from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.load import OcrModel, load_model_to_read
 from ocr_ray.model.options import Decoding
 from ocr_ray.model.read import read_images
 from ocr_ray.storage.location import locate_model
@@ -68,8 +68,7 @@ def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognize
         >>> 0 <= reading.confidence <= 1
         True
     """
-    with model_files(locate_model(model_uri)) as folder:
-        model = load_model(folder)
+    model = load_model_to_read(locate_model(model_uri))
     on_gpu = torch.cuda.is_available() if use_gpu is None else use_gpu
     model.network.to("cuda" if on_gpu else "cpu").eval()
     return Recognizer(model)

@@ -77,9 +77,12 @@ def settle_generation(network: Any, limit: int, folder: Path) -> None:
         if generation.max_length == DEFAULT_MAX_LENGTH < limit:
             log.warning(
                 "the model's max_length of %d is the default of transformers and is not used: the limit is "
-                "%d, the positions of its decoder",
+                "%d, the positions of its decoder. If %d tokens are meant, set max_new_tokens to %d in its "
+                "generation_config.json",
                 DEFAULT_MAX_LENGTH,
                 limit,
+                DEFAULT_MAX_LENGTH,
+                DEFAULT_MAX_LENGTH - 1,
             )
             generation.max_length = None
         generation.max_length = _clip_length("max_length", generation.max_length, limit)

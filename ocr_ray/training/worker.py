@@ -56,7 +56,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         ExitStack() as stack,
     ):
         hooks = Hooks(report=partial(_report, inputs.run), poll=_Poll(inputs.stop, is_first), record=recorder)
-        ocr = load_model(model_folder)
+        ocr = load_model(model_folder, is_checked=True)
         ocr.network.to(ray.train.torch.get_device())
         resume_from = None
         if checkpoint := ray.train.get_checkpoint():

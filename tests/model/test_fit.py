@@ -12,7 +12,9 @@ from transformers import AutoConfig, VisionEncoderDecoderConfig, VisionEncoderDe
 
 from ocr_ray.errors import InputError
 from ocr_ray.model.fit import measure_positions
-from ocr_ray.model.load import load_model
+from ocr_ray.model.load import load_model, load_model_to_read
+from ocr_ray.model.read import inspect_model
+from ocr_ray.storage.location import locate
 
 torch.set_num_threads(1)
 
@@ -55,6 +57,7 @@ def test_positions_are_as_many_as_the_longest_label_that_transformers_reads(
 
     with torch.inference_mode():
         limit = measure_positions(network, network.encoder(pixel_values)[0], tmp_path)
+        assert measure_positions(network, None, tmp_path) == limit
         read(limit)
         with pytest.raises((IndexError, RuntimeError)):
             read(limit + 1)
@@ -116,6 +119,36 @@ def test_a_weight_that_is_no_number_is_refused_with_its_file(folder: Path, value
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(InputError, match=rf"every weight in {folder}/model.safetensors must .* {name} has"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("max_length", [None, 20, 30, 400])
+def test_a_model_that_was_checked_before_loads_with_the_same_settings(
+    folder: Path, max_length: int | None
+) -> None:
+    change_json(folder / "generation_config.json", max_length=max_length)
+    first, second = load_model(folder), load_model_to_read(locate(str(folder)), is_checked=True)
+    assert second.max_target_tokens == first.max_target_tokens
+    assert second.network.generation_config.to_dict() == first.network.generation_config.to_dict()
+    assert second.network.config.to_dict() == first.network.config.to_dict()
+    assert second.name == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("file", "setting"),
+    [
+        ("generation_config.json", {"num_beam_groups": 2, "diversity_penalty": 0.5}),
+        ("generation_config.json", {"return_dict_in_generate": True}),
+        ("generation_config.json", {"force_words_ids": [[5]]}),
+        ("config.json", {"return_dict": False}),
+    ],
+)
+def test_settings_that_prevent_only_beam_search_are_refused_for_it(
+    folder: Path, file: str, setting: dict[str, object]
+) -> None:
+    change_json(folder / file, **setting)
+    inspect_model(locate(str(folder)))
+    with pytest.raises(InputError, match=rf"the configs of {folder} must allow beam search"):
+        inspect_model(locate(str(folder)), num_beams=2)
 
 
 def test_finite_weights_with_infinite_logits_are_refused(folder: Path) -> None:

@@ -107,6 +107,7 @@ def test_the_20_tokens_that_older_configs_inherited_are_no_limit(
     assert f"max_length of 20 is the default of transformers and is not used: the limit is {MAX_TOKENS}" in (
         caplog.text
     )
+    assert "If 20 tokens are meant, set max_new_tokens to 19" in caplog.text
     end_bias = ocr.network.decoder.lm_head.bias
     with torch.no_grad():
         end_bias[ocr.end_token_id] = -1e9
