@@ -28,6 +28,8 @@ NUM_FOOTER_THREADS = 16
 MAX_TEXT_LENGTH = 2_000
 """Characters of a line's text or markup, ten times those of the longest line of print; aligning a prediction
 with a text takes quadratic time."""
+MAX_NAME_LENGTH = 300
+"""Characters of a line's id in a message."""
 MAX_GROUP_BYTES = 2**30
 """Of a row group, uncompressed: several are held at a time. A group of 256 lines has 6 MB."""
 
@@ -231,7 +233,7 @@ def _refuse(table: pa.Table, where: str, is_wrong: Any, must: str) -> NoReturn:
         line_id = table["line_id"][row].as_py()
     except (KeyError, UnicodeDecodeError):
         line_id = None
-    named = "" if line_id is None else f" (line {line_id})"
+    named = "" if line_id is None else f" (line {line_id[:MAX_NAME_LENGTH]})"
     raise InputError(f"{must}; wrong in row {row}{named}, {where}")
 
 
@@ -280,6 +282,7 @@ _TEXT: tuple[_Check, ...] = ((_is_too_long, "have at most {max_length} character
 _SIDE: tuple[_Check, ...] = ((_is_no_side, f"be from 1 to {MAX_LINE_SIDE_PX}"),)
 _CHECKS: dict[str, tuple[_Check, ...]] = {
     **dict.fromkeys(("line_id", "text", "markup", "prediction", "whole_prediction"), _TEXT),
+    **dict.fromkeys(("source", "font", "page_id", "dataset"), _TEXT),
     **dict.fromkeys(("width_px", "height_px"), _SIDE),
     "confidence": ((_is_no_share, "be from 0 to 1"),),
     "style": ((_is_no_object, "be null or a JSON object"),),

@@ -248,12 +248,19 @@ def test_no_door_lets_a_row_pass_that_cannot_be_used(door, change, reason, lines
             "spliced_from must name a line and a word for each word",
         ),
         (put_bytes("font"), "font must be UTF-8"),
+        (put("page_id", "쪽" * 2_001), "page_id must have at most 2000 characters"),
     ],
     ids=lambda value: value[:32] if isinstance(value, str) else None,
 )
 def test_columns_that_only_some_read_are_checked_where_they_are_read(change, reason, lines) -> None:
     rewrite(lines, change)
     with pytest.raises(InputError, match=rf"{reason}; wrong in row 1.*row group 1 of .*{PART}"):
+        list(open_lines(str(lines)))
+
+
+def test_an_id_that_is_too_long_is_cut_in_the_message(lines) -> None:
+    rewrite(lines, put("line_id", "9" * 5_000_000))
+    with pytest.raises(InputError, match=r"^line_id must have at most 2000 .* \(line 9{300}\), row group 1"):
         list(open_lines(str(lines)))
 
 
