@@ -144,12 +144,14 @@ def test_everything_missing_in_the_account_is_reported_with_its_field(
             },
         ),
         (
-            ["s3:GetBucketPolicy", "iam:ListRolePolicies", "ec2:DescribeSecurityGroups"],
-            {"s3:get-bucket-policy", "iam:list-role-policies", "ec2:describe-security-groups"},
-        ),
-        (
-            ["s3:DeleteObject", "ec2:DescribeInstanceTypeOfferings"],
-            {"s3:delete-object", "ec2:describe-instance-type-offerings"},
+            [
+                *("s3:GetBucketPolicy", "iam:ListRolePolicies", "ec2:DescribeSecurityGroups"),
+                *("s3:DeleteObject", "ec2:DescribeInstanceTypeOfferings"),
+            ],
+            {
+                *("s3:get-bucket-policy", "iam:list-role-policies", "ec2:describe-security-groups"),
+                *("s3:delete-object", "ec2:describe-instance-type-offerings"),
+            },
         ),
     ],
 )
