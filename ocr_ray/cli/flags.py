@@ -1,9 +1,9 @@
 """Flags of a job, by their names without dashes, as the arguments of a command line."""
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
@@ -53,16 +53,40 @@ def resolve_uri(flag: str, value: Any) -> Any:
     return location if isinstance(location, str) else location.uri
 
 
+def list_flags(config_type: Any, prefix: str = "") -> list[str]:
+    """Return the flags of a job, by name without dashes, as tyro makes them of its dataclass."""
+    flags: list[str] = []
+    for _, name, kind in _iter_fields(config_type):
+        if is_dataclass(kind):
+            flags += list_flags(kind, f"{prefix}{name}." if name else prefix)
+        else:
+            flags.append(prefix + name)
+            flags += [f"{prefix}no-{name}"] * (kind is bool)
+    return flags
+
+
+def _iter_fields(config_type: type[Any]) -> Iterator[tuple[Field[Any], str, Any]]:
+    """Yield each field with its flag and its type.
+
+    tyro.conf.arg(name=...) renames the flags of a nested configuration; an empty name leaves no prefix.
+    """
+    types = get_type_hints(config_type, include_extras=True)
+    for field in fields(config_type):
+        kind, *extras = (
+            get_args(types[field.name])
+            if get_origin(types[field.name]) is Annotated
+            else (types[field.name],)
+        )
+        names = [extra.name for extra in extras if hasattr(extra, "name")]
+        yield field, (names[0] if names else field.name).replace("_", "-"), kind
+
+
 def _list_changed(config: Any, standard: Any) -> dict[str, Any]:
     """Return the flags of a dataclass that differ from `standard`, or from their defaults if it is None."""
-    types = get_type_hints(type(config), include_extras=True)
     flags: dict[str, Any] = {}
-    for field in fields(config):
+    for field, name, _ in _iter_fields(type(config)):
         value = getattr(config, field.name)
         default = _find_default(field) if standard is None else getattr(standard, field.name)
-        # tyro.conf.arg(name=...) renames the flags of a nested configuration; an empty name leaves no prefix.
-        names = [extra.name for extra in get_args(types[field.name])[1:] if hasattr(extra, "name")]
-        name = (names[0] if names else field.name).replace("_", "-")
         if is_dataclass(value):
             prefix = f"{name}." if name else ""
             nested = _list_changed(value, None if default is MISSING else default)

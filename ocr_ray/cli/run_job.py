@@ -5,13 +5,14 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from io import TextIOWrapper
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from ocr_ray.cli.flags import describe_flags, resolve_uri
+from ocr_ray.cli.flags import describe_flags, list_flags, resolve_uri
 from ocr_ray.cli.logs import start_logs
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StoppedError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
@@ -47,13 +48,17 @@ def run_job(
     try:
         start_logs()
         words = sys.argv[1:] if arguments is None else list(arguments)
-        _check_words(words)
+        _check_words(words, list_flags(config_type))
         config = tyro.cli(config_type, prog=prog, args=words, description=description)
         _require_finite(config)
         describe_flags(config, resolve=resolve_uri)  # raises InputError if a URI is wrong
     except ValueError as error:
         log.error("%s", error)
         sys.exit(2)
+    except SystemExit:
+        if signal.SIGINT in received:
+            sys.exit(INTERRUPTED)
+        raise
     try:
         work = load_work()
         start_logs()  # again: importing Ray sets up other loggers
@@ -79,12 +84,28 @@ def run_job(
     sys.exit(0)
 
 
-def _check_words(words: Sequence[str]) -> None:
-    """Check that no argument contains keys: it would be shown in errors and recorded."""
+def _check_words(words: Sequence[str], flags: Sequence[str]) -> None:
+    """Check that no argument contains keys, which errors would show, and that each flag exists, once.
+
+    tyro suggests no flag while a required one is missing; of a flag given twice it drops the first values.
+    """
     flag = "an argument"
     for word in words:
         flag = word.partition("=")[0] if word.startswith("--") else flag
         check_no_secret(word, flag)
+    known = [*(f"--{name}" for name in flags), "--help"]
+    given: set[str] = set()
+    for word in words:
+        flag = word.partition("=")[0].replace("_", "-")
+        if not flag.startswith("--") or flag.startswith("--tyro-"):
+            continue
+        if flag not in known:
+            similar = get_close_matches(flag, known, n=1)
+            hint = f"did you mean {similar[0]}?" if similar else "--help lists the flags"
+            raise InputError(f"{word.partition('=')[0]} must be a flag of this job; {hint}")
+        if flag in given:
+            raise InputError(f"{flag} must be given once; if it takes several values, they follow it")
+        given.add(flag)
 
 
 def _require_finite(config: Any) -> None:

@@ -141,7 +141,7 @@ def open_baseline(uri: str) -> Baseline:
     Raises:
         InputError: there is no such report, or its folder holds no predictions.
     """
-    location = locate(uri)
+    location = locate(uri, "--baseline")
     if location.name != REPORT:
         raise InputError(f"--baseline must be the {REPORT} of an evaluation, got {uri}")
     folder = Location(location.filesystem, location.path.rpartition("/")[0])

@@ -17,6 +17,7 @@ import pytest
 import ray
 
 from ocr_ray.cli.commands import JOBS, load
+from ocr_ray.cli.flags import list_flags
 from ocr_ray.cli.run_job import run_job
 
 JOB_FILES = sorted(path.stem for path in Path("jobs").glob("*.py") if path.stem != "__init__")
@@ -56,10 +57,14 @@ def read_docstrings(config: type) -> dict[str, str]:
 @pytest.mark.parametrize("job", JOB_FILES)
 def test_help_explains_every_flag(job: str, monkeypatch, capsys) -> None:
     assert run(monkeypatch, job, "--help") == 0
-    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out).split())
+    out = capsys.readouterr().out
+    shown = " ".join(re.sub("[│╭╮╰╯─]", " ", out).split())
     assert f"usage: python -m jobs.{job}" in shown
     docstrings = read_docstrings(load(JOBS[job].config))
     assert len(docstrings) > 3
+    listed = re.findall(r"^[│ ]? ?(--[a-z][\w.-]*)(?:, (--[a-z][\w.-]*))?", out, re.M)
+    flags = {flag for pair in listed for flag in pair if flag} - {"--help"}
+    assert flags == {f"--{name}" for name in list_flags(load(JOBS[job].config))}
     for name, docstring in docstrings.items():
         assert f"{name.replace('_', '-')}" in shown
         assert len(docstring.split()) > 1, name
@@ -80,6 +85,14 @@ def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -
     shown = capsys.readouterr()
     assert wrong in shown.err + shown.out
     assert known in (shown.err + shown.out).replace(wrong, "")
+    assert run(monkeypatch, job, wrong, "1") == 2  # also while a required flag is missing
+    assert f"{wrong} must be a flag of this job; did you mean {known}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--out-uri", "b"], ["--out_uri=b"]])
+def test_a_flag_given_twice_exits_2(words: list[str], monkeypatch, capsys) -> None:
+    assert run(monkeypatch, "render_lines", "--out-uri", "a", *words) == 2
+    assert "--out-uri must be given once" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("job", sorted(SMALL_JOBS.keys() - {"render_lines"}))
@@ -189,7 +202,7 @@ def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
 def test_a_run_name_that_is_no_folder_name_exits_2(name: str, monkeypatch, capsys) -> None:
     words = [name if word == "x" else word for word in SMALL_JOBS["train_trocr"]]
     assert run(monkeypatch, "train_trocr", *words) == 2
-    assert "run_name must be a folder name" in "".join(capsys.readouterr())
+    assert "run_name must be a name" in "".join(capsys.readouterr())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
