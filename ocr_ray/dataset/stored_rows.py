@@ -32,6 +32,7 @@ MAX_NAME_LENGTH = 300
 """Characters of a line's id in a message."""
 MAX_GROUP_BYTES = 2**30
 """Of a row group, uncompressed: several are held at a time. A group of 256 lines has 6 MB."""
+BATCH_ROWS = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,10 +83,7 @@ def read_footer(part: Location, rules: TableRules = LINES) -> Any:
         check_columns(opened.schema_arrow, str(part), rules)
         sizes = [footer.row_group(group).total_byte_size for group in range(footer.num_row_groups)]
     if max(sizes, default=0) > MAX_GROUP_BYTES:
-        raise InputError(
-            f"{part} must have row groups of at most {MAX_GROUP_BYTES:,} bytes, one has {max(sizes):,}; "
-            "write it again with fewer rows in a group"
-        )
+        _refuse_size(str(part), max(sizes))
     return footer
 
 
@@ -154,11 +152,32 @@ def read_group(
     with _refuse_damage(part), open_file(part) as file:
         opened = pq.ParquetFile(file, metadata=footer, pre_buffer=True)
         names = columns or [name for name in rules.schema.names if name in opened.schema_arrow.names]
-        table = opened.read_row_group(group, columns=list(names), use_threads=False)
+        table = _read_bounded(opened, group, list(names), str(part))
     where = f"row group {group} of {part}"
     table = _cast(table, where, rules.schema)
     check_rows(table, where, rules)
     return table
+
+
+def _read_bounded(opened: Any, group: int, names: list[str], where: str) -> pa.Table:
+    """Return a row group; its size in the footer is encoded, where a repeated image takes a byte."""
+    batches: list[pa.RecordBatch] = []
+    size_bytes = 0
+    for batch in opened.iter_batches(BATCH_ROWS, row_groups=[group], columns=names, use_threads=False):
+        size_bytes += batch.nbytes
+        if size_bytes > MAX_GROUP_BYTES:
+            _refuse_size(where, size_bytes)
+        batches.append(batch)
+    if not batches:
+        return opened.read_row_group(group, columns=names)
+    return pa.Table.from_batches(batches)
+
+
+def _refuse_size(where: str, size_bytes: int) -> NoReturn:
+    raise InputError(
+        f"{where} must have row groups of at most {MAX_GROUP_BYTES:,} bytes, one has {size_bytes:,} or more; "
+        "write it again with fewer rows in a group, such as 256"
+    )
 
 
 def _cast(table: pa.Table, where: str, schema: pa.Schema) -> pa.Table:

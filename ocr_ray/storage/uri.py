@@ -174,6 +174,8 @@ def _resolve(path: Path, uri: str, name: str) -> str:
         return str(path.resolve())
     except FileNotFoundError as error:
         raise InputError(f"{name} is relative to a folder that was deleted, got {uri!r}") from error
+    except PermissionError as error:
+        raise InputError(f"{name} must be a path whose links this user can follow: {error}") from error
 
 
 def _shorten(uri: str) -> str:

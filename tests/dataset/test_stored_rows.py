@@ -321,3 +321,16 @@ def test_what_other_programs_write_is_read_as_ours(change, lines) -> None:
     loaded = as_datasets(str(lines))
     assert loaded["text"][:] == [line.text for line in ours]
     assert loaded[5]["image"].size == open_image(ours[5]).size
+
+
+def test_a_row_group_that_repeats_an_image_is_bounded_by_what_it_takes_in_memory(lines, monkeypatch) -> None:
+    monkeypatch.setattr("ocr_ray.dataset.stored_rows.MAX_GROUP_BYTES", 2_000_000)
+    image = {"bytes": bytes(100_000), "path": None}
+    table = pq.read_table(lines / PART, partitioning=None).take([0] * 900)
+    table = table.set_column(1, "image", pa.array([image] * 900, SCHEMA.field("image").type))
+    pq.write_table(table, lines / PART, dictionary_pagesize_limit=200_000)
+    assert pq.read_metadata(lines / PART).row_group(0).total_byte_size < 200_000
+    with pytest.raises(
+        InputError, match=rf"{PART} must have row groups of at most 2,000,000 bytes, one has 25"
+    ):
+        read_group(locate(str(lines)) / PART, 0)

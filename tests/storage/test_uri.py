@@ -2,6 +2,7 @@
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,8 @@ def test_a_relative_path_is_refused_only_in_a_submitted_job(uri: str, monkeypatc
         locate(uri)
     assert locate(str(tmp_path)).path == str(tmp_path)
     assert locate("~/lines").path == str(Path.home() / "lines")
+
+
+def test_a_link_that_the_user_cannot_follow_is_no_traceback() -> None:
+    with suppress(InputError):  # a user who owns the machine can follow it
+        assert locate("/proc/1/root/x").path.endswith("/x")
