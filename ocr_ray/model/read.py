@@ -51,7 +51,9 @@ def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
     with model_files(source) as folder:
         model = load_model(folder)  # reports what is missing before a worker would
         if num_beams > 1:
-            blank = to_pixel_values(model, make_pixels(model, [Image.new("L", (384, 384), 255)]), model.device)
+            blank = to_pixel_values(
+                model, make_pixels(model, [Image.new("L", (384, 384), 255)]), model.device
+            )
             message = f"the configs of {folder} must allow beam search, use --num-beams 1; it failed"
             with refused(message), torch.inference_mode():
                 _decode_with_beams(model, blank, num_beams, max_new_tokens=1)
