@@ -17,12 +17,14 @@ from ocr_ray.errors import InputError
 from ocr_ray.model.refusal import refused
 from ocr_ray.model.tokenizer_json import PROCESSOR_FILES
 
+_INDEX = "model.safetensors.index.json"
 JSON_FILES = (
     "config.json",
     "generation_config.json",
-    "model.safetensors.index.json",
+    _INDEX,
     *(name for name in PROCESSOR_FILES if name.endswith(".json")),
 )
+_POINTER = b"version https://git-lfs.github.com/"
 MAX_EXCESS = 2
 """A network may have this many times the tensors and the numbers of its weights file, because layers that no
 loss reaches, such as a pooler, may be missing in the file."""
@@ -32,13 +34,31 @@ MAX_LABELS = 25_000
 """Classes of an encoder's pretraining, of which transformers makes a list; ImageNet-21k has 21,843."""
 
 
+def refuse_pointers(folder: Path) -> None:
+    """Check that no file is the short text that Git leaves in place of a large file.
+
+    Raises:
+        InputError: one is, because the folder was cloned without Git LFS.
+    """
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            with path.open("rb") as file:
+                start = file.read(len(_POINTER))
+            if start == _POINTER:
+                raise InputError(
+                    f"{path} must be a file of the model, it is a pointer of Git LFS: install git-lfs and "
+                    "run `git lfs pull` in its folder"
+                )
+
+
 def check_json(folder: Path) -> None:
     """Check that the JSON files of a model are objects, also those that transformers would do without.
 
     `num_labels` in config.json is limited, because transformers makes a list of the labels.
 
     Raises:
-        InputError: a file is not a JSON object, or there are more labels than any encoder has.
+        InputError: a file is not a JSON object, the index names files outside the folder, or there are more
+            labels than any encoder has.
     """
     documents = {}
     for name in JSON_FILES:
@@ -50,6 +70,10 @@ def check_json(folder: Path) -> None:
                 raise InputError(f"{path} must hold a JSON object, got {type(documents[name]).__name__}")
     if (config := documents.get("config.json")) is None:
         raise InputError(f"{folder} must be a complete VisionEncoderDecoder, it has no config.json")
+    shards = documents.get(_INDEX, {}).get("weight_map", {})
+    names = list(shards.values()) if isinstance(shards, dict) else [shards]
+    if odd := [name for name in names if not isinstance(name, str) or Path(name).name != name]:
+        raise InputError(f"{folder / _INDEX} must name files of its folder, it names {odd[0]!r}")
     for part in (config, config.get("encoder"), config.get("decoder")):
         num_labels = part.get("num_labels") if isinstance(part, dict) else None
         if isinstance(num_labels, int) and num_labels > MAX_LABELS:

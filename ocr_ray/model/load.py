@@ -21,7 +21,7 @@ from transformers.models.trocr.modeling_trocr import TrOCRSinusoidalPositionalEm
 from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import InputError
-from ocr_ray.model.claims import check_claims, check_json
+from ocr_ray.model.claims import check_claims, check_json, refuse_pointers
 from ocr_ray.model.fit import check_fit, settle_lengths
 from ocr_ray.model.grey_patches import use_grey_patches
 from ocr_ray.model.refusal import refused
@@ -133,6 +133,7 @@ def load_model(folder: Path, *, is_checked: bool = False) -> OcrModel:
     disable_progress_bar()
     _require_safetensors(folder)
     with refused(f"{folder} must be a complete VisionEncoderDecoder with tokenizer and processor"):
+        refuse_pointers(folder)
         check_json(folder)
         network = _load_network(folder)
         tokenizer = load_tokenizer(folder)

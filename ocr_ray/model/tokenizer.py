@@ -21,7 +21,10 @@ def load_tokenizer(folder: Path) -> Any:
     Raises:
         InputError: there is none, or its files are damaged.
     """
-    with refused(f"{folder} must hold a tokenizer that transformers can load"):
+    with refused(
+        f"{folder} must hold a tokenizer that transformers can load without code of the folder, such as a "
+        "tokenizer.json that save_pretrained wrote; it failed"
+    ):
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         num_tokens = len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens))
     if not num_tokens:

@@ -236,6 +236,13 @@ DAMAGES: dict[str, Damage] = {
     "index without shards": all_of(
         remove(WEIGHTS), write(INDEX, '{"weight_map": {"a": "no-such.safetensors"}}')
     ),
+    **{
+        f"index of {name}": all_of(
+            write("shard.safetensors", b""),
+            write(INDEX, json.dumps({"weight_map": {"encoder.embeddings.cls_token": name}})),
+        )
+        for name in ("../good/model.safetensors", "/etc/hosts", 7)
+    },
     "index a list": all_of(remove(WEIGHTS), write(INDEX, "[]")),
     "index of itself": all_of(remove(WEIGHTS), write(INDEX, json.dumps({"weight_map": {"a": INDEX}}))),
 }

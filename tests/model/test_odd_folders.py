@@ -49,3 +49,15 @@ def test_a_folder_that_cannot_be_a_model_is_refused_by_name(good: Path, tmp_path
     DAMAGES[damage](folder)
     with pytest.raises(InputError, match=re.escape(str(folder))):
         load_model(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "sentencepiece.bpe.model"])
+def test_a_folder_that_was_cloned_without_git_lfs_is_refused_with_what_to_do(
+    good: Path, tmp_path: Path, name: str
+) -> None:
+    folder = tmp_path / "odd"
+    shutil.copytree(good, folder)
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 134\n"
+    write(name, pointer)(folder)
+    with pytest.raises(InputError, match=rf"{re.escape(str(folder / name))} must .*`git lfs pull`"):
+        load_model(folder)
