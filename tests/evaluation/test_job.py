@@ -106,6 +106,7 @@ def test_two_models_are_compared_line_by_line(
     [
         ("{folder}/nothing/report.json", "must be a finished evaluation, there is no"),
         ("{folder}", "must be the report.json of an evaluation"),
+        ("gs://bucket/report.json", "--baseline must be a local path or s3"),
         ("{folder}/no_predictions/report.json", "needs its predictions, there are none"),
     ],
 )
