@@ -81,7 +81,7 @@ class _Lease:
     def release(self) -> None:
         """End the thread and delete the file, unless another process holds it."""
         self._ended.set()
-        self._thread.join(timeout=RENEWAL_S)  # longer if S3 does not answer
+        self._thread.join()  # or else a renewal could write the file again after it is deleted
         with suppress(OSError, StorageError):
             if not self.is_lost:
                 delete_file(self._file)
