@@ -5,6 +5,7 @@ neither returned nor raised an error has ended its worker, unless its node is lo
 """
 
 import sys
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -24,18 +25,18 @@ class Attempts:
     """Counts the attempts at each piece of work; can be sent to workers. Ray must be running."""
 
     def __init__(self) -> None:
-        self._counter: Any = ray.remote(_Counter).options(**on_driver_node()).remote()
+        self._counter, self._work = _find_counter(), uuid.uuid4().hex
 
     @contextmanager
     def attempt(self, name: str) -> Iterator[bool]:
         """Count the body as an attempt; yield whether earlier ones have ended `MAX_DEATHS` workers."""
-        node_id = ray.get_runtime_context().get_node_id()
+        node_id, key = ray.get_runtime_context().get_node_id(), f"{self._work} {name}"
         try:
-            yield ray.get(self._counter.begin.remote(name, node_id)) >= MAX_DEATHS
+            yield ray.get(self._counter.begin.remote(key, node_id)) >= MAX_DEATHS
         finally:
             # Ray ends a worker that gets SIGTERM, as of a watchdog for memory, by a SystemExit.
             if not isinstance(sys.exception(), SystemExit):
-                ray.get(self._counter.end.remote(name))
+                ray.get(self._counter.end.remote(key))
 
 
 def find_deadly(call: Callable[[Item], object], items: Iterable[Item]) -> Item | None:
@@ -53,6 +54,19 @@ def find_deadly(call: Callable[[Item], object], items: Iterable[Item]) -> Item |
 
 def _call(call: Callable[[Item], object], item: Item) -> None:
     call(item)
+
+
+_counters: dict[tuple[str, str], Any] = {}
+"""The counter of the Ray that this process uses, by node and job: an actor takes a second to start."""
+
+
+def _find_counter() -> Any:
+    context = ray.get_runtime_context()
+    session = context.get_node_id(), context.get_job_id()
+    if session not in _counters:
+        _counters.clear()
+        _counters[session] = ray.remote(_Counter).options(**on_driver_node()).remote()
+    return _counters[session]
 
 
 class _Counter:
