@@ -286,8 +286,9 @@ def test_a_failed_job_exits_1(tmp_path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sent", "code"), [("SIGTERM", 1), ("SIGINT", 130)])
-@pytest.mark.parametrize("ray_use", ["none", "left", "works"])
+@pytest.mark.parametrize(
+    ("ray_use", "sent", "code"), [("none", "SIGTERM", 1), ("left", "SIGINT", 130), ("works", "SIGTERM", 1)]
+)
 def test_a_job_that_is_told_to_end_says_how_to_go_on(
     ray_session, ray_use: str, sent: str, code: int, monkeypatch
 ) -> None:

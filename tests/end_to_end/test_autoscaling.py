@@ -81,6 +81,7 @@ def start(cluster: FakeCluster, job: str, flags: dict, log_path: Path) -> Popen:
     return start_job(job, flags, log_path, address=cluster.address, environment=cluster.environment)
 
 
+@pytest.mark.soak
 def test_the_first_demand_is_the_missing_parts_and_ends_with_the_driver(cluster, config, tmp_path) -> None:
     job = start(cluster, "render_lines", describe_flags(config), tmp_path / "log")
     try:

@@ -101,7 +101,7 @@ def test_a_process_refuses_itself(tmp_path: Path) -> None:
         enter(folder)
 
 
-@pytest.mark.parametrize("content", [None, b"", b'{"pid": "x"', b"[]", b"[" * 9999, b"\xff"])
+@pytest.mark.parametrize("content", [None, b'{"pid": "x"', b"[" * 9999])
 def test_a_lease_of_another_machine_is_taken_over_when_it_is_not_renewed(
     content: bytes | None, tmp_path: Path
 ) -> None:
