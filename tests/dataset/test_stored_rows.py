@@ -209,7 +209,7 @@ def test_no_door_opens_other_columns(door, change, reason, lines, model_folder) 
         door(lines, model_folder)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", [open_all, open_with_datasets, evaluate])
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -231,6 +231,12 @@ def test_no_door_lets_a_row_pass_that_cannot_be_used(door, change, reason, lines
     rewrite(lines, change)
     with pytest.raises(InputError, match=rf"{reason}.*row group 1 of .*{PART}"):
         door(lines, model_folder)
+
+
+def test_training_checks_rows_as_the_other_doors_do(lines, model_folder) -> None:
+    rewrite(lines, put("text", None))
+    with pytest.raises(InputError, match=rf"text must not be null.*row group 1 of .*{PART}"):
+        train(lines, model_folder)
 
 
 @pytest.mark.parametrize(
