@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -238,6 +238,24 @@ def test_a_training_that_is_refused_midway_reports_where_and_resumes_to_the_same
     assert_same_weights(config.models_uri, f"{undisturbed}/models")
 
 
+def run_on_full_disk(script: str, command: Sequence[str], folder: Path) -> tuple[str, str]:
+    """Run a script in its own mount namespace, in which the command fails once and then succeeds.
+
+    Return the script's output, and the command's first error output, from the file `first` of the folder.
+    """
+    result = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=WAIT_S,
+    )
+    first, second = ((folder / name).read_text() for name in ("first", "second"))
+    codes = [line for line in result.stdout.splitlines() if len(line) == 1]
+    assert codes == ["1", "0"], result.stdout + result.stderr + first + second
+    return result.stdout, first
+
+
 def test_a_full_disk_is_reported_and_leaves_no_incomplete_part(on_disk, fonts, tmp_path) -> None:
     """The disk is a tmpfs in its own mount namespace, which grows between the two runs."""
     small, kept = tmp_path / "small", tmp_path / "kept"
@@ -252,16 +270,7 @@ mount -o remount,size=400m {small}
 "$@" 2> {tmp_path}/second; echo $?
 cp -r {small} {kept}
 """
-    result = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAIT_S,
-    )
-    first, second = ((tmp_path / name).read_text() for name in ("first", "second"))
-    codes = [line for line in result.stdout.splitlines() if len(line) == 1]
-    assert codes == ["1", "0"], result.stdout + result.stderr + first + second
+    output, first = run_on_full_disk(script, command, tmp_path)
     last = first.splitlines()[-1]
     assert f"ERROR ocr_ray.cli.run_job: {small}/lines/" in last
     assert "No space left on device; free some space there" in last
@@ -269,7 +278,7 @@ cp -r {small} {kept}
     assert "Traceback" not in first
     files = (tmp_path / "files").read_text().splitlines()
     assert not [path for path in files if path.endswith(".partial")]
-    summary = json.loads(result.stdout.splitlines()[-2])
+    summary = json.loads(output.splitlines()[-2])
     assert (
         summary["parts_kept"] == len([path for path in files if f"{small}/lines/rejects" not in path]) - 1 > 0
     )
@@ -291,16 +300,7 @@ mount -o remount,size=400m {small}
 "$@" 2> {tmp_path}/second; echo $?
 cp -r {small} {kept}
 """
-    result = subprocess.run(
-        ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=WAIT_S,
-    )
-    first, second = ((tmp_path / name).read_text() for name in ("first", "second"))
-    codes = [line for line in result.stdout.splitlines() if len(line) == 1]
-    assert codes == ["1", "0"], result.stdout + result.stderr + first + second
+    _, first = run_on_full_disk(script, command, tmp_path)
     last = first.splitlines()[-1]
     assert f"ERROR ocr_ray.cli.run_job: {small}/runs/run" in last
     assert "No space left on device; free some space there" in last
