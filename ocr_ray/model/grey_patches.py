@@ -12,21 +12,29 @@ class GreyPatches(nn.Conv2d):
 
     A kernel applied to equal channels is the sum of its channels applied to one of them: the same result up
     to rounding, with a third of the work and memory. Channels count as equal if they share memory, that is,
-    have stride 0 (`grey.expand(-1, 3, -1, -1)`). Any other image goes through the convolution.
+    have stride 0 (`grey.expand(-1, 3, -1, -1)`). Patches do not overlap, so embedding them is one matrix
+    product; other images are embedded by it on a GPU, where the convolution is slow in bf16, and go through
+    the convolution elsewhere.
     """
 
     def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """Return the embedding, shape (N, D, H / patch, W / patch), of images of shape (N, C, H, W)."""
-        if pixel_values.stride(1) != 0:
-            return super().forward(pixel_values)
-        num_images, _, height_px, width_px = pixel_values.shape
+        if pixel_values.stride(1) == 0:
+            return self.embed_patches(pixel_values[:, :1], self.weight.sum(1, keepdim=True))
+        if pixel_values.is_cuda:
+            return self.embed_patches(pixel_values, self.weight)
+        return super().forward(pixel_values)
+
+    def embed_patches(self, pixel_values: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        """Return the convolution with `weight`, shape (D, C, patch, patch), as one matrix product."""
+        num_images, channels, height_px, width_px = pixel_values.shape
         patch_height, patch_width = self.kernel_size[0], self.kernel_size[1]
         rows, columns = height_px // patch_height, width_px // patch_width
-        grid = pixel_values[:, 0, : rows * patch_height, : columns * patch_width].reshape(
-            num_images, rows, patch_height, columns, patch_width
+        grid = pixel_values[:, :, : rows * patch_height, : columns * patch_width].reshape(
+            num_images, channels, rows, patch_height, columns, patch_width
         )
-        patches = grid.transpose(2, 3).reshape(num_images, rows * columns, patch_height * patch_width)
-        embedded = F.linear(patches, self.weight.sum(1).flatten(1), self.bias)
+        patches = grid.permute(0, 2, 4, 1, 3, 5).reshape(num_images, rows * columns, -1)
+        embedded = F.linear(patches, weight.flatten(1), self.bias)
         return embedded.transpose(1, 2).reshape(num_images, -1, rows, columns)
 
 

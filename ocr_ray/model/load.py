@@ -237,11 +237,16 @@ def choose_attention(config: Any) -> dict[str, str]:
 
 
 def _restore_sinusoids(network: Any) -> None:
-    """Compute TrOCR's sinusoidal positions: as neither weights nor buffers they are not loaded."""
+    """Compute TrOCR's sinusoidal positions: as neither weights nor buffers they are not loaded.
+
+    As buffers that are not saved they move to a GPU with the weights.
+    """
     for module in network.modules():
-        if isinstance(module, TrOCRSinusoidalPositionalEmbedding) and module.weights.is_meta:
+        if isinstance(module, TrOCRSinusoidalPositionalEmbedding):
             num_positions = module.weights.shape[0]
-            module.weights = module.get_embedding(num_positions, module.embedding_dim, module.padding_idx)
+            del module.weights
+            values = module.get_embedding(num_positions, module.embedding_dim, module.padding_idx)
+            module.register_buffer("weights", values, persistent=False)
 
 
 def copy_processor_files(source: Path, target: Path) -> list[str]:

@@ -5,6 +5,18 @@ from typing import Literal
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 """fp32; tf32: fp32 with matrix products in TensorFloat-32 on NVIDIA GPUs; bf16 and fp16: autocast."""
+PrecisionChoice = Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+Capability = tuple[int, int]
+"""The compute capability of an NVIDIA GPU, such as (9, 0)."""
+BF16_CAPABILITY: Capability = (8, 0)
+"""The least that has bf16 and TF32: Ampere."""
+
+
+def choose_precision(capability: Capability | None) -> Precision:
+    """Return the precision that `auto` stands for on a GPU, or on a CPU if `capability` is None."""
+    if capability is None:
+        return "fp32"
+    return "bf16" if capability >= BF16_CAPABILITY else "fp16"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

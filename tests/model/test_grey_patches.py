@@ -58,6 +58,21 @@ def test_other_images_go_through_the_convolution_bit_for_bit() -> None:
     assert torch.equal(encoder.embeddings["projection"](colour), convolution(colour))
 
 
+@pytest.mark.parametrize(("patch", "size"), [((4, 4), (8, 8)), ((3, 5), (10, 12))])
+def test_colour_images_are_embedded_by_one_product_as_by_the_convolution(
+    patch: tuple[int, int], size: tuple[int, int]
+) -> None:
+    """As on a GPU."""
+    encoder = Encoder(patch)
+    convolution = encoder.embeddings["projection"]
+    use_grey_patches(encoder)
+    patches = encoder.embeddings["projection"]
+    colour = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(
+        patches.embed_patches(colour, patches.weight), convolution(colour), rtol=1e-5, atol=1e-5
+    )
+
+
 def test_only_patch_embeddings_of_several_channels_change_and_keep_their_parameters() -> None:
     encoder = Encoder()
     before = dict(encoder.named_parameters())

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ocr_ray.errors import InputError
-from ocr_ray.model.options import Precision
+from ocr_ray.model.options import Precision, choose_precision
 from ocr_ray.model.precision import (
     autocast,
     check_precision,
@@ -53,13 +53,31 @@ def test_an_old_gpu_is_refused_what_it_lacks(precision: Precision, monkeypatch: 
     check_precision(precision, torch.device("cuda"))
 
 
+def test_auto_is_what_the_device_computes_fastest() -> None:
+    chosen = [choose_precision(capability) for capability in (None, (7, 5), (8, 0), (9, 0))]
+    assert chosen == ["fp32", "fp16", "bf16", "bf16"]
+
+
+def test_the_gpu_of_another_machine_is_checked_by_its_capability() -> None:
+    cuda = torch.device("cuda")
+    check_precision("bf16", cuda, (9, 0))
+    with pytest.raises(InputError, match=r"--precision bf16 needs .* 8\.0 or more, this one has 7\.5"):
+        check_precision("bf16", cuda, (7, 5))
+
+
 @pytest.mark.usefixtures("as_it_was")
-def test_tf32_is_on_for_tf32_alone() -> None:
-    set_tf32("tf32")
-    assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("high", True)
-    for precision in ("fp32", "bf16", "fp16"):
+@pytest.mark.parametrize(
+    ("on_gpu", "with_tf32"), [(True, {"tf32", "bf16", "fp16"}), (False, {"tf32"})], ids=["gpu", "cpu"]
+)
+def test_tf32_is_for_all_but_fp32_on_a_gpu(
+    on_gpu: bool, with_tf32: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU too, the setting would change products of what bf16 leaves in float32."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: on_gpu)
+    for precision in ("fp32", "tf32", "bf16", "fp16"):
         set_tf32(precision)  # type: ignore[arg-type]
-        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == ("highest", False)
+        expected = ("high", True) if precision in with_tf32 else ("highest", False)
+        assert (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32) == expected
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
