@@ -6,7 +6,7 @@ p % world_size == r, in batches of `batch_size` by ascending position. A step is
 number of ranks, and training can resume after any step, also with another number of ranks.
 
 4 threads read row groups as whole column chunks, 1,024 lines of the rank ahead of the batches; `threads`
-others make batches, at least 8 batches and 2 steps before they are used.
+others make batches, at least 8 batches, one for each thread, and 2 steps before they are used.
 
 Memory does not grow with the datasets. A rank holds encoded images of its 24 / gcd(world_size, 24) shuffle
 streams, two partly used row groups each, and of the lines read ahead. With row groups of 256 lines of 22 kB
@@ -70,10 +70,9 @@ class Batch:
     """Lines that one rank passes through the network together; N lines by ascending position."""
 
     pixels: torch.Tensor
-    """Shape (N, H, W), uint8, or (N, 3, H, W), float32; `pixels.to_pixel_values` takes either. In pinned
-    memory where CUDA is available."""
+    """Shape (N, H, W), uint8, or (N, 3, H, W), float32; `pixels.to_pixel_values` takes either."""
     labels: torch.Tensor
-    """Shape (N, T), int64, padded with -100; in pinned memory likewise."""
+    """Shape (N, T), int64, padded with -100."""
     texts: list[str]
     """The labels before they were encoded."""
     line_ids: list[str]
@@ -83,9 +82,39 @@ class Batch:
     """In the global order of the epoch."""
     num_tokens: int
     """Tokens of the labels, without padding."""
+    packed: torch.Tensor | None = None
+    """The bytes of pixels and labels in one piece, see `pack`; both are views of it."""
 
     def __len__(self) -> int:
         return len(self.line_ids)
+
+    def to(self, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return pixels and labels on a device, in one copy if they are packed; nothing waits for it."""
+        if self.packed is None:
+            return self.pixels.to(device, non_blocking=True), self.labels.to(device, non_blocking=True)
+        packed = self.packed.to(device, non_blocking=True)
+        return _unpack(packed, self.pixels, 0), _unpack(packed, self.labels, _align(self.pixels.nbytes))
+
+
+def pack(tensors: Sequence[torch.Tensor], *, is_pinned: bool) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return the bytes of tensors in one piece, in pinned memory or not, and the tensors as views of it.
+
+    Each starts at a multiple of 16 bytes.
+    """
+    starts = np.cumsum([0, *(_align(tensor.nbytes) for tensor in tensors)]).tolist()
+    packed = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=is_pinned)
+    views = [_unpack(packed, tensor, start) for tensor, start in zip(tensors, starts, strict=False)]
+    for view, tensor in zip(views, tensors, strict=True):
+        view.copy_(tensor)
+    return packed, views
+
+
+def _align(size_bytes: int) -> int:
+    return -(-size_bytes // 16) * 16
+
+
+def _unpack(packed: torch.Tensor, like: torch.Tensor, start: int) -> torch.Tensor:
+    return packed[start : start + like.nbytes].view(like.dtype).view(like.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +231,7 @@ class LineLoader:
     @property
     def _steps_ahead(self) -> int:
         batches_per_step = self.lines_per_step // (self.batch_size * self.world_size)
-        return max(STEPS_AHEAD, -(-BATCHES_AHEAD // batches_per_step))
+        return max(STEPS_AHEAD, -(-max(BATCHES_AHEAD, self.threads) // batches_per_step))
 
     def _plan(self, epoch: int | None, start_line: int, pool: ThreadPoolExecutor) -> Iterator["StepPlan"]:
         order = self.order()
@@ -341,10 +370,13 @@ class BatchMaker:
         lines = [each.line.take() for each in planned]
         labels = self._encode(lines, planned)
         images = map(self._decode, lines, (each.dataset for each in planned))
-        pixels = make_pixels(self.ocr, images)
+        pixels, packed = make_pixels(self.ocr, images), None
+        if self.pins_memory:
+            packed, (pixels, labels) = pack([pixels, labels], is_pinned=True)
         return Batch(
-            pixels=pixels.pin_memory() if self.pins_memory else pixels,
-            labels=labels.pin_memory() if self.pins_memory else labels,
+            pixels=pixels,
+            labels=labels,
+            packed=packed,
             texts=[line.text for line in lines],
             line_ids=[line.line_id for line in lines],
             sources=[line.source for line in lines],
