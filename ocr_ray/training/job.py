@@ -3,8 +3,10 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import ray
 import ray.train
 import torch
 
@@ -17,7 +19,8 @@ from ocr_ray.cluster.worker_logs import relayed_logs
 from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.errors import InputError, StoppedError
-from ocr_ray.model.precision import check_precision
+from ocr_ray.model.options import Capability
+from ocr_ray.model.precision import check_precision, read_capability
 from ocr_ray.storage.error_messages import raise_if_refused
 from ocr_ray.storage.lease import hold_lease
 from ocr_ray.storage.location import (
@@ -26,11 +29,13 @@ from ocr_ray.storage.location import (
     exists,
     locate,
     locate_model,
+    preflight,
+    read_json,
     translate_errors,
     write_json,
 )
 from ocr_ray.training.base_model import KEY, check_same_model, describe_model, read_model
-from ocr_ray.training.config import TINY, TrainJobConfig
+from ocr_ray.training.config import CPU_WORKERS, TINY, TrainJobConfig
 from ocr_ray.training.data.label_check import save_lengths
 from ocr_ray.training.data.mixture import count_sources, describe_mixture
 from ocr_ray.training.data.row_groups import LineDataset
@@ -58,8 +63,8 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
     """
     folders = require_datasets(config.lines_uri)
     mixture_weights = parse_mixture(config.mix, folders)
-    check_precision(config.train.precision, torch.device("cuda" if config.use_gpu else "cpu"))
     run, models = locate(config.runs_uri) / config.run_name, locate(config.models_uri)
+    config = _settle_now(config, run)
     plan = _describe_run(config, folders, mixture_weights)
     if config.fresh and exists(run / PLAN):
         raise InputError(
@@ -81,7 +86,7 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             log.info(mixture.text)
             if mixture.warning:
                 log.warning(mixture.warning)
-            exit_code = _run(config, run, datasets, mixture_weights=mixture_weights, plan=plan)
+            exit_code = _run(config, run, datasets, folders, mixture_weights)
             checkpoints = _read_checkpoints(run)
             if not _is_finished(checkpoints, config):
                 raise StoppedError(
@@ -95,7 +100,7 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             "base_model_files": read_model(run),
             "label_column": config.train.label_column,
             "datasets": describe_datasets(folders),
-            "config": plan,
+            "config": read_json(run / PLAN)["config"],
             "mixture": mixture.text,
             "mixture_warning": mixture.warning,
             "versions": describe_versions(),
@@ -132,6 +137,67 @@ def parse_mixture(mix: Sequence[str], datasets: Mapping[str, Location]) -> dict[
     return {name: weights[name] / sum(weights.values()) for name in datasets}
 
 
+def _settle_now(config: TrainJobConfig, run: Location) -> TrainJobConfig:
+    """Return the configuration with the defaults that are known before Ray starts, and check its precision.
+
+    Raises:
+        InputError: the sizes do not fit each other or the run, or the device does not support the precision.
+    """
+    with preflight(run, "--run-name") as folder:
+        plan = read_json(folder / PLAN) if exists(folder / PLAN) else None
+    decided = plan.get("config") if isinstance(plan, dict) else None
+    try:
+        config = config.keep(decided if isinstance(decided, dict) else {})
+        if not config.use_gpu:
+            config = replace(config, train=config.train.settle(None))
+        if config.num_workers is not None or not config.use_gpu:
+            config = config.settle(config.num_workers or CPU_WORKERS)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if config.train.precision != "auto":
+        check_precision(config.train.precision, torch.device("cuda" if config.use_gpu else "cpu"))
+    return config
+
+
+def _settle(config: TrainJobConfig) -> TrainJobConfig:
+    """Return the configuration with the defaults that depend on the GPUs of the cluster.
+
+    Raises:
+        InputError: the cluster can never have enough workers, the sizes do not fit them, or its GPUs do not
+            support the precision.
+    """
+    num_workers = count_workers(config.num_workers, use_gpu=config.use_gpu)
+    try:
+        config = config.settle(num_workers)
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if not config.use_gpu:
+        return config
+    capability, chosen = _find_capability(), config.train.precision
+    config = replace(config, train=config.train.settle(capability))
+    check_precision(config.train.number_format, torch.device("cuda"), capability)
+    if chosen == "auto":
+        name = ".".join(map(str, capability))
+        log.info("precision %s, chosen for a GPU of capability %s", config.train.precision, name)
+    return config
+
+
+def _find_capability() -> Capability:
+    """Return the compute capability of this process's GPU, or of a GPU of the cluster if it has none.
+
+    Raises:
+        InputError: PyTorch finds no GPU there.
+    """
+    device = torch.device("cuda")
+    capability = read_capability(device)
+    if capability is None:
+        ask: Any = ray.remote(num_cpus=1, num_gpus=1)(read_capability)
+        capability = ray.get(ask.remote(device))
+    if capability is None:
+        raise InputError("--use-gpu needs a build of torch for NVIDIA GPUs on the nodes with GPUs")
+    return capability
+
+
 def _describe_run(
     config: TrainJobConfig, datasets: Mapping[str, Location], mixture_weights: Mapping[str, float] | None
 ) -> dict[str, Any]:
@@ -141,7 +207,7 @@ def _describe_run(
         "lines": read_digests(datasets),
         "model": config.model if config.model == TINY else str(locate_model(config.model)),
         "shares": mixture_weights,
-        **config.train.describe(config.num_workers),
+        **config.train.describe(),
     }
 
 
@@ -153,9 +219,8 @@ def _run(
     config: TrainJobConfig,
     run: Location,
     datasets: tuple[LineDataset, ...],
-    *,
+    folders: Mapping[str, Location],
     mixture_weights: Mapping[str, float] | None,
-    plan: Mapping[str, Any],
 ) -> int:
     """Train until the last epoch is done or the job is stopped; return the exit code for a stopped job."""
     with first_model(config.model, run, datasets, config.train) as (folder, model):
@@ -165,11 +230,12 @@ def _run(
         reads = [dataset.folder for dataset in datasets]
         if isinstance(model, Location) and config.model != TINY:
             reads.append(model)
-        num_cpus = max(config.num_workers, os.cpu_count() or 1)
+        num_cpus = max(config.num_workers or 1, os.cpu_count() or 1)
         # Fills /api/train/v2/runs/v1 of the dashboard, whose pages show no training in Ray 2.60.
         os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
         with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
-            count_workers(config.num_workers, use_gpu=config.use_gpu)
+            config = _settle(config)
+            plan = _describe_run(config, folders, mixture_weights)
             write_json(run / PLAN, {"config": plan, KEY: described})
             for key, lengths in labels.values():
                 save_lengths(run / LABELS, key, lengths)
@@ -186,13 +252,15 @@ def _run(
 
 def _train(config: TrainJobConfig, run: Location, data: TrainData, model: Location | str) -> int:
     """Run `train_worker` on every worker, again from the latest checkpoint after failures; see `_run`."""
-    total = config.train.count_global(config.num_workers)
+    num_workers, batch_size = config.num_workers or CPU_WORKERS, config.train.lines_per_batch
+    total = config.train.count_global(num_workers)
     log.info(
-        "global batch size %d = batch size %d x %d workers x %d gradient accumulation steps",
+        "global batch size %d = batch size %d x %d workers x %d gradient accumulation steps, precision %s",
         total,
-        config.train.batch_size,
-        config.num_workers,
-        total // (config.train.batch_size * config.num_workers),
+        batch_size,
+        num_workers,
+        total // (batch_size * num_workers),
+        config.train.number_format,
     )
     with relayed_logs() as logs, stop_signal() as stop:
         inputs = WorkerInputs(
@@ -224,7 +292,9 @@ def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
         train_worker,
         train_loop_config={"inputs": inputs},
         scaling_config=ray.train.ScalingConfig(
-            num_workers=config.num_workers, use_gpu=config.use_gpu, resources_per_worker=resources
+            num_workers=config.num_workers or CPU_WORKERS,
+            use_gpu=config.use_gpu,
+            resources_per_worker=resources,
         ),
         run_config=ray.train.RunConfig(
             name=config.run_name,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.nn.parallel import DistributedDataParallel
 
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.load import OcrModel
@@ -20,6 +19,7 @@ from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.data.loader import StepBatches
 from ocr_ray.training.setup import (
     TrainData,
+    make_network,
     make_train_loader,
     make_validation_loader,
     open_splits,
@@ -82,9 +82,7 @@ class _TrainingLoop:
         train_splits, validation_splits = open_splits(data.datasets)
         self.training = prepare(ocr, config)
         self.blank = make_blank_batch(ocr)
-        self.network: Any = ocr.network
-        if self.training.world_size > 1:
-            self.network = DistributedDataParallel(ocr.network, broadcast_buffers=False)
+        self.network = make_network(self.training, config, data)
         self.config, self.hooks, self.state = config, hooks, TrainState()
         self.loader = make_train_loader(self.training, data, config, train_splits)
         self.validation_loaders = [
@@ -94,8 +92,9 @@ class _TrainingLoop:
         self.is_stopped = False
         self.lr = config.lr
         """Of the last step of this process."""
-        self.sums = torch.zeros(2, dtype=torch.float64, device=ocr.device)
-        """Loss and tokens of this rank since the last `_flush`; the other counts are in `throughput`."""
+        self.loss = torch.zeros((), dtype=torch.float64, device=ocr.device)
+        self.tokens = 0
+        """Of this rank since the last `_flush`, as is `loss`; the other counts are in `throughput`."""
         self.throughput = Throughput()
         self.saved_s = self.polled_s = time.monotonic()
         self.polled_step = self.next_poll = 0
@@ -108,9 +107,10 @@ class _TrainingLoop:
             for step, wait_seconds in _timed(steps):
                 started_s = time.monotonic()
                 self.hooks.step(step)
-                self.sums += compute_gradients(
+                self.loss += compute_gradients(
                     self.network, self.training, step, blank=self.blank, config=self.config
                 )
+                self.tokens += sum(batch.num_tokens for batch in step.batches)
                 self.lr = apply_gradients(self.training, self.config, self.state.global_step)
                 seconds = wait_seconds + time.monotonic() - started_s
                 self._advance(step, seconds, wait_seconds)
@@ -136,7 +136,7 @@ class _TrainingLoop:
 
     def _flush(self) -> None:
         """Sum the loss over all ranks and move the counts into the state."""
-        loss, tokens = reduce_sums(self.sums.tolist(), self.training.ocr.device)
+        loss, tokens = reduce_sums([float(self.loss), self.tokens], self.training.ocr.device)
         if not math.isfinite(loss):
             raise ProductionError(f"the training loss must be finite, got {loss}: use a smaller --lr")
         throughput = replace(self.throughput, loss=loss, tokens=round(tokens))
@@ -146,7 +146,8 @@ class _TrainingLoop:
             since_record=self.state.since_record + throughput,
             since_validation=self.state.since_validation + throughput,
         )
-        self.sums.zero_()
+        self.loss.zero_()
+        self.tokens = 0
         self.throughput = Throughput()
 
     def _record(self) -> None:

@@ -6,11 +6,13 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ocr_ray.dataset.lines import LabelColumn
@@ -18,13 +20,13 @@ from ocr_ray.dataset.manifest import read_digests
 from ocr_ray.dataset.stored_rows import iter_groups
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model, model_files
-from ocr_ray.model.precision import make_optimizer, make_scaler, set_tf32
+from ocr_ray.model.precision import make_optimizer, make_scaler, set_deterministic, set_tf32
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, exists, list_files, locate_model
 from ocr_ray.training.base_model import read_model
 from ocr_ray.training.checkpoint import Training, name_file
-from ocr_ray.training.config import TINY, TrainConfig
+from ocr_ray.training.config import CPU_LOADER_THREADS, TINY, TrainConfig
 from ocr_ray.training.data.augment import Augmenter
 from ocr_ray.training.data.label_check import (
     LabelKey,
@@ -35,12 +37,16 @@ from ocr_ray.training.data.label_check import (
 )
 from ocr_ray.training.data.loader import LineLoader
 from ocr_ray.training.data.row_groups import LineDataset, Split, open_split
-from ocr_ray.training.steps import freeze_unused, make_blank_batch
+from ocr_ray.training.fixed_shapes import choose_sizes, fix_shapes
+from ocr_ray.training.steps import freeze_unused, make_blank_batch, sum_losses
 
 log = logging.getLogger(__name__)
 
 TOKENIZER_LINES = 20_000
 """The most texts that the tokenizer of the tiny model is trained on."""
+BUCKETS = 4
+"""Pieces in which ranks exchange the gradients of a model of up to 100 MB, most of them during the backward
+pass; larger models have more, of PyTorch's 25 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +155,8 @@ def open_splits(datasets: Sequence[LineDataset]) -> tuple[list[Split], list[Spli
 def prepare(ocr: OcrModel, config: TrainConfig) -> Training:
     """Seed the generators, freeze unused parameters, and return model, optimizer and scheduler of a rank."""
     rank, world_size = _find_rank()
-    set_tf32(config.precision)
+    set_tf32(config.number_format)
+    set_deterministic(config.deterministic)
     _seed_generators(config.seed, rank)
     freeze_unused(ocr, make_blank_batch(ocr))
     optimizer = make_optimizer([p for p in ocr.network.parameters() if p.requires_grad], lr=config.lr)
@@ -157,7 +164,7 @@ def prepare(ocr: OcrModel, config: TrainConfig) -> Training:
         ocr=ocr,
         optimizer=optimizer,
         scheduler=ReduceLROnPlateau(optimizer, factor=config.lr_factor, patience=config.lr_patience),
-        scaler=make_scaler(config.precision, ocr.device),
+        scaler=make_scaler(config.number_format, ocr.device),
         rank=rank,
         world_size=world_size,
     )
@@ -189,7 +196,7 @@ def make_train_loader(
     return LineLoader(
         splits=tuple(splits),
         ocr=training.ocr,
-        batch_size=config.batch_size,
+        batch_size=config.lines_per_batch,
         global_batch_size=config.count_global(training.world_size),
         rank=training.rank,
         world_size=training.world_size,
@@ -198,8 +205,39 @@ def make_train_loader(
         mixture_weights=data.mixture_weights,
         lengths=lengths if config.batch_by_length else None,
         augment=Augmenter(seed=config.seed) if config.augment else None,
-        threads=config.loader_threads,
+        threads=config.loader_threads or CPU_LOADER_THREADS,
     )
+
+
+def make_network(training: Training, config: TrainConfig, data: TrainData) -> torch.nn.Module:
+    """Return what `compute_gradients` calls: the network or its compiled losses, in DDP for several ranks.
+
+    Call it before the data loader starts threads, and compile before DDP is around the network, see
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#partial-network-capture
+    """
+    ocr = training.ocr
+    lengths = None if data.lengths is None else data.lengths.values()
+    sizes = choose_sizes(lengths, ocr.max_target_tokens)
+    network: torch.nn.Module = ocr.network
+    if losses := fix_shapes(ocr, config, sizes, partial(_sum_uncompiled, ocr, config)):
+        network = losses
+    if training.world_size == 1:
+        return network
+    size_mb = sum(weight.nbytes for weight in network.parameters()) / 2**20
+    return DistributedDataParallel(
+        network,
+        broadcast_buffers=False,
+        gradient_as_bucket_view=True,
+        bucket_cap_mb=min(25.0, max(1.0, size_mb / BUCKETS)),
+        # Not with gradient accumulation: passes without an exchange are not those of the first step.
+        static_graph=config.count_global(training.world_size) == config.lines_per_batch * training.world_size,
+    )
+
+
+def _sum_uncompiled(
+    ocr: OcrModel, config: TrainConfig, pixels: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    return sum_losses(ocr.network, ocr, (pixels, labels), config)
 
 
 def make_validation_loader(training: Training, config: TrainConfig, split: Split) -> LineLoader:
@@ -207,9 +245,9 @@ def make_validation_loader(training: Training, config: TrainConfig, split: Split
     return LineLoader(
         splits=(split,),
         ocr=training.ocr,
-        batch_size=config.batch_size,
+        batch_size=config.lines_per_batch,
         rank=training.rank,
         world_size=training.world_size,
         label_column=config.label_column,
-        threads=config.loader_threads,
+        threads=config.loader_threads or CPU_LOADER_THREADS,
     )

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -17,6 +18,7 @@ from ocr_ray.model.precision import autocast, clip_gradients
 from ocr_ray.training.checkpoint import Training
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.data.loader import IGNORED_TOKEN, Batch, StepBatches
+from ocr_ray.training.fixed_shapes import FixedShapeLosses
 
 log = logging.getLogger(__name__)
 
@@ -26,29 +28,43 @@ def compute_gradients(
 ) -> torch.Tensor:
     """Compute the gradients of the mean loss per token over all lines of a step.
 
-    Return this rank's summed loss and number of tokens, shape (2,), float64, on the device. DDP averages
-    gradients over ranks, so each rank's sum is multiplied by their number and divided by the tokens of all
-    ranks. A rank without lines passes `blank` with weight 0, because every rank must take part. Gradients are
-    exchanged once, in the last batch of a rank.
+    `network` is the model's, or its `FixedShapeLosses`, or DDP around either. Return this rank's summed
+    loss, float64, on the device; nothing waits for the device. DDP averages gradients over ranks, so each
+    rank's sum is multiplied by their number and divided by the tokens of all ranks. A rank without lines
+    passes `blank` with weight 0, because every rank must take part. Gradients are exchanged once, in the last
+    batch of a rank.
     """
     ocr = training.ocr
-    training.optimizer.zero_grad(set_to_none=True)
+    has_fixed_shapes = isinstance(_unwrap(network), FixedShapeLosses)
+    training.optimizer.zero_grad(set_to_none=not has_fixed_shapes)
     batches, weight = (step.batches, 1.0) if step.batches else ([blank], 0.0)
-    own_tokens = sum(batch.num_tokens for batch in step.batches)
-    sums = torch.tensor([0, own_tokens], dtype=torch.float64, device=ocr.device)
-    num_tokens = sums[1].clone()
-    if training.world_size > 1:
-        dist.all_reduce(num_tokens)
-    scale = (weight * training.world_size / num_tokens).float()
+    scale = _find_scale(training, step, weight)
+    total = torch.zeros((), dtype=torch.float64, device=ocr.device)
     for index, batch in enumerate(batches):
-        pixel_values = to_pixel_values(ocr, batch.pixels, ocr.device)
+        pixels, labels = batch.to(ocr.device)
         is_last = index == len(batches) - 1
         with nullcontext() if is_last or training.world_size == 1 else network.no_sync():
-            with autocast(config.precision, ocr.device):
-                loss = line_losses(network, pixel_values, batch.labels).sum()
+            if has_fixed_shapes:
+                loss = network(pixels, labels)
+            else:
+                loss = sum_losses(network, ocr, (pixels, labels), config, labels_on_host=batch.labels)
             torch.autograd.backward(training.scaler.scale(loss * scale))
-        sums[0] += weight * loss.detach()
-    return sums
+        total += weight * loss.detach()
+    return total
+
+
+def _unwrap(network: Any) -> Any:
+    return getattr(network, "module", network)
+
+
+def _find_scale(training: Training, step: StepBatches, weight: float) -> float | torch.Tensor:
+    """Return the factor of this rank's losses: a number, or with several ranks float32 on the device."""
+    own_tokens = sum(batch.num_tokens for batch in step.batches)
+    if training.world_size == 1:
+        return weight / own_tokens
+    num_tokens = torch.full((), own_tokens, dtype=torch.float64, device=training.ocr.device)
+    dist.all_reduce(num_tokens)
+    return (weight * training.world_size / num_tokens).float()
 
 
 def apply_gradients(training: Training, config: TrainConfig, step_number: int) -> float:
@@ -69,44 +85,81 @@ def apply_gradients(training: Training, config: TrainConfig, step_number: int) -
     return float(rates[0] * factor)
 
 
-def line_losses(network: Any, pixel_values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def sum_losses(
+    network: Any,
+    ocr: OcrModel,
+    inputs: tuple[torch.Tensor, torch.Tensor],
+    config: TrainConfig,
+    *,
+    labels_on_host: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the summed loss of pixels, as `make_pixels` returns them, and labels; both on the device."""
+    pixels, labels = inputs
+    pixel_values = to_pixel_values(ocr, pixels, ocr.device)
+    with autocast(config.number_format, ocr.device):
+        return line_losses(network, pixel_values, labels, labels_on_host=labels_on_host).sum()
+
+
+def line_losses(
+    network: Any,
+    pixel_values: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    labels_on_host: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Return the cross-entropy of each line, shape (N,), float32, summed over its tokens.
 
     `network` is a `VisionEncoderDecoderModel` or wraps one; it would shift the labels in the same way itself.
-    Logits are computed only for labels, not for padding. Labels can stay on the CPU while the pixels are on a
-    GPU, so that nothing waits for the GPU.
+    Logits are computed only for labels, not for padding. Where the labels are is looked up on the CPU, in
+    `labels_on_host` if `labels` are on a GPU, so that nothing waits for the GPU.
     """
-    inner = getattr(network, "module", network)
-    labelled = (labels != IGNORED_TOKEN).flatten().nonzero()[:, 0]
-    targets = labels.flatten()[labelled]
-    decoder_input_ids = shift_tokens_right(
-        labels, inner.config.pad_token_id, inner.config.decoder_start_token_id
-    )
-    device = pixel_values.device
-    positions = labelled.to(device, non_blocking=True)
+    inner, device = _unwrap(network), pixel_values.device
+    known = labels if labels_on_host is None else labels_on_host
+    positions = (known != IGNORED_TOKEN).flatten().nonzero()[:, 0].to(device, non_blocking=True)
+    labels = labels.to(device, non_blocking=True)
     with _logits_only_at(inner, positions):
         logits = network(
             pixel_values=pixel_values,
-            decoder_input_ids=decoder_input_ids.to(device, non_blocking=True),
+            decoder_input_ids=shift_tokens_right(
+                labels, inner.config.pad_token_id, inner.config.decoder_start_token_id
+            ),
             use_cache=False,
         ).logits
+    targets = labels.flatten().index_select(0, positions)
     # Not `index_add`: on a GPU it sums in an order, and so with rounding, that differs from run to run.
-    losses = F.cross_entropy(logits.float(), targets.to(device, non_blocking=True), reduction="none")
+    losses = F.cross_entropy(logits.float(), targets, reduction="none")
     return losses.new_zeros(labels.numel()).index_copy(0, positions, losses).view(labels.shape).sum(dim=1)
+
+
+class _Selection:
+    """A hook that restricts the output layer to some positions of the flattened (N, T)."""
+
+    def __init__(self) -> None:
+        self.positions: torch.Tensor | None = None
+        """None: to all of them, without flattening."""
+
+    def __call__(self, _: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+        if self.positions is None:
+            return None
+        return inputs[0].flatten(0, 1).index_select(0, self.positions), *inputs[1:]
+
+
+_selections: WeakKeyDictionary[torch.nn.Module, _Selection] = WeakKeyDictionary()
+"""By output layer: its hook. transformers has no argument for it that all decoders take."""
 
 
 @contextmanager
 def _logits_only_at(network: Any, positions: torch.Tensor) -> Iterator[None]:
-    """Restrict the output layer to some positions of the flattened (N, T): logits of shape (positions, V)."""
-
-    def select(_: Any, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-        return inputs[0].flatten(0, 1).index_select(0, positions), *inputs[1:]
-
-    handle = network.get_output_embeddings().register_forward_pre_hook(select)
+    """Compute logits at some positions only, of shape (positions, V)."""
+    head = network.get_output_embeddings()
+    if head not in _selections:
+        _selections[head] = _Selection()
+        head.register_forward_pre_hook(_selections[head])
+    _selections[head].positions = positions
     try:
         yield
     finally:
-        handle.remove()
+        _selections[head].positions = None
 
 
 def make_blank_batch(ocr: OcrModel) -> Batch:

@@ -160,7 +160,7 @@ def _validate_split(
 def _sum_losses(
     ocr: OcrModel, batch: Batch, pixel_values: torch.Tensor, config: TrainConfig
 ) -> ValidationSums:
-    with autocast(config.precision, ocr.device):
+    with autocast(config.number_format, ocr.device):
         losses = line_losses(ocr.network, pixel_values, batch.labels)
     tokens = (batch.labels != IGNORED_TOKEN).sum(dim=1)
     is_page = torch.tensor([source == "page" for source in batch.sources])
@@ -206,7 +206,7 @@ def _predict(ocr: OcrModel, lines: Sequence[_Waiting], config: TrainConfig) -> l
     """
     generation = ocr.network.generation_config
     limits = [min(2 * line.num_tokens + 8, ocr.max_target_tokens - 1) for line in lines]
-    with autocast(config.precision, ocr.device):
+    with autocast(config.number_format, ocr.device):
         token_ids = ocr.network.generate(
             torch.stack([line.pixel_values for line in lines]),
             generation_config=GenerationConfig(

@@ -1,10 +1,11 @@
 """One rank of a run: the function that every Ray Train worker runs."""
 
 import logging
+import os
 import tempfile
 import time
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.load import load_model, model_files
 from ocr_ray.storage.location import Location, translate_errors
 from ocr_ray.training.checkpoint import TrainState, name_file
-from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.config import TrainConfig, share_cores
 from ocr_ray.training.loop import Hooks, Metrics, Signal, train
 from ocr_ray.training.setup import TrainData
 from ocr_ray.training.tracking.tracker import Tracker, format_progress
@@ -63,9 +64,24 @@ def train_worker(settings: dict[str, Any]) -> None:
             with name_file(Path(tempfile.gettempdir())):  # where a checkpoint on S3 is copied to
                 resume_from = Path(stack.enter_context(checkpoint.as_directory()))
         try:
-            train(ocr, inputs.data, inputs.config, hooks=hooks, resume_from=resume_from)
+            train(ocr, inputs.data, _share_cores(inputs.config), hooks=hooks, resume_from=resume_from)
         except InputError as error:  # a damaged image, found after work began
             raise ProductionError(f"{error}; leave the line out and make its dataset again") from error
+
+
+def _share_cores(config: TrainConfig) -> TrainConfig:
+    """Return the configuration with the number of loader threads for the workers of this node."""
+    if config.loader_threads is not None:
+        return config
+    context = ray.train.get_context()
+    threads = share_cores(
+        os.cpu_count() or 1,
+        context.get_local_world_size(),
+        on_gpu=ray.train.torch.get_device().type == "cuda",
+    )
+    if context.get_world_rank() == 0:
+        log.info("%d loader threads per worker", threads)
+    return replace(config, loader_threads=threads)
 
 
 def _report(run: Location, metrics: Metrics, folder: Path) -> None:
