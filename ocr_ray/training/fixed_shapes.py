@@ -17,6 +17,7 @@ Gradients are added to `.grad` in place: set to None, `.grad` could become the s
 the next replay overwrites.
 """
 
+import gc
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -281,6 +282,7 @@ def fix_shapes(
         else:
             log.info("%s, labels of %s tokens", " and ".join(names), ", ".join(map(str, label_sizes)))
             return losses
+        gc.collect()  # the memory of what failed
     return None
 
 

@@ -22,7 +22,15 @@ from ocr_ray.dataset.lines import TextLine
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel
 from ocr_ray.storage.location import locate
-from ocr_ray.training.data.loader import Batch, LineLoader, PlannedLine, StepBatches, StepPlan, plan_ahead
+from ocr_ray.training.data.loader import (
+    Batch,
+    LineLoader,
+    PlannedLine,
+    StepBatches,
+    StepPlan,
+    pack,
+    plan_ahead,
+)
 from ocr_ray.training.data.row_groups import LineDataset, Split, open_split
 
 torch.set_num_threads(1)
@@ -394,6 +402,21 @@ def test_the_loader_reads_ahead_by_a_bounded_number_of_lines(tmp_path: Path, qui
     read = filesystem.num_reads
     steps.close()
     assert 1024 / 20 <= read <= (1024 + 4 * 12) / 20 + 2
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
+def test_a_packed_batch_is_copied_as_one_piece(quick: OcrModel, split: Split, dtype: torch.dtype) -> None:
+    """In unpinned memory. Only the bytes of `packed` are copied: the views of the batch are zero here."""
+    batch = only_batch(LineLoader(splits=(split,), ocr=quick, batch_size=37))
+    pixels = batch.pixels[:, :3, :5].to(dtype)
+    packed, (own_pixels, own_labels) = pack([pixels, batch.labels], is_pinned=False)
+    assert own_labels.data_ptr() - own_pixels.data_ptr() == -(-pixels.nbytes // 16) * 16
+    packed_batch = replace(batch, pixels=own_pixels, labels=own_labels, packed=packed.clone())
+    own_pixels.zero_()
+    copied = packed_batch.to(torch.device("cpu"))
+    assert torch.equal(copied[0], pixels)
+    assert torch.equal(copied[1], batch.labels)
+    assert (copied[0].dtype, copied[1].dtype) == (dtype, torch.int64)
 
 
 def test_validation_lines_keep_their_order(quick: OcrModel, split: Split) -> None:
