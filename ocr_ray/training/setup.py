@@ -221,6 +221,11 @@ def make_network(training: Training, config: TrainConfig, data: TrainData) -> to
     network: torch.nn.Module = ocr.network
     if losses := fix_shapes(ocr, config, sizes, partial(_sum_uncompiled, ocr, config)):
         network = losses
+    return distribute(network, training, config)
+
+
+def distribute(network: torch.nn.Module, training: Training, config: TrainConfig) -> torch.nn.Module:
+    """Return the network in DDP, or as it is if there is one rank."""
     if training.world_size == 1:
         return network
     size_mb = sum(weight.nbytes for weight in network.parameters()) / 2**20
