@@ -193,8 +193,8 @@ def test_compiled_layers_train_as_uncompiled_ones(
 ) -> None:
     """By the inductor for CPUs; half a minute of it is g++.
 
-    The gradients were compared before the first step, or the message would be another. A gradient that is only
-    rounding, such as that of a key's bias, moves a weight by the learning rate in either direction.
+    The gradients were compared before the first step, or the message would be another. A gradient that is
+    only rounding, such as that of a key's bias, moves a weight by the learning rate in either direction.
     """
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     with caplog.at_level(logging.INFO):
