@@ -40,14 +40,14 @@ class _Step(NamedTuple):
     """Whether it computes the keys and values of the encoder's states."""
 
 
-class _SharedLayer(StaticLayer):
+class _SharedLayer(StaticLayer):  # type: ignore[misc]
     """Keys and values of a layer in memory of our own, which other caches share."""
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, position: torch.Tensor | int) -> None:
         """`position` is that of the next token; a number: the layer holds so many states of the encoder."""
         super().__init__(max_cache_len=keys.shape[2])
         self.keys, self.values, self.is_initialized = keys, values, True
-        self.cumulative_length = position  # type: ignore[assignment]
+        self.cumulative_length = position
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -93,7 +93,8 @@ class StaticSteps:
         self._captures = device.type == "cuda"
         self._graphs: dict[_Step, torch.cuda.CUDAGraph] = {}
         if self._captures:
-            self._stream, self._pool = torch.cuda.Stream(device), torch.cuda.graph_pool_handle()
+            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+            self._pool = torch.cuda.graph_pool_handle()
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
         first = torch.zeros(1, 1, dtype=torch.long, device=device)
         expected = [read_logits(decoder, first, states[:1], cache) for _ in range(2)]
