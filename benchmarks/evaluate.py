@@ -29,9 +29,11 @@ from benchmarks.train_data import Size, draw_lines, print_case, print_note, writ
 from ocr_ray.dataset.lines import TextLine
 from ocr_ray.evaluation.inputs import LinesPart
 from ocr_ray.evaluation.predict import read_part
+from ocr_ray.model.fit import CACHE
 from ocr_ray.model.load import load_model
 from ocr_ray.model.options import Decoding, Precision
 from ocr_ray.model.precision import autocast
+from ocr_ray.model.read import CPU_BATCH_SIZE, GPU_BATCH_SIZE
 
 NUM_KEY_VALUES = 8
 """Values of the first encoder state that identify a line."""
@@ -46,7 +48,7 @@ class Config:
     precision: Precision | None = None
     """Default: bf16 on a GPU, else fp32."""
     batch_size: int | None = None
-    """Default: 64 on a GPU, else 16."""
+    """Of both sides. Default: that of `evaluate_trocr`, 512 on a GPU, else 16."""
     lines: int | None = None
     """Default: 4,096 on a GPU; on a CPU 256 for the tiny model, 64 for the small one."""
     turns: int = 3
@@ -66,7 +68,7 @@ class LineEnds:
     def _end(self, _: Any, __: Any, inputs: dict[str, Any], outputs: Any) -> Any:
         keys = inputs["encoder_hidden_states"][:, 0, :NUM_KEY_VALUES].float()
         lengths = self._lengths[torch.cdist(keys, self._keys).argmin(1)]
-        is_end = inputs["past_key_values"].get_seq_length() >= lengths
+        is_end = inputs[CACHE].get_seq_length() >= lengths
         logits = outputs.logits
         logits[:, -1, self._end_tokens] = torch.where(is_end, 1e4, -1e4)[:, None].to(logits.dtype)
         return outputs
@@ -116,10 +118,12 @@ def make_plain_loop(inputs: Inputs) -> Callable[[], list[str]]:
         pixel_values: torch.Tensor = processor(images=opened, return_tensors="pt").pixel_values
         return pixel_values
 
+    batch_size = inputs.decoding.batch_size or len(inputs.lines)
+
     def read() -> list[str]:
         texts = []
-        for start in range(0, len(inputs.lines), inputs.decoding.batch_size):
-            lines = inputs.lines[start : start + inputs.decoding.batch_size]
+        for start in range(0, len(inputs.lines), batch_size):
+            lines = inputs.lines[start : start + batch_size]
             pixel_values = prepare([line.image_bytes for line in lines]).to(inputs.device)
             with torch.inference_mode(), autocast(inputs.decoding.precision, inputs.device):
                 tokens = network.generate(pixel_values, do_sample=False, num_beams=1)
@@ -157,7 +161,7 @@ def measure(config: Config, size: Size, folder: Path) -> None:
         lines=lines,
         part=LinesPart(dataset="lines", location=dataset.folder / "train/part-00000.parquet"),
         decoding=Decoding(
-            batch_size=config.batch_size or (64 if is_gpu else 16),
+            batch_size=config.batch_size or (GPU_BATCH_SIZE if is_gpu else CPU_BATCH_SIZE),
             precision=config.precision or ("bf16" if is_gpu else "fp32"),
         ),
         device=torch.device(config.device),

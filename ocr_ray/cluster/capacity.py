@@ -82,6 +82,13 @@ def count_workers(wanted: int | None, *, use_gpu: bool) -> int:
     return wanted
 
 
+def count_cores_per_gpu() -> int | None:
+    """Return the CPUs of a node for each of its GPUs, the fewest of any node; None: no node has GPUs yet."""
+    resources = [node["Resources"] for node in list_nodes()]
+    cores = [int(each["CPU"] // each["GPU"]) for each in resources if each.get("GPU") and each.get("CPU")]
+    return max(1, min(cores)) if cores else None
+
+
 def find_worker_limit(*, use_gpu: bool) -> int | None:
     """Return `count_worker_limit` of the cluster that jobs join; None if it has no known autoscaler."""
     bootstrap = locate(BOOTSTRAP)

@@ -29,8 +29,9 @@ class EvaluationConfig:
     Default: every line is read as a whole."""
     num_beams: int = 1
     """Number of beams in beam search; 1: greedy decoding."""
-    batch_size: int = 16
-    """Lines per batch and worker; 64 or more on a GPU."""
+    batch_size: int | None = None
+    """Lines per batch and worker. Default: 16 on a CPU; 512 on a GPU, divided by --num-beams, or fewer if its
+    memory is too small."""
     precision: Precision | None = None
     """fp32, tf32, bf16 or fp16. Default: bf16 with --use-gpu, else fp32."""
     num_workers: int | None = None

@@ -203,7 +203,7 @@ def write_report(
 def describe_config(config: EvaluationConfig, inputs: EvaluationInputs) -> ReportConfig:
     """Return what the report records of its configuration."""
     decoding = asdict(config.decoding())
-    del decoding["batch_size"]
+    del decoding["batch_size"], decoding["threads"]
     return ReportConfig(
         model_uri=inputs.model if isinstance(inputs.model, str) else inputs.model.uri,
         lines_uris={name: folder.uri for name, folder in inputs.datasets.items()},

@@ -6,6 +6,7 @@ Parts that an earlier run has finished are kept.
 """
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import ray.data
 
 from ocr_ray.cluster.attempts import DEADLY, Attempts
-from ocr_ray.cluster.capacity import count_workers
+from ocr_ray.cluster.capacity import count_cores_per_gpu, count_workers
 from ocr_ray.cluster.progress import count_read, show_parts
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.dataset.plan import PLAN
@@ -52,6 +53,8 @@ def predict_lines(
     if not rows:
         return len(done)
     num_workers = min(count_workers(num_workers, use_gpu=use_gpu), len(rows))
+    if use_gpu:
+        decoding = replace(decoding, threads=count_cores_per_gpu())
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
         PartReader,
         fn_constructor_kwargs={
@@ -118,19 +121,14 @@ def read_part(model: OcrModel, part: LinesPart, label_column: LabelColumn, decod
 def read_table(
     model: OcrModel, lines: pa.Table, part: LinesPart, label_column: LabelColumn, decoding: Decoding
 ) -> pa.Table:
-    """Return the predictions for a table of lines in their order.
-
-    Lines of similar aspect ratio share a batch, so that they end at about the same step.
-    """
+    """Return the predictions for a table of lines in their order."""
     images = lines["image"].combine_chunks().field("bytes").to_pylist()
     sizes_px = list(zip(lines["width_px"].to_pylist(), lines["height_px"].to_pylist(), strict=True))
     aspects = [width_px / max(1, height_px) for width_px, height_px in sizes_px]
-    order = sorted(range(len(images)), key=aspects.__getitem__)
     read = partial(read_images, model, decoding=decoding)
-    line_names = name_rows(lines, str(part.location))
-    whole_lines = read([images[row] for row in order], names=[line_names[row] for row in order])
-    readings = dict(zip(order, whole_lines, strict=True))
+    readings = read(images, names=name_rows(lines, str(part.location)), aspects=aspects)
     whole: list[str | None] = [None] * len(images)
+    order = sorted(range(len(images)), key=aspects.__getitem__)
     wide = [row for row in order if decoding.max_aspect and aspects[row] > decoding.max_aspect]
     if decoding.max_aspect and wide:
         in_pieces = read_in_pieces(
@@ -141,9 +139,9 @@ def read_table(
     values = {
         "dataset": [part.dataset] * len(images),
         "text": lines[label_column],
-        "prediction": [readings[row].text for row in range(len(images))],
-        "confidence": [readings[row].confidence for row in range(len(images))],
-        "flags": [readings[row].flags for row in range(len(images))],
+        "prediction": [reading.text for reading in readings],
+        "confidence": [reading.confidence for reading in readings],
+        "flags": [reading.flags for reading in readings],
         "whole_prediction": whole,
         **{name: lines[name] for name in LINE_COLUMNS},
     }

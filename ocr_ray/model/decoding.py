@@ -1,23 +1,28 @@
 """Greedy decoding that drops finished lines from the batch and measures the model's confidence.
 
-transformers prepares it: the encoder runs once, the settings of the checkpoint become logits processors. The
-loop of transformers would continue with all lines until the last has ended, and keep the logits of every
-step.
+transformers prepares it: the settings of the checkpoint become logits processors. The loop of transformers
+would continue with all lines until the last has ended, and keep the logits of every step.
+
+On a GPU the steps have fixed memory and are repeated as CUDA graphs, see `static_steps.py`. On a CPU, and for
+decoders that do not work so, keys and values grow as in transformers.
 """
 
+from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from transformers import DynamicCache, EncoderDecoderCache
 from transformers.modeling_outputs import BaseModelOutput
 
-from ocr_ray.model.fit import CACHE
 from ocr_ray.model.load import OcrModel
+from ocr_ray.model.static_steps import find_static_steps, read_logits
 
 MIN_LEFT = 0.75
 """Finished lines are dropped once this share of the lines, or less, is unfinished."""
-ENCODED_ON_CPU = 4
-"""Lines that a CPU encodes together: their states fit its cache, which is 10 % faster than with sixteen."""
+ENCODED_TOGETHER = {"cpu": 4, "cuda": 512}
+"""Lines that a device encodes together. The states of four fit the cache of a CPU, which is 10 % faster than
+with sixteen; those of 512 fit the memory of a GPU."""
 
 
 class Decoded(NamedTuple):
@@ -31,24 +36,61 @@ class Decoded(NamedTuple):
     """Shape (N,), bool: the lines that ended at the length limit, without an end token."""
 
 
-def decode_greedily(ocr: OcrModel, pixel_values: torch.Tensor) -> Decoded:
-    """Return the greedy decoding of pixels of shape (N, 3, H, W).
+class DynamicSteps:
+    """The steps of a decoder with keys and values that grow, as transformers has them."""
 
-    The tokens are the same as from `generate(do_sample=False, num_beams=1)`.
+    check_every = 1
+    """Steps between two looks at how many lines are unfinished."""
+
+    def __init__(self) -> None:
+        self.lock = nullcontext()
+
+    def fit_rows(self, num_open: int, rows: int) -> int:
+        """Return the number of rows of the next steps, at most `rows`, for so many unfinished lines."""
+        return num_open if num_open <= MIN_LEFT * rows else rows
+
+    def start(self, states: torch.Tensor) -> int:
+        """Begin new lines with the encoder's states, shape (N, S, D); return the number of rows."""
+        self._states, self._cache = states, EncoderDecoderCache(DynamicCache(), DynamicCache())
+        return len(states)
+
+    def read(self, decoder: Any, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the logits after the next tokens of each row, shapes (rows, vocabulary) and (rows, T)."""
+        return read_logits(decoder, tokens, self._states, self._cache).float()
+
+    def keep(self, kept: torch.Tensor) -> None:
+        """Go on with some of the rows, in this order; their number comes from `fit_rows`."""
+        self._cache.batch_select_indices(kept)
+        self._states = self._states[kept]
+
+
+def encode(ocr: OcrModel, pixel_values: torch.Tensor) -> torch.Tensor:
+    """Return the encoder's states for pixels of shape (N, 3, H, W), shape (N, S, D)."""
+    size = ENCODED_TOGETHER.get(pixel_values.device.type, max(1, len(pixel_values)))
+    starts = range(0, len(pixel_values), size)
+    with torch.inference_mode():
+        return torch.cat([ocr.network.encoder(pixel_values[start : start + size])[0] for start in starts])
+
+
+def decode_greedily(
+    ocr: OcrModel, states: torch.Tensor, generation_config: Any = None, *, is_static: bool | None = None
+) -> Decoded:
+    """Return the greedy decoding of the encoder's states, shape (N, S, D).
+
+    The tokens are those of `generate(do_sample=False, num_beams=1)` with the generation config, by default
+    the model's. `is_static` is whether steps have fixed memory; None: on a GPU.
     """
+    if is_static is None:
+        is_static = states.device.type == "cuda"
     with torch.inference_mode():
         decoded: Decoded = ocr.network.generate(
-            encoder_outputs=encode(ocr, pixel_values), do_sample=False, num_beams=1, custom_generate=_decode
+            encoder_outputs=BaseModelOutput(last_hidden_state=states),
+            generation_config=generation_config,
+            do_sample=False,
+            num_beams=1,
+            custom_generate=partial(_decode, is_static=is_static),
         )
     return decoded
-
-
-def encode(ocr: OcrModel, pixel_values: torch.Tensor) -> BaseModelOutput:
-    """Return the encoder's output for pixels of shape (N, 3, H, W)."""
-    size = ENCODED_ON_CPU if pixel_values.device.type == "cpu" else max(1, len(pixel_values))
-    starts = range(0, len(pixel_values), size)
-    states = [ocr.network.encoder(pixel_values[start : start + size])[0] for start in starts]
-    return BaseModelOutput(last_hidden_state=torch.cat(states))
 
 
 def _decode(
@@ -57,6 +99,7 @@ def _decode(
     *,
     logits_processor: Any,
     generation_config: Any,
+    is_static: bool,
     **inputs: Any,
 ) -> Decoded:
     """Decode in the place of transformers' own loop, with its arguments."""
@@ -64,51 +107,44 @@ def _decode(
     if hasattr(network, "enc_to_dec_proj"):
         # Once; the forward pass of the whole network would project them at each step.
         states = network.enc_to_dec_proj(states)
-    cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-    ends = torch.as_tensor(generation_config.eos_token_id, device=input_ids.device).reshape(-1)
-    num_lines, length = len(input_ids), int(generation_config.max_length)
-    tokens = torch.full(
-        (num_lines, length), int(generation_config.pad_token_id), device=input_ids.device, dtype=torch.long
+    num_lines, num_given = input_ids.shape
+    length, pad = int(generation_config.max_length), int(generation_config.pad_token_id)
+    static_steps = (
+        find_static_steps(network.decoder, states, length) if is_static and num_given == 1 else None
     )
-    tokens[:, : input_ids.shape[1]] = input_ids
-    sums = torch.zeros(num_lines, device=input_ids.device)
+    steps = static_steps or DynamicSteps()
+    ends = torch.as_tensor(generation_config.eos_token_id, device=input_ids.device).reshape(-1)
+    # The last row is for rows of static steps that have no line.
+    tokens = input_ids.new_full((num_lines + 1, length), pad)
+    tokens[:num_lines, :num_given] = input_ids
+    sums = torch.zeros(num_lines + 1, device=input_ids.device)
     counts = torch.zeros_like(sums)
-    rows = torch.arange(num_lines, device=input_ids.device)
-    is_open = torch.ones(num_lines, dtype=torch.bool, device=input_ids.device)
-    position = input_ids.shape[1]
-    while position < length:
-        logits = (
-            network.decoder(
-                input_ids=(
-                    tokens[rows, position - 1 : position]
-                    if position > input_ids.shape[1]
-                    else input_ids[rows]
-                ),
-                encoder_hidden_states=states,
-                use_cache=True,
-                **{CACHE: cache},
-            )
-            .logits[:, -1]
-            .float()
-        )
-        chosen = logits_processor(tokens[rows, :position], logits).argmax(-1)
-        probabilities = (logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).exp()
-        open_rows = rows[is_open]
-        tokens[open_rows, position] = chosen[is_open]
-        sums[open_rows] += probabilities[is_open]
-        counts[open_rows] += 1
-        position += 1
-        is_open &= ~torch.isin(chosen, ends)
-        num_open = int(is_open.sum())
-        if not num_open:
-            break
-        if num_open <= MIN_LEFT * len(rows):
-            kept = is_open.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            states, rows = states[kept], rows[kept]
-            is_open = torch.ones_like(kept, dtype=torch.bool)
-    tokens = tokens[:, :position]
-    return Decoded(tokens, sums / counts.clamp(min=1), find_unended(tokens, generation_config))
+    with steps.lock:
+        lines = torch.arange(steps.start(states), device=input_ids.device).clamp_(max=num_lines)
+        is_open = lines < num_lines
+        for position in range(num_given, length):
+            start = position - 1 if position > num_given else 0
+            logits = steps.read(network.decoder, tokens[lines, start:position])
+            chosen = logits_processor(tokens[lines, :position], logits).argmax(-1)
+            probabilities = (logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).exp()
+            # Masks of fixed shape: to select by them, a GPU would have to wait for their sums.
+            tokens[lines, position] = chosen.where(is_open, pad)
+            sums[lines] += probabilities.where(is_open, 0.0)
+            counts[lines] += is_open
+            is_open &= ~torch.isin(chosen, ends)
+            if (position + 1 - num_given) % steps.check_every:
+                continue
+            num_open = int(is_open.sum())
+            if not num_open:
+                break
+            num_rows = steps.fit_rows(num_open, len(lines))
+            if num_rows < len(lines):
+                kept = is_open.int().argsort(descending=True, stable=True)[:num_rows]
+                lines, is_open = lines[kept], is_open[kept]
+                steps.keep(kept)
+    tokens = tokens[:num_lines, : num_given + int(counts.max())]
+    confidences = (sums / counts.clamp(min=1))[:num_lines]
+    return Decoded(tokens, confidences, find_unended(tokens, generation_config))
 
 
 def find_unended(tokens: torch.Tensor, generation_config: Any) -> torch.Tensor:

@@ -191,7 +191,7 @@ def _load_network(folder: Path) -> Any:
             f"{folder} must hold every weight of its config, {len(missing)} are missing, such as {missing[0]}"
         )
     _refuse_more_layers(network, loaded["unexpected_keys"], folder)
-    _restore_sinusoids(network)
+    restore_sinusoids(network)
     log.info("attention: %s", ", ".join(f"{part} {name}" for part, name in attention.items() if part))
     return network
 
@@ -236,17 +236,16 @@ def choose_attention(config: Any) -> dict[str, str]:
     return attention
 
 
-def _restore_sinusoids(network: Any) -> None:
+def restore_sinusoids(network: Any) -> None:
     """Compute TrOCR's sinusoidal positions: as neither weights nor buffers they are not loaded.
 
-    As buffers that are not saved they move to a GPU with the weights.
+    As buffers they move to a GPU with the network.
     """
     for module in network.modules():
         if isinstance(module, TrOCRSinusoidalPositionalEmbedding):
-            num_positions = module.weights.shape[0]
+            table = module.get_embedding(module.weights.shape[0], module.embedding_dim, module.padding_idx)
             del module.weights
-            values = module.get_embedding(num_positions, module.embedding_dim, module.padding_idx)
-            module.register_buffer("weights", values, persistent=False)
+            module.register_buffer("weights", table, persistent=False)
 
 
 def copy_processor_files(source: Path, target: Path) -> list[str]:

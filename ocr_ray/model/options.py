@@ -23,13 +23,16 @@ def choose_precision(capability: Capability | None) -> Precision:
 class Decoding:
     """Decoding options."""
 
-    batch_size: int = 16
-    """Lines per batch; changes at most the last bits of a confidence."""
+    batch_size: int | None = None
+    """Lines per batch; changes at most the last bits of a confidence. None: 16 on a CPU; 512 on a GPU, or
+    what its memory allows, and with beams that many beams."""
     num_beams: int = 1
     """1: greedy decoding."""
     precision: Precision = "fp32"
     max_aspect: float | None = None
     """Lines wider than this many times their height are also read in pieces."""
+    threads: int | None = None
+    """Threads that decode images; None: two on a CPU, on a GPU one per CPU of the process."""
 
 
 GREEDY = Decoding()

@@ -1,18 +1,22 @@
 """Reading images with a model: texts and confidences."""
 
 import hashlib
+import io
+import logging
+import os
 import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from copy import copy
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from PIL import Image
+from transformers.modeling_outputs import BaseModelOutput
 
-from ocr_ray.dataset.images import open_line_image
+from ocr_ray.dataset.images import BAD_IMAGE, IMAGE_FORMATS, open_line_image
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
@@ -23,10 +27,20 @@ from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast
 from ocr_ray.model.refusal import refused
+from ocr_ray.model.static_steps import free_static_steps
 from ocr_ray.storage.location import Location
 
-DECODING_THREADS = 2
-"""Threads that decode the images of the next batches while a batch is read."""
+log = logging.getLogger(__name__)
+
+CPU_BATCH_SIZE, GPU_BATCH_SIZE = 16, 512
+"""Lines that are read together if no number is asked for; with beams a GPU's share of them."""
+BATCHES_AHEAD = 2
+"""Whose images are decoded while a batch is read."""
+DECODED_TOGETHER = 32
+"""Images that a thread decodes for a GPU, so that many threads share a batch."""
+
+_NamedImage = tuple[bytes, str]
+"""An encoded image and its name in messages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +70,7 @@ def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
             )
             message = f"the configs of {folder} must allow beam search, use --num-beams 1; it failed"
             with refused(message), torch.inference_mode():
-                _decode_with_beams(model, blank, num_beams, max_new_tokens=1)
+                _decode_with_beams(model, encode(model, blank), num_beams, max_new_tokens=1)
         weights = hashlib.sha256()
         for path in sorted(folder.glob("*.safetensors")):
             weights.update(path.read_bytes())
@@ -71,60 +85,140 @@ def read_images(
     decoding: Decoding = GREEDY,
     *,
     names: Sequence[str] | None = None,
+    aspects: Sequence[float] | None = None,
 ) -> list[LineReading]:
     """Return the readings of encoded images.
 
-    The confidence is the mean probability of the tokens, including the end token but not padding. `names` are
-    those of the images in messages; None: their numbers.
+    Lines of similar aspect ratio share a batch, so that they end at about the same step. `aspects` are those
+    of the lines before they were resized; None: those of the images, on a GPU. The confidence is the mean
+    probability of the tokens, including the end token but not padding. `names` are those of the images in
+    messages; None: their numbers.
 
     Raises:
         InputError: an image cannot be decoded; the message names it.
-        ProductionError: a confidence is no number, because the logits are not.
+        ProductionError: a confidence is no number, because the logits are not; or a GPU's memory is too small
+            for a single line.
     """
     names = names or [f"image {number}" for number in range(len(images))]
+    if aspects is None and model.device.type != "cpu":
+        # On a CPU the order stays: the lines next to it can change the last bits of a confidence.
+        aspects = [_measure_aspect(image) for image in images]
+    order = sorted(range(len(images)), key=aspects.__getitem__) if aspects else range(len(images))
+    ordered = [(images[row], names[row]) for row in order]
     readings: list[LineReading] = []
-    for pixels in _decode_ahead(model, list(zip(images, names, strict=True)), decoding.batch_size):
-        pixel_values = to_pixel_values(model, pixels, model.device)
+    while len(readings) < len(order):
+        batch_size = _choose_batch_size(model, decoding)
+        try:
+            for batch in _read_batches(model, ordered[len(readings) :], batch_size, decoding):
+                readings += batch
+        except torch.cuda.OutOfMemoryError as error:
+            if batch_size == 1:
+                raise ProductionError(f"{model.name} needs more memory than the GPU has: {error}") from error
+            _fitting[model.network] = batch_size // 2
+            free_static_steps(model.network.decoder)
+            log.warning(
+                "%d lines need more memory than the GPU has, reading %d at a time",
+                batch_size,
+                batch_size // 2,
+            )
+    by_row = dict(zip(order, readings, strict=True))
+    return [by_row[row] for row in range(len(images))]
+
+
+_fitting: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+"""The largest batch size of each network after the memory of the GPU was too small for a larger one."""
+
+
+def _choose_batch_size(model: OcrModel, decoding: Decoding) -> int:
+    """Return the number of lines to read together: the one asked for, or that of the device, if it fits."""
+    size = decoding.batch_size
+    if size is None:
+        size = CPU_BATCH_SIZE if model.device.type == "cpu" else max(1, GPU_BATCH_SIZE // decoding.num_beams)
+    return min(size, _fitting.get(model.network, size))
+
+
+def _measure_aspect(content: bytes) -> float:
+    """Return the width per height of an encoded image; 0 if it is none, as decoding it will tell."""
+    try:
+        with Image.open(io.BytesIO(content), formats=IMAGE_FORMATS) as image:
+            return image.width / max(1, image.height)
+    except BAD_IMAGE:
+        return 0.0
+
+
+def _read_batches(
+    model: OcrModel, images: Sequence[_NamedImage], batch_size: int, decoding: Decoding
+) -> Iterator[list[LineReading]]:
+    """Yield the readings of each batch."""
+    decoded: Decoded | None = None
+    for pixel_values in _load_ahead(model, images, batch_size, decoding.threads):
+        with torch.inference_mode(), autocast(decoding.precision, model.device):
+            states = encode(model, pixel_values)
+        if decoded is not None:  # while a GPU encodes the next lines
+            yield _make_readings(model, decoded, decoding)
         with torch.inference_mode(), autocast(decoding.precision, model.device):
             if decoding.num_beams == 1:
-                decoded = decode_greedily(model, pixel_values)
+                decoded = decode_greedily(model, states)
             else:
-                decoded = _decode_with_beams(model, pixel_values, decoding.num_beams)
-        texts = [unicodedata.normalize("NFC", text) for text in model.decode(decoded.tokens)]
-        if not decoded.confidences.isfinite().all():
-            raise ProductionError(
-                f"the model {model.name} must give finite logits, a line has NaN or infinity at "
-                f"precision {decoding.precision}: read with precision fp32, or use an earlier checkpoint"
-            )
-        readings += map(make_reading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist())
-    return readings
+                decoded = _decode_with_beams(model, states, decoding.num_beams)
+    if decoded is not None:
+        yield _make_readings(model, decoded, decoding)
 
 
-def _decode_ahead(
-    model: OcrModel, images: Sequence[tuple[bytes, str]], batch_size: int
+def _make_readings(model: OcrModel, decoded: Decoded, decoding: Decoding) -> list[LineReading]:
+    texts = [unicodedata.normalize("NFC", text) for text in model.decode(decoded.tokens)]
+    if not decoded.confidences.isfinite().all():
+        raise ProductionError(
+            f"the model {model.name} must give finite logits, a line has NaN or infinity at "
+            f"precision {decoding.precision}: read with precision fp32, or use an earlier checkpoint"
+        )
+    return list(map(make_reading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist()))
+
+
+def _load_ahead(
+    model: OcrModel, images: Sequence[_NamedImage], batch_size: int, threads: int | None
 ) -> Iterator[torch.Tensor]:
-    """Yield the output of `make_pixels` for each batch while the next batches are decoded."""
-    batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
-    with ThreadPoolExecutor(DECODING_THREADS) as pool:
-        waiting: deque[Future[torch.Tensor]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(_decode, model, batch))
-            if len(waiting) > DECODING_THREADS:
-                yield waiting.popleft().result()
+    """Yield the pixel values of each batch on the model's device while the next batches are decoded."""
+    is_gpu = model.device.type != "cpu"
+    size = min(batch_size, DECODED_TOGETHER) if is_gpu else batch_size
+    threads = threads or (max(2, len(os.sched_getaffinity(0)) - 1) if is_gpu else 2)
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[list[Future[torch.Tensor]]] = deque()
+        for start in range(0, len(images), batch_size):
+            batch = images[start : start + batch_size]
+            chunks = (batch[first : first + size] for first in range(0, len(batch), size))
+            waiting.append([pool.submit(_decode, model, chunk) for chunk in chunks])
+            if len(waiting) > BATCHES_AHEAD:
+                yield _join(model, waiting.popleft())
         while waiting:
-            yield waiting.popleft().result()
+            yield _join(model, waiting.popleft())
 
 
-def _decode(model: OcrModel, images: Sequence[tuple[bytes, str]]) -> torch.Tensor:
-    return make_pixels(model, (open_line_image(content, name) for content, name in images))
+def _decode(model: OcrModel, images: Sequence[_NamedImage]) -> torch.Tensor:
+    pixels = make_pixels(model, (open_line_image(content, name) for content, name in images))
+    # Only from pinned memory does a copy to a GPU leave the CPU free.
+    return pixels.pin_memory() if model.device.type == "cuda" else pixels
 
 
-def _decode_with_beams(model: OcrModel, pixel_values: torch.Tensor, num_beams: int, **limits: int) -> Decoded:
+def _join(model: OcrModel, chunks: Sequence[Future[torch.Tensor]]) -> torch.Tensor:
+    """Return chunks of decoded images as the model's input on its device."""
+    parts = [chunk.result().to(model.device, non_blocking=True) for chunk in chunks]
+    if len({part.dtype for part in parts}) > 1:  # grey and coloured lines
+        parts = [to_pixel_values(model, part, model.device) for part in parts]
+    return to_pixel_values(model, torch.cat(parts), model.device)
+
+
+def _decode_with_beams(model: OcrModel, states: torch.Tensor, num_beams: int, **limits: int) -> Decoded:
     """Return the best beams; `limits` replace those of the model."""
     network = model.network
-    encoded = encode(model, pixel_values)
-    # A copy, because `generate` repeats the states of its argument once for every beam.
-    tokens = network.generate(encoder_outputs=copy(encoded), do_sample=False, num_beams=num_beams, **limits)
+    # `generate` repeats the states of its argument once for every beam.
+    tokens = network.generate(
+        encoder_outputs=BaseModelOutput(last_hidden_state=states),
+        do_sample=False,
+        num_beams=num_beams,
+        **limits,
+    )
+    encoded = BaseModelOutput(last_hidden_state=states)
     logits = network(encoder_outputs=encoded, decoder_input_ids=tokens[:, :-1]).logits.float()
     probabilities = logits.softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
     generation = network.generation_config

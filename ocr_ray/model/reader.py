@@ -33,10 +33,12 @@ class ModelReader:
 
     model: Location | str
     """A folder, or a hub id."""
-    batch_size: int
+    batch_size: int | None
     max_aspect: float | None
     use_gpu: bool = False
     """Move the model to the GPU that Ray assigned to the worker."""
+    threads: int | None = None
+    """Threads that decode images, see `Decoding`."""
 
     def __call__(self, images: Sequence[bytes]) -> list[LineReading]:
         if self.max_aspect is None:
@@ -48,16 +50,17 @@ class ModelReader:
         from ocr_ray.model.read import read_images
 
         model = _load(self.model, "cuda" if self.use_gpu else "cpu")
-        return read_images(model, images, Decoding(batch_size=self.batch_size))
+        return read_images(model, images, Decoding(batch_size=self.batch_size, threads=self.threads))
 
 
 def make_model_reader(
-    model_uri: str, *, batch_size: int, max_aspect: float | None, use_gpu: bool = False
+    model_uri: str, *, batch_size: int | None, max_aspect: float | None, use_gpu: bool = False
 ) -> LineReader:
-    """Return a reader that uses a model, a folder or a hub id, in batches of `batch_size` lines.
+    """Return a reader that uses a model, a folder or a hub id.
 
-    Lines wider than `max_aspect` times their height are read in pieces; None: no line is. With `use_gpu` it
-    reads on a GPU; this function itself inspects the model on the CPU.
+    It reads batches of `batch_size` lines, or of as many as suit the device. Lines wider than `max_aspect`
+    times their height are read in pieces; None: no line is. With `use_gpu` it reads on a GPU; this function
+    itself inspects the model on the CPU.
 
     Raises:
         InputError: it cannot be loaded.

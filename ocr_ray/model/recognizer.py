@@ -36,11 +36,12 @@ class Recognizer:
         self._model = model
 
     def read(
-        self, images: Sequence[Image.Image | bytes | str | Path], batch_size: int = 16
+        self, images: Sequence[Image.Image | bytes | str | Path], batch_size: int | None = None
     ) -> list[RecognizedText]:
         """Return the reading of each image: a PIL image, the bytes of a PNG or JPEG file, or a path.
 
-        Each image holds one line of print. `batch_size` images are read at a time.
+        Each image holds one line of print. `batch_size` images are read at a time; None: 16 on a CPU, 512 on
+        a GPU, or as many as its memory holds.
 
         Raises:
             InputError: an image cannot be opened; the message names it.

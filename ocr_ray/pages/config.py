@@ -101,8 +101,9 @@ class LabelConfig:
     image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
     review: int = 50
     """Number of pages shown in review.html, the least confident first."""
-    batch_size: int = 16
-    """Lines per batch in each worker; 64 or more on a GPU."""
+    batch_size: int | None = None
+    """Lines per batch in each worker. Default: 16 on a CPU; 512 on a GPU, or fewer if its memory is too
+    small."""
     use_gpu: bool = False
     """Read on GPUs, one worker per GPU."""
     pages_per_part: int = 256
@@ -121,8 +122,8 @@ class LabelConfig:
         if self.max_aspect is not None and not self.max_aspect >= 1:
             raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
         for name, least in (("margin_px", 0), ("review", 0), ("batch_size", 1), ("pages_per_part", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
+            if (number := getattr(self, name)) is not None and number < least:
+                raise ValueError(f"{name} must be at least {least}, got {number}")
         produce_options(self)  # checks the other fields
 
 

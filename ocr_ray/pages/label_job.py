@@ -6,16 +6,16 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
-from ocr_ray.cluster.capacity import count_workers
+from ocr_ray.cluster.capacity import count_cores_per_gpu, count_workers
 from ocr_ray.cluster.produce import produce
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
-from ocr_ray.model.reader import LineReader, make_model_reader
+from ocr_ray.model.reader import LineReader, ModelReader, make_model_reader
 from ocr_ray.pages.config import LabelConfig, produce_options
 from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
 from ocr_ray.pages.html.review import review_html
-from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part
+from ocr_ray.pages.label_part import GPU_PAGES_AT_ONCE, PAGES_AT_ONCE, ReadingInputs, ReadingStyle, label_part
 from ocr_ray.pages.survey import PageSet, Survey, find_pages, survey_pages
 from ocr_ray.storage.location import check_writable, locate, write_bytes
 
@@ -52,6 +52,9 @@ def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[
     out = locate(config.out_uri)
     with ray_session(num_cpus=config.num_cpus, reads=[pages.location, *reader.files], writes=[out]):
         num_gpus = count_workers(None, use_gpu=True) if config.use_gpu else 0
+        read = reader.read
+        if num_gpus and isinstance(read, ModelReader):
+            read = replace(read, threads=count_cores_per_gpu())
         survey = survey_pages(pages, box_format=config.box_format, num_cpus=config.num_cpus)
         inputs = ReadingInputs(
             loader=survey.to_loader(pages, config.box_format),
@@ -63,7 +66,8 @@ def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[
                 image=config.image,
             ),
             labels=out / LABELS,
-            read=reader.read,
+            read=read,
+            pages_at_once=GPU_PAGES_AT_ONCE if num_gpus else PAGES_AT_ONCE,
         )
         plan = _make_plan(config, inputs, {"pages_sha256": _hash_pages(pages, survey), **reader.identity})
         check_reserved(out, plan.config)

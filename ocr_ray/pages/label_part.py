@@ -22,8 +22,10 @@ from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
 from ocr_ray.text.markup import UNSUPPORTED, to_markup
 
-PAGES_AT_ONCE, PIXELS_AT_ONCE = 16, 2**26
-"""Pages whose rows are read in one call while the next ones are cut; fewer if they have so many pixels."""
+PAGES_AT_ONCE, GPU_PAGES_AT_ONCE = 16, 64
+"""Pages whose rows are read in one call while the next ones are cut."""
+PIXELS_PER_PAGE = 2**22
+"""Larger pages are fewer at once."""
 THREADS = 8
 """That cut pages."""
 MAX_NAME_BYTES = 255
@@ -57,6 +59,11 @@ class ReadingInputs:
     labels: Location
     """The folder of the label files."""
     read: ReadImages
+    pages_at_once: int = PAGES_AT_ONCE
+
+    @property
+    def pixels_at_once(self) -> int:
+        return self.pages_at_once * PIXELS_PER_PAGE
 
     def name_item(self, split: str, number: int) -> str:
         """Return the name of a page for messages."""
@@ -91,21 +98,21 @@ def label_part(inputs: ReadingInputs, spec: PartSpec) -> Iterator[PartRow]:
     files = (PageFile(**row) for row in inputs.pages.slice(spec.start, spec.stop - spec.start).to_pylist())
     cutting: list[Future[_CutPage | Reject]] = []
     with ThreadPoolExecutor(THREADS) as pool:
-        for group in _group_pages(inputs.loader.load_ahead(files)):
+        for group in _group_pages(inputs, inputs.loader.load_ahead(files)):
             ahead = [pool.submit(_cut_page, inputs, file, loading) for file, loading in group]
             yield from _read_group(inputs, cutting, pool)
             cutting = ahead
         yield from _read_group(inputs, cutting, pool)
 
 
-def _group_pages(loaded: Iterable[tuple[PageFile, Future[LoadedPage]]]) -> Iterator[list[_Loading]]:
-    """Yield the pages in groups of at most `PAGES_AT_ONCE`; a page over `PIXELS_AT_ONCE` ends its group."""
+def _group_pages(inputs: ReadingInputs, loaded: Iterable[_Loading]) -> Iterator[list[_Loading]]:
+    """Yield the pages in groups of at most `pages_at_once`; a page over `pixels_at_once` ends its group."""
     group: list[_Loading] = []
     num_px = 0
     for file, loading in loaded:
         group.append((file, loading))
         num_px += 0 if loading.exception() else count_pixels(loading.result().image_bytes)
-        if len(group) == PAGES_AT_ONCE or num_px > PIXELS_AT_ONCE:
+        if len(group) == inputs.pages_at_once or num_px > inputs.pixels_at_once:
             yield group
             group, num_px = [], 0
     if group:
@@ -186,13 +193,13 @@ def _read_group(
 
 
 def _read_rows(inputs: ReadingInputs, pages: Iterable[_CutPage]) -> Iterator[LineReading]:
-    """Yield the reading of each row of pages; a call reads at most `PIXELS_AT_ONCE` pixels, or one row."""
+    """Yield the reading of each row of pages; a call reads at most `pixels_at_once`, or one row."""
     images: list[bytes] = []
     num_px = 0
     for page in pages:
         for row in page.rows:
             image = crop_row(page.page.image, row, inputs.style.margin_px)
-            if images and num_px + image.width * image.height > PIXELS_AT_ONCE:
+            if images and num_px + image.width * image.height > inputs.pixels_at_once:
                 yield from inputs.read(images)
                 images, num_px = [], 0
             images.append(encode_image(image, NATIVE_PNG))

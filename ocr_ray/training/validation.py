@@ -10,6 +10,7 @@ import torch.distributed as dist
 from transformers import GenerationConfig
 
 from ocr_ray.metrics import ErrorCounts, count_errors
+from ocr_ray.model.decoding import decode_greedily
 from ocr_ray.model.load import OcrModel
 from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.model.precision import autocast
@@ -206,18 +207,17 @@ def _predict(ocr: OcrModel, lines: Sequence[_Waiting], config: TrainConfig) -> l
     """
     generation = ocr.network.generation_config
     limits = [min(2 * line.num_tokens + 8, ocr.max_target_tokens - 1) for line in lines]
+    generation_config = GenerationConfig(
+        decoder_start_token_id=generation.decoder_start_token_id,
+        bos_token_id=generation.bos_token_id,
+        pad_token_id=generation.pad_token_id,
+        eos_token_id=generation.eos_token_id,
+        max_length=max(limits) + 1,  # the start token counts
+        num_beams=1,
+        do_sample=False,
+        no_repeat_ngram_size=0,
+    )
     with autocast(config.number_format, ocr.device):
-        token_ids = ocr.network.generate(
-            torch.stack([line.pixel_values for line in lines]),
-            generation_config=GenerationConfig(
-                decoder_start_token_id=generation.decoder_start_token_id,
-                bos_token_id=generation.bos_token_id,
-                pad_token_id=generation.pad_token_id,
-                eos_token_id=generation.eos_token_id,
-                max_length=max(limits) + 1,  # the start token counts
-                num_beams=1,
-                do_sample=False,
-                no_repeat_ngram_size=0,
-            ),
-        ).tolist()
+        states = ocr.network.encoder(torch.stack([line.pixel_values for line in lines]))[0]
+        token_ids = decode_greedily(ocr, states, generation_config).tokens.tolist()
     return ocr.decode([ids[: limit + 1] for ids, limit in zip(token_ids, limits, strict=True)])

@@ -19,6 +19,7 @@ from builders import stub_lines
 from ray import cloudpickle
 from builders.stub_lines import make_rows, plan_numbers
 
+from ocr_ray.cluster.capacity import count_cores_per_gpu
 from ocr_ray.cluster.produce import ProduceOptions, produce
 from ocr_ray.storage.location import locate
 
@@ -41,6 +42,7 @@ for name, numbers in json.loads(sys.argv[2]).items():
     folder.mkdir()
     options = ProduceOptions(**numbers, max_reject_fraction=0.1)
     produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), make, folder, options)
+print(count_cores_per_gpu())
 ray.shutdown()
 """
 RUNS = {"two": {"num_gpus": 2}, "one": {"num_gpus": 2, "num_cpus": 1}, "none": {}}
@@ -55,6 +57,7 @@ def records(tmp_path_factory) -> dict[str, list[Record]]:
     command = [sys.executable, "-c", PROGRAM, str(folder), json.dumps(RUNS)]
     run = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["2"], "a GPU has half of the four CPUs"
     return {name: [json.loads(path.read_text()) for path in (folder / name).glob("*.json")] for name in RUNS}
 
 

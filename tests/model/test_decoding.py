@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from PIL import Image
 from transformers import GenerationConfig
 
 from ocr_ray.errors import ProductionError
-from ocr_ray.model.decoding import decode_greedily, find_unended
+from ocr_ray.model.decoding import decode_greedily, encode, find_unended
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.options import Decoding
+from ocr_ray.model.pixels import make_pixel_values
 from ocr_ray.model.read import read_images
 
 PAIRS = [("deit", "trocr"), ("vit", "roberta"), ("deit", "trocr-sinusoidal")]
@@ -37,13 +39,14 @@ def end_early(model: OcrModel, share: float) -> None:
     )
 
 
-def test_the_tokens_are_those_of_transformers_own_greedy_search(model: OcrModel) -> None:
+@pytest.mark.parametrize("is_static", [False, True])
+def test_the_tokens_are_those_of_transformers_own_greedy_search(model: OcrModel, is_static: bool) -> None:
     pixels = torch.rand(9, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(1))
     lengths = set()
     for share in (0.0, 0.3, 0.9):
         end_early(model, share)
         theirs = model.network.generate(pixels, do_sample=False, num_beams=1)
-        ours = decode_greedily(model, pixels).tokens
+        ours = decode_greedily(model, encode(model, pixels), is_static=is_static).tokens
         assert torch.equal(ours, theirs)
         lengths.add(ours.shape[1])
     assert len(lengths) > 1
@@ -52,11 +55,11 @@ def test_the_tokens_are_those_of_transformers_own_greedy_search(model: OcrModel)
 def test_the_settings_of_the_checkpoint_hold(model: OcrModel) -> None:
     generation = model.network.generation_config
     pixels = torch.rand(2, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(2))
-    usual = decode_greedily(model, pixels).tokens
+    usual = decode_greedily(model, encode(model, pixels)).tokens
     generation.suppress_tokens = [int(usual[0, 1])]
     generation.max_length = 7
     theirs = model.network.generate(pixels, do_sample=False, num_beams=1)
-    ours = decode_greedily(model, pixels).tokens
+    ours = decode_greedily(model, encode(model, pixels)).tokens
     assert torch.equal(ours, theirs)
     assert ours.shape[1] <= 7
     assert ours[0, 1] != usual[0, 1]
@@ -66,7 +69,7 @@ def test_confidence_is_the_mean_probability_of_a_lines_own_tokens(model: OcrMode
     pixels = torch.rand(4, 3, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(3))
     end_early(model, 0.5)
     ends = torch.tensor(model.network.generation_config.eos_token_id)
-    together = decode_greedily(model, pixels)
+    together = decode_greedily(model, encode(model, pixels))
     for row, confidence in zip(range(4), together.confidences, strict=True):
         tokens = together.tokens[row, 1:]
         stop = int(torch.isin(tokens, ends).int().argmax()) + 1 if torch.isin(tokens, ends).any() else None
@@ -131,3 +134,51 @@ def test_logits_that_are_no_numbers_are_an_error_that_names_the_model(tmp_path: 
         model.network.decoder.lm_head.bias[7] = float("nan")
     with pytest.raises(ProductionError, match=r"the model s3://bucket/model must give finite logits"):
         read_images(model, [image.getvalue()], Decoding(num_beams=num_beams))
+
+
+def encode_grey(level: int, width_px: int = IMAGE_SIZE) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("L", (width_px, IMAGE_SIZE), level).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_batch_too_large_for_the_memory_is_halved_and_reading_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = load_model(write_standin(tmp_path))
+    images = [encode_grey(level) for level in range(0, 220, 10)]
+    usual = read_images(model, images, Decoding(batch_size=4))
+    caplog.clear()
+    room = 5
+
+    def refuse_many(_: Any, args: Any, kwargs: dict[str, Any]) -> None:
+        if len(kwargs["input_ids"]) > room:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    model.network.decoder.register_forward_pre_hook(refuse_many, with_kwargs=True)
+    for _ in range(2):  # the size that fits is remembered
+        readings = read_images(model, images, Decoding(batch_size=16))
+        assert [reading.text for reading in readings] == [reading.text for reading in usual]
+    assert [record.message for record in caplog.records] == [
+        "16 lines need more memory than the GPU has, reading 8 at a time",
+        "8 lines need more memory than the GPU has, reading 4 at a time",
+    ]
+    room = 0
+    with pytest.raises(ProductionError, match="needs more memory than the GPU has"):
+        read_images(model, images)
+
+
+def test_lines_of_like_width_share_a_batch_and_keep_their_order(model: OcrModel) -> None:
+    batches: list[torch.Tensor] = []
+    hook = model.network.encoder.register_forward_pre_hook(lambda _, args: batches.append(args[0]))
+    levels, aspects = (40, 90, 140, 200), (9.0, 2.0, 8.0, 1.0)
+    images = [encode_grey(level) for level in levels]
+    readings = read_images(model, images, Decoding(batch_size=2), aspects=aspects)
+    hook.remove()
+    expected = make_pixel_values(model, [images[row] for row in (3, 1, 2, 0)])
+    assert torch.equal(torch.cat(batches), expected)
+    alone = [read_images(model, [image])[0] for image in images]
+    assert [reading.text for reading in readings] == [reading.text for reading in alone]
+    assert [reading.confidence for reading in readings] == pytest.approx(
+        [reading.confidence for reading in alone], rel=1e-4
+    )

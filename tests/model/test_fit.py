@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from builders.decoders import DECODER_IDS, DECODERS, build_network
 from builders.standin_model import IMAGE_SIZE, write_standin
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
 
 from ocr_ray.errors import InputError
 from ocr_ray.model.fit import measure_positions
@@ -18,39 +18,12 @@ from ocr_ray.storage.location import locate
 
 torch.set_num_threads(1)
 
-SMALL = {"vocab_size": 40, "bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
-BERT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-BART = {"d_model": 16, "decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 16}
-TROCR = {**BART, "cross_attention_hidden_size": 16}
-GPT2 = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 20}
-DECODERS: list[tuple[str, dict[str, Any]]] = [
-    ("bert", {**BERT, "max_position_embeddings": 20}),
-    ("electra", {**BERT, "embedding_size": 8, "max_position_embeddings": 20}),
-    ("roberta", {**BERT, "max_position_embeddings": 22}),
-    ("xlm-roberta", {**BERT, "max_position_embeddings": 30, "pad_token_id": 5}),
-    ("camembert", {**BERT, "max_position_embeddings": 22}),
-    ("bart", {**BART, "max_position_embeddings": 20}),
-    ("mbart", {**BART, "max_position_embeddings": 20}),
-    ("trocr", {**TROCR, "max_position_embeddings": 20}),
-    ("gpt2", GPT2),
-]
 
-
-def build(config: VisionEncoderDecoderConfig) -> Any:
-    torch.manual_seed(0)
-    return VisionEncoderDecoderModel(config=config).eval()
-
-
-@pytest.mark.parametrize(("kind", "own"), DECODERS, ids=[kind for kind, _ in DECODERS])
+@pytest.mark.parametrize(("kind", "own"), DECODERS, ids=DECODER_IDS)
 def test_positions_are_as_many_as_the_longest_label_that_transformers_reads(
     kind: str, own: dict[str, Any], tmp_path: Path
 ) -> None:
-    decoder = AutoConfig.for_model(kind, **{**SMALL, **own}, is_decoder=True, add_cross_attention=True)
-    encoder = ViTConfig(**BERT, image_size=32, patch_size=16)
-    config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(
-        encoder, decoder, pad_token_id=decoder.pad_token_id, decoder_start_token_id=0, eos_token_id=2
-    )
-    network, pixel_values = build(config), torch.rand(1, 3, 32, 32)
+    network, pixel_values = build_network(kind, own), torch.rand(1, 3, 32, 32)
 
     def read(num_tokens: int) -> None:
         network(pixel_values=pixel_values, decoder_input_ids=torch.full((1, num_tokens), 7))

@@ -134,10 +134,13 @@ def test_attention_is_pytorchs_where_transformers_has_it(
     assert f"attention: encoder sdpa, decoder {expected}" in caplog.text
 
 
-def test_sinusoidal_positions_move_with_the_weights(tmp_path: Path) -> None:
-    ocr = load_model(write_standin(tmp_path, decoder="trocr-sinusoidal"))
-    ocr.network.to("meta")
-    assert ocr.network.decoder.model.decoder.embed_positions.weights.is_meta
+def test_sinusoidal_positions_move_to_a_device_with_the_network(tmp_path: Path) -> None:
+    network = load_model(write_standin(tmp_path, decoder="trocr-sinusoidal")).network
+    table = network.decoder.model.decoder.embed_positions.weights
+    network.decoder.to("meta")
+    assert network.decoder.model.decoder.embed_positions.weights.is_meta
+    assert not table.is_meta
+    assert "decoder.model.decoder.embed_positions.weights" not in network.state_dict()
 
 
 def test_syllables_of_several_tokens_are_learnt_and_read_back(tmp_path: Path) -> None:
