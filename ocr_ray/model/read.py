@@ -1,24 +1,20 @@
 """Reading images with a model: texts and confidences."""
 
-import hashlib
 import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from PIL import Image
 
 from ocr_ray.dataset.images import open_line_image
-from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
+from ocr_ray.model.facts import ModelFacts, model_files, read_facts
 from ocr_ray.model.line_reading import LineReading, make_reading
-from ocr_ray.model.load import OcrModel, load_model, model_files
-from ocr_ray.model.metrics_file import read_label_column, read_metrics
+from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast
@@ -27,17 +23,6 @@ from ocr_ray.storage.location import Location
 
 DECODING_THREADS = 2
 """Threads that decode the images of the next batches while a batch is read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """Facts about a model that are known without running it."""
-
-    label_column: LabelColumn
-    sha256: str
-    """The hash of its weights."""
-    metrics: dict[str, Any]
-    """The content of its metrics.json, empty if it has none."""
 
 
 def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
@@ -57,12 +42,7 @@ def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
             message = f"the configs of {folder} must allow beam search, use --num-beams 1; it failed"
             with refused(message), torch.inference_mode():
                 _decode_with_beams(model, blank, num_beams, max_new_tokens=1)
-        weights = hashlib.sha256()
-        for path in sorted(folder.glob("*.safetensors")):
-            weights.update(path.read_bytes())
-        return ModelFacts(
-            label_column=read_label_column(folder), sha256=weights.hexdigest(), metrics=read_metrics(folder)
-        )
+    return read_facts(source)
 
 
 def read_images(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.model.facts import read_facts
 from ocr_ray.model.line_reading import LineReading, ReadImages
 from ocr_ray.model.long_lines import read_in_pieces
 from ocr_ray.storage.location import Location, locate_model
@@ -52,20 +53,29 @@ class ModelReader:
 
 
 def make_model_reader(
-    model_uri: str, *, batch_size: int, max_aspect: float | None, use_gpu: bool = False
+    model_uri: str,
+    *,
+    batch_size: int,
+    max_aspect: float | None,
+    use_gpu: bool = False,
+    is_checked: bool = False,
 ) -> LineReader:
     """Return a reader that uses a model, a folder or a hub id, in batches of `batch_size` lines.
 
     Lines wider than `max_aspect` times their height are read in pieces; None: no line is. With `use_gpu` it
-    reads on a GPU; this function itself inspects the model on the CPU.
+    reads on a GPU; this function itself inspects the model on the CPU, unless it `is_checked`: then it is not
+    loaded.
 
     Raises:
         InputError: it cannot be loaded.
     """
-    from ocr_ray.model.read import inspect_model
-
     model = locate_model(model_uri)
-    facts = inspect_model(model)
+    if is_checked:
+        facts = read_facts(model)
+    else:
+        from ocr_ray.model.read import inspect_model
+
+        facts = inspect_model(model)
     return LineReader(
         read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect, use_gpu=use_gpu),
         label_column=facts.label_column,
