@@ -52,7 +52,7 @@ def audit_lines(config: AuditConfig) -> dict[str, Any]:
     """
     started_s = time.monotonic()
     expected = read_expected(require_folder(config.lines_uri, "--lines-uri"))
-    with early_ray(num_cpus=config.num_cpus, modules=WORKER_MODULES):
+    with early_ray(num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES):
         real = require_lines(config.compare, "--compare") if config.compare else None
         inputs = _plan_rerendering(expected, config.moved) if config.rerender else None
         from ocr_ray.cluster.session import ray_session

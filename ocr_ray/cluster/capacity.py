@@ -8,7 +8,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from ocr_ray.cluster.early_start import joins_cluster
+from ocr_ray.cluster.ray_state import joins_cluster
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import exists, locate, read_json
 

@@ -19,7 +19,7 @@ from ocr_ray.dataset.contact_sheet import draw_contact_sheet
 from ocr_ray.dataset.lines import Manifest, PartSpec, PartStats
 from ocr_ray.dataset.manifest import build_manifest
 from ocr_ray.dataset.parts import find_done, read_random_lines
-from ocr_ray.dataset.plan import CARD, CONTACT_SHEET, MANIFEST, Plan, holds_plan, write_plan
+from ocr_ray.dataset.plan import CARD, CONTACT_SHEET, MANIFEST, PLAN, Plan, holds_plan, write_plan
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import ProductionError
 from ocr_ray.storage.location import Location, exists, list_files, write_bytes, write_json

@@ -22,7 +22,7 @@ import ray
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
-from ocr_ray.cluster.early_start import joins_cluster
+from ocr_ray.cluster.ray_state import joins_cluster
 
 ON_CLUSTER = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 LOCAL = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}

@@ -17,7 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.cluster.capacity import list_nodes
-from ocr_ray.cluster.early_start import joins_cluster, wait_for_start
+from ocr_ray.cluster.ray_state import joins_cluster, settings, wait_for_start
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, write_bytes
 
@@ -57,7 +57,7 @@ def ray_session(
 
 
 def leave_ray(handler: Any) -> None:
-    """End this process's session, and its Ray if it has started one; `handler` is the one of SIGTERM before."""
+    """Leave Ray, and end it if this process has started it; `handler` is the one of SIGTERM before."""
     ray.shutdown()
     # Ray leaves the default handler, which ends the process silently.
     signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
@@ -116,7 +116,12 @@ def start_ray(num_cpus: int | None) -> None:
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
-            ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                log_to_driver=False,
+                include_dashboard=None if settings["dashboard"] else False,
+            )
     except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
         expectation = (
             f"RAY_ADDRESS={address} must be a running Ray of this version and with this RAY_AUTH_MODE"

@@ -69,7 +69,7 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
     """
     out = locate(config.out_uri)
     is_made = exists(out / REPORT)  # then the model was checked
-    with early_ray(num_cpus=None, modules=WORKER_MODULES, unless=is_made):
+    with early_ray(num_cpus=None, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made):
         baseline = open_baseline(config.baseline) if config.baseline else None
         inputs = resolve_inputs(config, is_checked=is_made)
         slice_inputs, word_origins = read_slice_inputs(inputs, config.split), read_word_origins(inputs.parts)

@@ -43,7 +43,9 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
     check_writable(out, "--out-uri")
     pages = find_pages(config.pages_uri)
     is_made = exists(out / MANIFEST)
-    with early_ray(num_cpus=config.num_cpus, modules=WORKER_MODULES, unless=is_made):
+    with early_ray(
+        num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made
+    ):
         survey = survey_pages(
             pages,
             box_format=config.box_format,

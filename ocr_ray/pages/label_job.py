@@ -36,7 +36,9 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     check_writable(out, "--out-uri")
     pages = find_pages(config.pages_uri)
     is_made = exists(out / MANIFEST)  # then the model was checked
-    with early_ray(num_cpus=config.num_cpus, modules=WORKER_MODULES, unless=is_made):
+    with early_ray(
+        num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made
+    ):
         reader = make_model_reader(
             config.model_uri,
             batch_size=config.batch_size,

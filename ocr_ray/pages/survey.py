@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ocr_ray.cluster.early_start import joins_cluster
+from ocr_ray.cluster.ray_state import joins_cluster
 from ocr_ray.dataset.lines import Reject
 from ocr_ray.errors import InputError, LabelError, OutOfScopeError, RowError
 from ocr_ray.pages.crop import print_line

@@ -30,10 +30,11 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     out = locate(config.out_uri)
     fonts = find_available_fonts(DEFAULT_FONTS)
     plan = {**asdict(config), "out_uri": "", "fonts": [font.name for font in fonts]}
+    del plan["dashboard"]  # no output depends on it
     check_reserved(out, plan, growing="")
     write_json(out / PLAN, {"config": plan})
     num_cpus = max(os.cpu_count() or 1, config.num_workers)
-    with early_ray(num_cpus=num_cpus, unless=exists(out / "evaluation" / REPORT)):
+    with early_ray(num_cpus=num_cpus, dashboard=config.dashboard, unless=exists(out / "evaluation" / REPORT)):
         log.info("1 of 5: rendering %d lines", config.num_lines)
         lines = render_lines(plan_lines(config, out.uri, fonts))
         log.info("2 of 5: drawing %d pages", config.num_pages)

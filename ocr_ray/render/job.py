@@ -41,7 +41,12 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     """
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
-    with early_ray(num_cpus=config.num_cpus, modules=WORKER_MODULES, unless=exists(out / MANIFEST)):
+    with early_ray(
+        num_cpus=config.num_cpus,
+        dashboard=config.dashboard,
+        modules=WORKER_MODULES,
+        unless=exists(out / MANIFEST),
+    ):
         plan, inputs = plan_rendering(config)
         check_reserved(out, plan.config)
         return produce(out, plan, (render_part, inputs), config.engine())

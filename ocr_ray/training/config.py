@@ -135,6 +135,8 @@ class TrainJobConfig:
     """Number of data-parallel workers."""
     use_gpu: bool = False
     """Give each worker a GPU."""
+    dashboard: bool = True
+    """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
     max_failures: int = 3
     """Number of times that training is restarted after a worker failed; a lost node does not count."""
     keep_checkpoints: int = 1

@@ -38,7 +38,7 @@ def train_unless_finished(config: TrainJobConfig) -> dict[str, Any]:
         return summary | {"trained": False}
     num_cpus = max(config.num_workers or 1, os.cpu_count() or 1)
     has_models = exists(models / "trained_ocr" / METRICS)  # then the run has probably finished
-    with early_ray(num_cpus=num_cpus, unless=has_models):
+    with early_ray(num_cpus=num_cpus, dashboard=config.dashboard, unless=has_models):
         from ocr_ray.training.job import train_trocr
 
         summary = train_trocr(config)
@@ -59,7 +59,7 @@ def _describe(config: TrainJobConfig, folders: dict[str, Location]) -> Any:
 
 
 def _find_summary(run: Location, models: Location, asked: Any) -> dict[str, Any] | None:
-    """Return the summary of a run that has finished as it is asked for now, if its files are as it left them."""
+    """Return the summary of a run that has finished as it is asked for, with its files as it left them."""
     if not exists(run / FINISHED):
         return None
     found = read_json(run / FINISHED)
