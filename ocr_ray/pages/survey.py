@@ -59,7 +59,7 @@ SURVEY_SCHEMA = pa.schema(
 problem, else says what the page is instead. The split of a page depends on all pages."""
 PAGES_PER_TASK = 1024
 MAX_PAGES_HERE = 4 * PAGES_PER_TASK
-"""Labels that the job reads itself on one machine: it takes no longer than the start of Ray."""
+"""Labels that the job reads itself, which on a disk takes no longer than the start of Ray."""
 READ_THREADS = 8
 
 _SPLIT_COLUMNS = ["problem_key", "is_test", "num_texts"]
@@ -162,7 +162,7 @@ def survey_pages(
     tasks = (pages.files[start : start + PAGES_PER_TASK] for start in starts)
     kinds: Counter[str] = Counter()
     tables, problems = [], []
-    is_here = not joins_cluster() and (is_made or len(pages.files) <= MAX_PAGES_HERE)
+    is_here = len(pages.files) <= MAX_PAGES_HERE or (is_made and not joins_cluster())
     for table in map(survey_task, tasks) if is_here else _map_over_ray(survey_task, tasks, pages, num_cpus):
         kinds.update(table["kind"].drop_null().to_pylist())
         in_scope = table.filter(table["kind"].is_null())
