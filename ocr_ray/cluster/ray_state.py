@@ -10,7 +10,7 @@ class Start(Protocol):
 
     error: Exception | None
 
-    def join(self) -> None: ...
+    def wait(self) -> None: ...
 
 
 settings = {"dashboard": True}
@@ -32,6 +32,6 @@ def is_running() -> bool:
 def wait_for_start() -> None:
     """Wait for the Ray that is starting in the background, if there is one; raises its error."""
     for start in started:
-        start.join()
+        start.wait()
         if start.error:
             raise start.error
