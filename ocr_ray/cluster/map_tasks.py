@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import ray
 from ray.exceptions import (
@@ -33,7 +33,7 @@ Result = TypeVar("Result")
 Shared = list["ray.ObjectRef[Any]"]
 """The reference of an object that every task needs; in a list, because Ray would load a plain reference for
 every task."""
-Submitted = "ray.ObjectRef[Any]"
+Submitted: TypeAlias = "ray.ObjectRef[Any]"
 
 
 class CpuTasks:
