@@ -126,7 +126,7 @@ def produce_with_processes(uri: str, plan: Plan, shared: TurnInputs) -> None:
 
 def produce_with_ray(uri: str, plan: Plan, shared: TurnInputs) -> None:
     """Produce a whole dataset with Ray."""
-    produce(locate(uri), plan, render_in_turn, shared, ProduceOptions())
+    produce(locate(uri), plan, (render_in_turn, shared), ProduceOptions())
 
 
 class Arm:
@@ -258,7 +258,7 @@ def measure_stub(num_parts: int) -> dict[str, float]:
     plan = Plan(config={"job": "stub"}, parts=tuple(parts))
     monitor, seconds = ResourceMonitor(), []
     with tempfile.TemporaryDirectory() as name, run_ray():
-        run = partial(produce, locate(name), plan, produce_stub, line, ProduceOptions())
+        run = partial(produce, locate(name), plan, (produce_stub, line), ProduceOptions())
         monitor.start()
         monitor.mark()
         for _ in range(2):

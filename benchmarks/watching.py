@@ -42,7 +42,7 @@ class ResourceMonitor(threading.Thread):
         for process in self._driver.children(recursive=True):
             try:
                 title = " ".join(process.cmdline())
-                if "multiprocessing" in title or "make_row" in title:
+                if "multiprocessing" in title or "PartTask" in title:
                     self._makers.add(process.pid)
                 if title.startswith("ray::"):
                     self.worker_peak_bytes = max(self.worker_peak_bytes, process.memory_info().rss)

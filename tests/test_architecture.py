@@ -45,6 +45,12 @@ HEAVY = {
 }
 """The libraries that cost memory, time or system packages, and the rooms or modules that may import them."""
 
+DRIVERS = [
+    *("ocr_ray.render.job", "ocr_ray.pages.crop_job", "ocr_ray.pages.label_job", "ocr_ray.audit.job"),
+    *("ocr_ray.training.finished", "ocr_ray.evaluation.job", "ocr_ray.quickstart.job"),
+]
+"""What the jobs import before they know that there is work: the rest takes seconds."""
+PART_MAKERS = ["ocr_ray.cluster.make_parts", "ocr_ray.render.lines", "ocr_ray.pages.crop_part"]
 PACKAGE_FILES = sorted(path for path in (ROOT / "ocr_ray").rglob("*.py") if path.name != "__init__.py")
 JOB_FILES = sorted(path for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py")
 
@@ -163,8 +169,13 @@ def test_a_job_is_imported_by_no_one(path: Path) -> None:
         (["ocr_ray.pages.crop", "ocr_ray.pages.labels.read"], ["torch", "transformers", "ray", "trdg"]),
         (["ocr_ray.training.loop"], ["trdg", "ray", "cv2"]),
         (["ocr_ray.evaluation.report", "ocr_ray.metrics"], ["torch", "transformers", "ray", "cv2", "trdg"]),
+        (DRIVERS, ["ray", "torch", "transformers", "pandas", "matplotlib", "tensorboardX", "trdg"]),
+        (PART_MAKERS, ["ray.data", "ray.train", "torch", "transformers", "pandas", "matplotlib", "trdg"]),
     ],
-    ids=["render", "render without trdg", "pages", "training", "evaluation"],
+    ids=[
+        *("render", "render without trdg", "pages", "training", "evaluation"),
+        *("jobs until work begins", "workers that make parts"),
+    ],
 )
 def test_a_room_loads_no_library_of_another(modules: list[str], unwanted: list[str]) -> None:
     program = f"import sys, {', '.join(modules)}; print(*sorted(set({unwanted}) & set(sys.modules)))"

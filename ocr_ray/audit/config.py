@@ -43,6 +43,8 @@ class AuditConfig:
     moved: Annotated[MovedConfig, tyro.conf.arg(name="")] = field(default_factory=MovedConfig)
     num_cpus: int | None = None
     """Maximum number of CPUs. Default: all of this machine or cluster."""
+    dashboard: bool = True
+    """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
 
     def __post_init__(self) -> None:
         if self.rerender < 0:

@@ -21,9 +21,7 @@ from ocr_ray.audit.inspect_part import ExpectedPart, PartReport, Rules, inspect_
 from ocr_ray.audit.recorded_config import build_config
 from ocr_ray.audit.rerender import compare_rendered
 from ocr_ray.cli.flags import write_command
-from ocr_ray.cluster.map_tasks import map_tasks
-from ocr_ray.cluster.progress import Progress
-from ocr_ray.cluster.session import ray_session
+from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.dataset.lines import SPLITS
 from ocr_ray.dataset.manifest import build_manifest
 from ocr_ray.dataset.plan import MANIFEST, PLAN, flatten
@@ -39,6 +37,8 @@ from ocr_ray.storage.strict_json import parse_json, to_json
 
 log = logging.getLogger(__name__)
 
+WORKER_MODULES = ("ocr_ray.audit.job", "ocr_ray.cluster.map_tasks")
+"""What workers import while the driver reads the inputs."""
 NUM_LISTED, NUM_LOGGED = 100, 20
 """Maximum numbers of findings in the summary and in the log."""
 
@@ -52,10 +52,13 @@ def audit_lines(config: AuditConfig) -> dict[str, Any]:
     """
     started_s = time.monotonic()
     expected = read_expected(require_folder(config.lines_uri, "--lines-uri"))
-    real = require_lines(config.compare, "--compare") if config.compare else None
-    inputs = _plan_rerendering(expected, config.moved) if config.rerender else None
-    with ray_session(num_cpus=config.num_cpus, reads=[expected.location]):
-        reports = list(_audit_parts(expected, config, inputs))
+    with early_ray(num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES):
+        real = require_lines(config.compare, "--compare") if config.compare else None
+        inputs = _plan_rerendering(expected, config.moved) if config.rerender else None
+        from ocr_ray.cluster.session import ray_session
+
+        with ray_session(num_cpus=config.num_cpus, reads=[expected.location]):
+            reports = list(_audit_parts(expected, config, inputs))
     findings, to_move = _collect_findings(expected, reports)
     summary = {
         "lines_uri": expected.location.uri,
@@ -115,6 +118,9 @@ def _audit_parts(
     expected: ExpectedDataset, config: AuditConfig, inputs: RenderInputs | None
 ) -> Iterator[PartReport]:
     """Yield the report of each part, in order; one task per part."""
+    from ocr_ray.cluster.map_tasks import map_tasks
+    from ocr_ray.cluster.progress import Progress
+
     numbers = _draw_numbers(expected, config.rerender)
     num_parts = len(expected.parts)
     progress = Progress(expected.location.name, num_parts=num_parts, num_pending=num_parts)

@@ -35,7 +35,9 @@ JOBS = {
     "render_lines": Job(config="render.config:RenderConfig", work="render.job:render_lines"),
     "audit_lines": Job(config="audit.config:AuditConfig", work="audit.job:audit_lines"),
     "crop_pages": Job(config="pages.config:CropConfig", work="pages.crop_job:crop_pages"),
-    "train_trocr": Job(config="training.config:TrainJobConfig", work="training.job:train_trocr"),
+    "train_trocr": Job(
+        config="training.config:TrainJobConfig", work="training.finished:train_unless_finished"
+    ),
     "evaluate_trocr": Job(config="evaluation.config:EvaluationConfig", work="evaluation.job:evaluate_lines"),
     "label_pages": Job(config="pages.config:LabelConfig", work="pages.label_job:label_pages"),
     "check_cluster": Job(config="aws.config:CheckConfig", work="aws.job:check_cluster", extra="cluster"),

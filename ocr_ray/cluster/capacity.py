@@ -1,7 +1,6 @@
 """Nodes, CPUs and GPUs of the cluster: those present, and the limits of the autoscaler."""
 
 import logging
-import os
 import time
 from collections.abc import Container, Mapping
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from ocr_ray.cluster.ray_state import joins_cluster
 from ocr_ray.errors import InputError
 from ocr_ray.storage.location import exists, locate, read_json
 
@@ -23,11 +23,6 @@ Ray itself reports only the nodes that are present.
 
 NODE_TIMEOUT_S = 40.0
 """Ray counts a node as dead after five checks without an answer, which are three seconds apart or more."""
-
-
-def joins_cluster() -> bool:
-    """Return whether jobs join a cluster, which can still grow, instead of starting Ray on this machine."""
-    return bool(os.environ.get("RAY_ADDRESS"))
 
 
 def list_nodes() -> list[dict[str, Any]]:

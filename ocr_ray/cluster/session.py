@@ -6,8 +6,9 @@ import signal
 import socket
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.cluster.capacity import list_nodes
+from ocr_ray.cluster.ray_state import joins_cluster, settings, wait_for_start
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, write_bytes
 
@@ -36,22 +38,42 @@ def ray_session(
         ProductionError: Ray does not start or cannot be joined.
         InputError, ProductionError: those that workers raised, or a process of Ray has died.
     """
+    wait_for_start()
     if ray.is_initialized():
         with unwrap_worker_errors():
+            check_shared_folders(reads=reads, writes=writes)
             yield
         return
-    handler = signal.getsignal(signal.SIGTERM) or signal.SIG_DFL
-    _init(num_cpus)
+    handler = signal.getsignal(signal.SIGTERM)
+    start_ray(num_cpus)
     try:
         if callable(handler):  # Ray's own handler aborts a process that has not ended three seconds later
             signal.signal(signal.SIGTERM, handler)
-        ray.data.DataContext.get_current().enable_progress_bars = False
         with unwrap_worker_errors():
             check_shared_folders(reads=reads, writes=writes)
             yield
     finally:
-        ray.shutdown()
-        signal.signal(signal.SIGTERM, handler)  # Ray leaves the default one, which ends the process silently
+        leave_ray(handler)
+
+
+def leave_ray(handler: Any) -> None:
+    """Leave Ray, and end it if this process has started it; `handler` is the one of SIGTERM before."""
+    ray.shutdown()
+    # Ray leaves the default handler, which ends the process silently.
+    signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
+
+
+def warm_up(modules: Sequence[str]) -> None:
+    """Let each worker of a Ray that this process has started import modules, without waiting for it."""
+    if modules and not joins_cluster():
+        task = ray.remote(_import_modules).options(num_cpus=1)
+        for _ in range(int(ray.cluster_resources().get("CPU", 0))):  # type: ignore[no-untyped-call]
+            task.remote(modules)
+
+
+def _import_modules(modules: Sequence[str]) -> None:
+    for module in modules:
+        import_module(module)
 
 
 @contextmanager
@@ -61,7 +83,9 @@ def unwrap_worker_errors() -> Iterator[None]:
     The death of one of Ray's own processes is a ProductionError too.
     Ray Data does not log them, nor advise to report them as bugs of Ray.
     """
-    ray.data.DataContext.get_current().raise_original_map_exception = True
+    if "ray.data" in sys.modules:
+        context = ray.data.DataContext.get_current()
+        context.raise_original_map_exception, context.enable_progress_bars = True, False
     handlers = list(logging.getLogger("ray.data").handlers)
     for handler in handlers:
         handler.addFilter(_is_other_error)
@@ -84,14 +108,20 @@ def _is_other_error(record: logging.LogRecord) -> bool:
     return not isinstance(getattr(error, "cause", error), InputError | ProductionError)
 
 
-def _init(num_cpus: int | None) -> None:
+def start_ray(num_cpus: int | None) -> None:
+    """Join the cluster that RAY_ADDRESS names, else start Ray on this machine; see `ray_session`."""
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
-            ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+            ray.init(
+                address="local",
+                num_cpus=num_cpus,
+                log_to_driver=False,
+                include_dashboard=None if settings["dashboard"] else False,
+            )
     except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
         expectation = (
             f"RAY_ADDRESS={address} must be a running Ray of this version and with this RAY_AUTH_MODE"

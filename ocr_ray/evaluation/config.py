@@ -38,6 +38,8 @@ class EvaluationConfig:
     """Number of parallel workers, each with the model. Default: one per CPU; with --use-gpu, per GPU."""
     use_gpu: bool = False
     """Give each worker a GPU."""
+    dashboard: bool = True
+    """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
 
     def __post_init__(self) -> None:
         if not self.lines_uri:

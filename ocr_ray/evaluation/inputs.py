@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 _TEXT_COLUMNS = tuple(name for name in SCHEMA.names if name != "image")
 _ORIGIN_COLUMNS = ("line_id", "source", "spliced_from")
-_NO_ROWS = SCHEMA.empty_table().select(_ORIGIN_COLUMNS)
+_NO_ROWS = pa.Table.from_batches([], SCHEMA).select(_ORIGIN_COLUMNS)  # `empty_table` would import pandas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

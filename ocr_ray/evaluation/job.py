@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from ocr_ray.cli.flags import describe_flags
-from ocr_ray.cluster.session import ray_session
+from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.dataset.plan import PLAN, Plan, check_reserved
 from ocr_ray.errors import InputError
@@ -24,11 +24,10 @@ from ocr_ray.evaluation.inputs import (
     read_slice_inputs,
     read_word_origins,
 )
-from ocr_ray.evaluation.predict import predict_lines
-from ocr_ray.evaluation.predictions import PREDICTIONS, part_path, read_predictions
+from ocr_ray.evaluation.predictions import PREDICTIONS, find_finished, part_path, read_predictions
 from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig, require_report
+from ocr_ray.model.facts import read_facts
 from ocr_ray.model.line_reading import READING_FLAGS
-from ocr_ray.model.read import inspect_model
 from ocr_ray.storage.location import (
     Location,
     delete_file,
@@ -43,6 +42,9 @@ from ocr_ray.storage.location import (
 )
 
 log = logging.getLogger(__name__)
+
+WORKER_MODULES = ("ocr_ray.evaluation.predict",)
+"""What workers import while the driver checks the inputs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +67,14 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
         InputError: the model, a dataset, the baseline or the output location is wrong; raised before any line
             is read.
     """
-    baseline = open_baseline(config.baseline) if config.baseline else None
-    inputs = resolve_inputs(config)
-    slice_inputs, word_origins = read_slice_inputs(inputs, config.split), read_word_origins(inputs.parts)
-    evaluation = Evaluation(describe_config(config, inputs), slice_inputs, word_origins)
-    with ray_session(reads=inputs.reads, writes=[inputs.out]):
-        reserve_output(inputs)
-        num_kept = predict_lines(
-            inputs, config.decoding(), num_workers=config.num_workers, use_gpu=config.use_gpu
-        )
+    out = locate(config.out_uri)
+    is_made = exists(out / REPORT)  # then the model was checked
+    with early_ray(num_cpus=None, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made):
+        baseline = open_baseline(config.baseline) if config.baseline else None
+        inputs = resolve_inputs(config, is_checked=is_made)
+        slice_inputs, word_origins = read_slice_inputs(inputs, config.split), read_word_origins(inputs.parts)
+        evaluation = Evaluation(describe_config(config, inputs), slice_inputs, word_origins)
+        num_kept = _predict(config, inputs)
     report = write_report(evaluation, inputs, baseline)
     log.info("%s: CER %s, page %s", inputs.out / REPORT, report["overall"]["cer"], inputs.out / REPORT_PAGE)
     flagged = {name: report["flagged"][name] for name in READING_FLAGS}
@@ -94,8 +95,24 @@ def evaluate_lines(config: EvaluationConfig) -> dict[str, Any]:
     }
 
 
-def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
-    """Return what the flags name; needs no Ray.
+def _predict(config: EvaluationConfig, inputs: EvaluationInputs) -> int:
+    """Write the missing predictions, with Ray; return the number of parts that were already there."""
+    done = find_finished(inputs.out, len(inputs.parts), inputs.plan.config_sha256)
+    if len(done) == len(inputs.parts):
+        reserve_output(inputs)
+        return len(done)
+    from ocr_ray.cluster.session import ray_session
+    from ocr_ray.evaluation.predict import predict_lines
+
+    with ray_session(reads=inputs.reads, writes=[inputs.out]):
+        reserve_output(inputs)
+        return predict_lines(
+            inputs, config.decoding(), num_workers=config.num_workers, use_gpu=config.use_gpu
+        )
+
+
+def resolve_inputs(config: EvaluationConfig, *, is_checked: bool = False) -> EvaluationInputs:
+    """Return what the flags name; needs no Ray. A model that `is_checked` is not loaded.
 
     Raises:
         InputError: the model cannot be loaded, a dataset lacks the split, or the output folder holds another
@@ -105,7 +122,12 @@ def resolve_inputs(config: EvaluationConfig) -> EvaluationInputs:
     parts = [part for name, folder in datasets.items() for part in find_parts(name, folder, config.split)]
     out, model = locate(config.out_uri), locate_model(config.model_uri)
     decoding = config.decoding()
-    facts = inspect_model(model, decoding.num_beams)
+    if is_checked:
+        facts = read_facts(model)
+    else:
+        from ocr_ray.model.read import inspect_model
+
+        facts = inspect_model(model, decoding.num_beams)
     plan = Plan(
         config={
             "job": "evaluate_trocr",

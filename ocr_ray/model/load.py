@@ -2,8 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import copyfile
@@ -22,18 +21,16 @@ from transformers.utils.logging import disable_progress_bar
 
 from ocr_ray.errors import InputError
 from ocr_ray.model.claims import check_claims, check_json, refuse_pointers
+from ocr_ray.model.facts import model_files as model_files
 from ocr_ray.model.fit import check_fit, settle_lengths
 from ocr_ray.model.grey_patches import use_grey_patches
 from ocr_ray.model.refusal import refused
 from ocr_ray.model.special_tokens import first, settle_tokens
 from ocr_ray.model.tokenizer import load_tokenizer
-from ocr_ray.model.tokenizer_json import PROCESSOR_FILES, download
-from ocr_ray.storage.location import Location, check_reachable, local_copy
+from ocr_ray.model.tokenizer_json import PROCESSOR_FILES
+from ocr_ray.storage.location import Location
 
 log = logging.getLogger(__name__)
-
-MODEL_FILES = ("*.json", "*.txt", "*.model", "*.spm", "*.codes", "*.safetensors")
-"""What is downloaded from the hub: no pickled weights and no code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,26 +84,6 @@ class OcrModel:
             token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return [text.strip() for text in texts]
-
-
-@contextmanager
-def model_files(source: Location | str) -> Iterator[Path]:
-    """Provide the files of a model in a local folder; `source` comes from `locate_model`.
-
-    Raises:
-        InputError: there is no model in the folder, or it cannot be downloaded from the hub.
-    """
-    if isinstance(source, str):
-        yield download(source, MODEL_FILES)
-        return
-    check_reachable(source, "--model")
-    with local_copy(source) as folder:
-        if not (folder / "config.json").is_file():
-            raise InputError(f"a model must be a Hugging Face folder with config.json, {source} has none")
-        try:
-            yield folder
-        except InputError as error:  # name the model, not its temporary copy
-            raise InputError(str(error).replace(str(folder), str(source))) from error
 
 
 def load_model_to_read(source: Location | str, *, is_checked: bool = False) -> OcrModel:

@@ -32,7 +32,7 @@ class Decoding:
     max_aspect: float | None = None
     """Lines wider than this many times their height are also read in pieces."""
     threads: int | None = None
-    """Threads that decode images; None: two on a CPU, on a GPU one per CPU of the process."""
+    """Threads that decode images; None: two on a CPU, on a GPU one per CPU, up to 16."""
 
 
 GREEDY = Decoding()

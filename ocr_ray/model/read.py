@@ -1,6 +1,5 @@
 """Reading images with a model: texts and confidences."""
 
-import hashlib
 import io
 import logging
 import os
@@ -8,7 +7,6 @@ import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,12 +15,11 @@ from PIL import Image
 from transformers.modeling_outputs import BaseModelOutput
 
 from ocr_ray.dataset.images import BAD_IMAGE, IMAGE_FORMATS, open_line_image
-from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.errors import ProductionError
 from ocr_ray.model.decoding import Decoded, decode_greedily, encode, find_unended
+from ocr_ray.model.facts import ModelFacts, model_files, read_facts
 from ocr_ray.model.line_reading import LineReading, make_reading
-from ocr_ray.model.load import OcrModel, load_model, model_files
-from ocr_ray.model.metrics_file import read_label_column, read_metrics
+from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.options import GREEDY, Decoding
 from ocr_ray.model.pixels import make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast
@@ -36,22 +33,12 @@ CPU_BATCH_SIZE, GPU_BATCH_SIZE = 16, 512
 """Lines that are read together if no number is asked for; with beams a GPU's share of them."""
 BATCHES_AHEAD = 2
 """Whose images are decoded while a batch is read."""
+MAX_THREADS = 16
 DECODED_TOGETHER = 32
 """Images that a thread decodes for a GPU, so that many threads share a batch."""
 
 _NamedImage = tuple[bytes, str]
 """An encoded image and its name in messages."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFacts:
-    """Facts about a model that are known without running it."""
-
-    label_column: LabelColumn
-    sha256: str
-    """The hash of its weights."""
-    metrics: dict[str, Any]
-    """The content of its metrics.json, empty if it has none."""
 
 
 def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
@@ -71,12 +58,7 @@ def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
             message = f"the configs of {folder} must allow beam search, use --num-beams 1; it failed"
             with refused(message), torch.inference_mode():
                 _decode_with_beams(model, encode(model, blank), num_beams, max_new_tokens=1)
-        weights = hashlib.sha256()
-        for path in sorted(folder.glob("*.safetensors")):
-            weights.update(path.read_bytes())
-        return ModelFacts(
-            label_column=read_label_column(folder), sha256=weights.hexdigest(), metrics=read_metrics(folder)
-        )
+    return read_facts(source)
 
 
 def read_images(
@@ -181,7 +163,7 @@ def _load_ahead(
     """Yield the pixel values of each batch on the model's device while the next batches are decoded."""
     is_gpu = model.device.type != "cpu"
     size = min(batch_size, DECODED_TOGETHER) if is_gpu else batch_size
-    threads = threads or (max(2, len(os.sched_getaffinity(0)) - 1) if is_gpu else 2)
+    threads = threads or (min(MAX_THREADS, len(os.sched_getaffinity(0))) if is_gpu else 2)
     with ThreadPoolExecutor(threads) as pool:
         waiting: deque[list[Future[torch.Tensor]]] = deque()
         for start in range(0, len(images), batch_size):

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ocr_ray.dataset.lines import LabelColumn
+from ocr_ray.model.facts import read_facts
 from ocr_ray.model.line_reading import LineReading, ReadImages
 from ocr_ray.model.long_lines import read_in_pieces
 from ocr_ray.storage.location import Location, locate_model
@@ -37,8 +38,6 @@ class ModelReader:
     max_aspect: float | None
     use_gpu: bool = False
     """Move the model to the GPU that Ray assigned to the worker."""
-    threads: int | None = None
-    """Threads that decode images, see `Decoding`."""
 
     def __call__(self, images: Sequence[bytes]) -> list[LineReading]:
         if self.max_aspect is None:
@@ -50,25 +49,33 @@ class ModelReader:
         from ocr_ray.model.read import read_images
 
         model = _load(self.model, "cuda" if self.use_gpu else "cpu")
-        return read_images(model, images, Decoding(batch_size=self.batch_size, threads=self.threads))
+        return read_images(model, images, Decoding(batch_size=self.batch_size))
 
 
 def make_model_reader(
-    model_uri: str, *, batch_size: int | None, max_aspect: float | None, use_gpu: bool = False
+    model_uri: str,
+    *,
+    batch_size: int | None,
+    max_aspect: float | None,
+    use_gpu: bool = False,
+    is_checked: bool = False,
 ) -> LineReader:
     """Return a reader that uses a model, a folder or a hub id.
 
     It reads batches of `batch_size` lines, or of as many as suit the device. Lines wider than `max_aspect`
     times their height are read in pieces; None: no line is. With `use_gpu` it reads on a GPU; this function
-    itself inspects the model on the CPU.
+    itself inspects the model on the CPU, unless it `is_checked`: then it is not loaded.
 
     Raises:
         InputError: it cannot be loaded.
     """
-    from ocr_ray.model.read import inspect_model
-
     model = locate_model(model_uri)
-    facts = inspect_model(model)
+    if is_checked:
+        facts = read_facts(model)
+    else:
+        from ocr_ray.model.read import inspect_model
+
+        facts = inspect_model(model)
     return LineReader(
         read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect, use_gpu=use_gpu),
         label_column=facts.label_column,

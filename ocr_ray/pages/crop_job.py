@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
+from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.cluster.produce import produce
-from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
-from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import RowError
 from ocr_ray.pages.config import CropConfig, produce_options
@@ -29,6 +29,8 @@ from ocr_ray.storage.location import check_writable, exists, locate, write_bytes
 log = logging.getLogger(__name__)
 
 PROBLEMS, PREVIEW = "pages.parquet", "preview.html"
+WORKER_MODULES = ("ocr_ray.cluster.make_parts", "ocr_ray.pages.crop_part")
+"""What workers import while the driver surveys the pages."""
 
 
 def crop_pages(config: CropConfig) -> dict[str, Any]:
@@ -40,13 +42,17 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
     pages = find_pages(config.pages_uri)
-    with ray_session(num_cpus=config.num_cpus, reads=[pages.location], writes=[out]):
+    is_made = exists(out / MANIFEST)
+    with early_ray(
+        num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made
+    ):
         survey = survey_pages(
             pages,
             box_format=config.box_format,
             seed=config.seed,
             validation_share=config.validation_share,
             num_cpus=config.num_cpus,
+            is_made=is_made,
         )
         inputs = CropInputs(
             loader=survey.to_loader(pages, config.box_format),
@@ -63,7 +69,8 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
             write_bytes(out / PREVIEW, preview_html(_choose_pages(inputs, config.preview)).encode())
             log.info("%d pages with their boxes: %s", config.preview, out / PREVIEW)
         pages_by_split = _report_splits(config, inputs, survey)
-        summary = produce(out, plan, crop_part, inputs, produce_options(config))
+        options = produce_options(config)
+        summary = produce(out, plan, (crop_part, inputs), options, reads=[pages.location])
     return {
         **summary,
         "files": pages.listing.counts,

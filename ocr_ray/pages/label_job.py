@@ -6,22 +6,23 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
-from ocr_ray.cluster.capacity import count_cores_per_gpu, count_workers
+from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.cluster.produce import produce
-from ocr_ray.cluster.session import ray_session
-from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts, holds_plan, write_plan
+from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
-from ocr_ray.model.reader import LineReader, ModelReader, make_model_reader
+from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.pages.config import LabelConfig, produce_options
 from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
 from ocr_ray.pages.html.review import review_html
 from ocr_ray.pages.label_part import GPU_PAGES_AT_ONCE, PAGES_AT_ONCE, ReadingInputs, ReadingStyle, label_part
 from ocr_ray.pages.survey import PageSet, Survey, find_pages, survey_pages
-from ocr_ray.storage.location import check_writable, locate, write_bytes
+from ocr_ray.storage.location import check_writable, exists, locate, write_bytes
 
 log = logging.getLogger(__name__)
 
 LABELS, REVIEW = "labels", "review.html"
+WORKER_MODULES = ("ocr_ray.cluster.make_parts", "ocr_ray.pages.label_part")
+"""What workers import while the driver surveys the pages."""
 
 
 def label_pages(config: LabelConfig) -> dict[str, Any]:
@@ -31,15 +32,21 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
         InputError: pages or model cannot be read, or the dataset cannot be written; raised before any page
             is read.
     """
-    check_writable(locate(config.out_uri), "--out-uri")
+    out = locate(config.out_uri)
+    check_writable(out, "--out-uri")
     pages = find_pages(config.pages_uri)
-    reader = make_model_reader(
-        config.model_uri,
-        batch_size=config.batch_size,
-        max_aspect=config.max_aspect,
-        use_gpu=config.use_gpu,
-    )
-    return label_with(reader, config, pages)
+    is_made = exists(out / MANIFEST)  # then the model was checked
+    with early_ray(
+        num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made
+    ):
+        reader = make_model_reader(
+            config.model_uri,
+            batch_size=config.batch_size,
+            max_aspect=config.max_aspect,
+            use_gpu=config.use_gpu,
+            is_checked=is_made,
+        )
+        return label_with(reader, config, pages)
 
 
 def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[str, Any]:
@@ -50,30 +57,30 @@ def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[
         ProductionError: too many boxes and pages gave no line.
     """
     out = locate(config.out_uri)
-    with ray_session(num_cpus=config.num_cpus, reads=[pages.location, *reader.files], writes=[out]):
-        num_gpus = count_workers(None, use_gpu=True) if config.use_gpu else 0
-        read = reader.read
-        if num_gpus and isinstance(read, ModelReader):
-            read = replace(read, threads=count_cores_per_gpu())
-        survey = survey_pages(pages, box_format=config.box_format, num_cpus=config.num_cpus)
-        inputs = ReadingInputs(
-            loader=survey.to_loader(pages, config.box_format),
-            pages=survey.pages.select(["page_id", "image_path", "label_path"]).combine_chunks(),
-            style=ReadingStyle(
-                label_column=reader.label_column,
-                flag_below=config.flag_below,
-                margin_px=config.margin_px,
-                image=config.image,
-            ),
-            labels=out / LABELS,
-            read=read,
-            pages_at_once=GPU_PAGES_AT_ONCE if num_gpus else PAGES_AT_ONCE,
-        )
-        plan = _make_plan(config, inputs, {"pages_sha256": _hash_pages(pages, survey), **reader.identity})
-        check_reserved(out, plan.config)
-        if not holds_plan(out, plan):
-            write_plan(out, plan)
-        summary = produce(out, plan, label_part, inputs, replace(produce_options(config), num_gpus=num_gpus))
+    survey = survey_pages(
+        pages,
+        box_format=config.box_format,
+        num_cpus=config.num_cpus,
+        is_made=exists(out / MANIFEST),
+    )
+    inputs = ReadingInputs(
+        loader=survey.to_loader(pages, config.box_format),
+        pages=survey.pages.select(["page_id", "image_path", "label_path"]).combine_chunks(),
+        style=ReadingStyle(
+            label_column=reader.label_column,
+            flag_below=config.flag_below,
+            margin_px=config.margin_px,
+            image=config.image,
+        ),
+        labels=out / LABELS,
+        read=reader.read,
+        pages_at_once=GPU_PAGES_AT_ONCE if config.use_gpu else PAGES_AT_ONCE,
+    )
+    plan = _make_plan(config, inputs, {"pages_sha256": _hash_pages(pages, survey), **reader.identity})
+    check_reserved(out, plan.config)
+    options = replace(produce_options(config), use_gpu=config.use_gpu)
+    reads = [pages.location, *reader.files]
+    summary = produce(out, plan, (label_part, inputs), options, reads=reads)
     chosen = find_least_confident(out, plan.parts, inputs.pages, config.review)
     write_bytes(out / REVIEW, review_html(read_labelled_pages(out, plan.parts, inputs, chosen)).encode())
     flagged = summary.get("flagged", {})

@@ -1,13 +1,13 @@
 """A survey of pages, made before any page is cropped or read: their problems, and their splits.
 
-`find_pages` lists and pairs the files, `survey_pages` reads all labels in Ray tasks.
+`find_pages` lists and pairs the files, `survey_pages` reads all labels.
 """
 
 import hashlib
 import io
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ocr_ray.cluster.map_tasks import map_tasks
+from ocr_ray.cluster.ray_state import joins_cluster
 from ocr_ray.dataset.lines import Reject
 from ocr_ray.errors import InputError, LabelError, OutOfScopeError, RowError
 from ocr_ray.pages.crop import print_line
@@ -58,6 +58,8 @@ SURVEY_SCHEMA = pa.schema(
 """One row per page. `schema`, `markup` and `text` are null if the label cannot be read; `kind` is null for a
 problem, else says what the page is instead. The split of a page depends on all pages."""
 PAGES_PER_TASK = 1024
+MAX_PAGES_HERE = 4 * PAGES_PER_TASK
+"""Labels that the job reads itself, which on a disk takes no longer than the start of Ray."""
 READ_THREADS = 8
 
 _SPLIT_COLUMNS = ["problem_key", "is_test", "num_texts"]
@@ -148,8 +150,10 @@ def survey_pages(
     seed: int = 0,
     validation_share: float = 0.0,
     num_cpus: int | None,
+    is_made: bool = False,
 ) -> Survey:
-    """Read the labels of all pages, in Ray tasks on at most `num_cpus` CPUs; needs a running Ray session.
+    """Read the labels of all pages: here if they are few or `is_made` says that the dataset is there, so that
+    Ray is not needed; else in Ray tasks on at most `num_cpus` CPUs.
 
     Pages of AI Hub's Validation half are the test split, `choose_validation` divides the others.
     """
@@ -158,7 +162,8 @@ def survey_pages(
     tasks = (pages.files[start : start + PAGES_PER_TASK] for start in starts)
     kinds: Counter[str] = Counter()
     tables, problems = [], []
-    for table in map_tasks(survey_task, tasks, num_cpus=num_cpus):
+    is_here = len(pages.files) <= MAX_PAGES_HERE or (is_made and not joins_cluster())
+    for table in map(survey_task, tasks) if is_here else _map_over_ray(survey_task, tasks, pages, num_cpus):
         kinds.update(table["kind"].drop_null().to_pylist())
         in_scope = table.filter(table["kind"].is_null())
         tables.append(in_scope.select(_SPLIT_COLUMNS + _FILE_COLUMNS))
@@ -175,6 +180,19 @@ def survey_pages(
         problems=sink.getbuffer(),
         num_groups=len(keys),
     )
+
+
+def _map_over_ray(
+    task: Callable[[Sequence[PageFile]], pa.Table],
+    groups: Iterable[Sequence[PageFile]],
+    pages: PageSet,
+    num_cpus: int | None,
+) -> Iterator[pa.Table]:
+    from ocr_ray.cluster.map_tasks import map_tasks
+    from ocr_ray.cluster.session import ray_session
+
+    with ray_session(num_cpus=num_cpus, reads=[pages.location]):
+        yield from map_tasks(task, groups, num_cpus=num_cpus)
 
 
 def _compress(problems: pa.Table) -> pa.BufferReader:

@@ -26,6 +26,8 @@ class QuickstartConfig:
     """Number of data-parallel training workers."""
     seed: int = 0
     """Seed of all lines, pages and initial weights."""
+    dashboard: bool = True
+    """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
 
     def __post_init__(self) -> None:
         if self.num_pages < 1:

@@ -5,18 +5,19 @@ import os
 from dataclasses import asdict
 from typing import Any
 
-from ocr_ray.cluster.session import ray_session
+from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.dataset.plan import PLAN, check_reserved
 from ocr_ray.evaluation.config import EvaluationConfig
 from ocr_ray.evaluation.job import evaluate_lines
+from ocr_ray.evaluation.report import REPORT
 from ocr_ray.pages.config import CropConfig
 from ocr_ray.pages.crop_job import crop_pages
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.quickstart.config import QuickstartConfig, plan_lines, plan_training
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 from ocr_ray.render.job import render_lines
-from ocr_ray.storage.location import locate, write_json
-from ocr_ray.training.job import train_trocr
+from ocr_ray.storage.location import exists, locate, write_json
+from ocr_ray.training.finished import train_unless_finished
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,11 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     out = locate(config.out_uri)
     fonts = find_available_fonts(DEFAULT_FONTS)
     plan = {**asdict(config), "out_uri": "", "fonts": [font.name for font in fonts]}
+    del plan["dashboard"]  # no output depends on it
     check_reserved(out, plan, growing="")
     write_json(out / PLAN, {"config": plan})
-    with ray_session(num_cpus=max(os.cpu_count() or 1, config.num_workers), writes=[out]):
+    num_cpus = max(os.cpu_count() or 1, config.num_workers)
+    with early_ray(num_cpus=num_cpus, dashboard=config.dashboard, unless=exists(out / "evaluation" / REPORT)):
         log.info("1 of 5: rendering %d lines", config.num_lines)
         lines = render_lines(plan_lines(config, out.uri, fonts))
         log.info("2 of 5: drawing %d pages", config.num_pages)
@@ -49,7 +52,7 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
             CropConfig(pages_uri=f"{out.uri}/pages", out_uri=f"{out.uri}/crops", seed=config.seed)
         )
         log.info("4 of 5: training a small model, for too few steps to read well")
-        training = train_trocr(plan_training(config, out.uri))
+        training = train_unless_finished(plan_training(config, out.uri))
         log.info("5 of 5: evaluating best_ocr")
         evaluation = evaluate_lines(
             EvaluationConfig(

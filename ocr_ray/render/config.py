@@ -69,6 +69,8 @@ class RenderConfig:
     """Lines per Parquet file; each file is one task."""
     num_cpus: int | None = None
     """Maximum number of CPUs. Default: all of this machine or cluster."""
+    dashboard: bool = True
+    """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
     max_reject_fraction: float = 0.01
     """The job fails if a larger share of the lines cannot be drawn."""
     verify: Verification = "footers"

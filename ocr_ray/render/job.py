@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
+from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.cluster.produce import produce
-from ocr_ray.cluster.session import ray_session
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
-from ocr_ray.dataset.plan import Plan, check_reserved, cut_parts
+from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.errors import InputError, require_package
 from ocr_ray.render.config import RenderConfig
@@ -18,10 +18,13 @@ from ocr_ray.render.fonts.find import Font, describe_font, find_fonts, identify_
 from ocr_ray.render.fonts.request import is_font_file, parse_request
 from ocr_ray.render.inputs import check_tokenizer, load_inputs
 from ocr_ray.render.lines import RenderInputs, render_part
-from ocr_ray.storage.location import check_writable, locate, require_folder
+from ocr_ray.storage.location import check_writable, exists, locate, require_folder
 from ocr_ray.textgen.sampler import TextSampler
 
 log = logging.getLogger(__name__)
+
+WORKER_MODULES = ("ocr_ray.cluster.make_parts", "ocr_ray.render.lines")
+"""What workers import while the driver plans."""
 
 
 def render_lines(config: RenderConfig) -> dict[str, Any]:
@@ -38,10 +41,15 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     """
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
-    plan, inputs = plan_rendering(config)
-    check_reserved(out, plan.config)
-    with ray_session(num_cpus=config.num_cpus, writes=[out]):
-        return produce(out, plan, render_part, inputs, config.engine())
+    with early_ray(
+        num_cpus=config.num_cpus,
+        dashboard=config.dashboard,
+        modules=WORKER_MODULES,
+        unless=exists(out / MANIFEST),
+    ):
+        plan, inputs = plan_rendering(config)
+        check_reserved(out, plan.config)
+        return produce(out, plan, (render_part, inputs), config.engine())
 
 
 def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:

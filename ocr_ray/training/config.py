@@ -188,6 +188,8 @@ class TrainJobConfig:
     may start, fewer if the global batch size cannot be shared among so many."""
     use_gpu: bool = False
     """Give each worker a GPU."""
+    dashboard: bool = True
+    """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
     max_failures: int = 3
     """Number of times that training is restarted after a worker failed; a lost node does not count."""
     keep_checkpoints: int = 1

@@ -231,8 +231,6 @@ def _run(
         if isinstance(model, Location) and config.model != TINY:
             reads.append(model)
         num_cpus = max(config.num_workers or 1, os.cpu_count() or 1)
-        # Fills /api/train/v2/runs/v1 of the dashboard, whose pages show no training in Ray 2.60.
-        os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")
         with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
             config = _settle(config)
             plan = _describe_run(config, folders, mixture_weights)
@@ -290,7 +288,8 @@ def _fit(config: TrainJobConfig, run: Location, inputs: WorkerInputs) -> None:
     resources = {"CPU": 1, "GPU": 1} if config.use_gpu else {"CPU": 1}
     trainer = SignalKeepingTrainer(
         train_worker,
-        train_loop_config={"inputs": inputs},
+        # As a reference: Ray Train's controller would load it, and import torch and transformers for that.
+        train_loop_config={"inputs": ray.put(inputs)},
         scaling_config=ray.train.ScalingConfig(
             num_workers=config.num_workers or CPU_WORKERS,
             use_gpu=config.use_gpu,

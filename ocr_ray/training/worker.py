@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import ray
 import ray.train
 import ray.train.torch
 
@@ -47,7 +48,7 @@ class WorkerInputs:
 
 def train_worker(settings: dict[str, Any]) -> None:
     """Train on one rank, from the latest checkpoint if there is one."""
-    inputs: WorkerInputs = settings["inputs"]
+    inputs: WorkerInputs = ray.get(settings["inputs"])
     is_first = ray.train.get_context().get_world_rank() == 0
     if is_first:
         relay_logs(inputs.logs)

@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -334,6 +335,11 @@ def test_a_real_job_ends_with_its_summary_and_refuses_another_seed(
     flags = ["--out-uri", str(tmp_path / "out"), "--num-lines", "6", "--fonts", fonts[0].name]
     assert run(monkeypatch, "render_lines", *flags) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["lines"] == 6
+    no_ray = os.environ | {"RAY_ADDRESS": "127.0.0.1:9"}
+    command = [sys.executable, "-m", "jobs.render_lines", *flags]
+    again = subprocess.run(command, env=no_ray, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr  # nothing is to do: neither started nor asked for
+    assert json.loads(again.stdout.splitlines()[-1])["parts_kept"] == 2
     assert run(monkeypatch, "render_lines", *flags, "--seed", "8") == 2
     assert "seed: 0 there, 8 now" in capsys.readouterr().err
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from ocr_ray.cluster.produce_options import ProduceOptions
-
 PROGRAM = """
 import json, os, sys, time
 from pathlib import Path
@@ -20,7 +18,8 @@ from ray import cloudpickle
 from builders.stub_lines import make_rows, plan_numbers
 
 from ocr_ray.cluster.capacity import count_cores_per_gpu
-from ocr_ray.cluster.produce import ProduceOptions, produce
+from ocr_ray.cluster.produce import produce
+from ocr_ray.cluster.produce_options import ProduceOptions
 from ocr_ray.storage.location import locate
 
 cloudpickle.register_pickle_by_value(stub_lines)
@@ -41,11 +40,11 @@ for name, numbers in json.loads(sys.argv[2]).items():
     folder = Path(sys.argv[1], name)
     folder.mkdir()
     options = ProduceOptions(**numbers, max_reject_fraction=0.1)
-    produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), make, folder, options)
+    produce(locate(str(folder / "lines")), plan_numbers(80, items_per_part=10), (make, folder), options)
 print(count_cores_per_gpu())
 ray.shutdown()
 """
-RUNS = {"two": {"num_gpus": 2}, "one": {"num_gpus": 2, "num_cpus": 1}, "none": {}}
+RUNS = {"two": {"use_gpu": True}, "one": {"use_gpu": True, "num_cpus": 1}, "none": {}}
 
 Record = dict
 
@@ -96,8 +95,3 @@ def test_without_gpus_requested_workers_see_none_and_are_limited_by_cpus(records
     assert len(records["none"]) == 8
     assert {record["gpus"] for record in records["none"]} == {""}
     assert max(len(find_simultaneous([record, *records["none"]])) for record in records["none"]) > 2
-
-
-def test_a_negative_number_of_gpus_is_refused() -> None:
-    with pytest.raises(ValueError, match="num_gpus must not be negative, got -1"):
-        ProduceOptions(num_gpus=-1)

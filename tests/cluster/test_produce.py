@@ -98,7 +98,7 @@ def read_parts(out: Location) -> dict[str, bytes]:
 def complete(ray_session, tmp_path_factory) -> Location:
     """A dataset of one undisturbed run."""
     out = locate(str(tmp_path_factory.mktemp("complete") / "lines"))
-    produce(out, PLAN, make_rows, None, OPTIONS)
+    produce(out, PLAN, (make_rows, None), OPTIONS)
     return out
 
 
@@ -140,9 +140,9 @@ def test_a_second_run_writes_nothing(out) -> None:
         return {name: read_bytes(out / name) for name in list_files(out)}
 
     before = files()
-    summary = produce(out, replace(PLAN, flags={"num_cpus": 1}), make_rows, None, OPTIONS)
+    summary = produce(out, replace(PLAN, flags={"num_cpus": 1}), (make_rows, None), OPTIONS)
     assert (summary["parts_made"], summary["parts_kept"]) == (0, 4)
-    summary = produce(out, PLAN, make_rows, None, replace(OPTIONS, verify="rows"))
+    summary = produce(out, PLAN, (make_rows, None), replace(OPTIONS, verify="rows"))
     assert (summary["parts_made"], summary["parts_kept"]) == (0, 4)
     assert files() == before
 
@@ -151,7 +151,7 @@ def test_counts_and_statistics_do_not_depend_on_the_size_of_parts_or_on_growth(c
     out = locate(str(tmp_path / "grown"))
     for num_lines in (30, 71, 120):  # the last part is always shorter
         plan = plan_numbers(num_lines, items_per_part=20, num_validation=9)
-        produce(out, plan, make_rows, None, OPTIONS)
+        produce(out, plan, (make_rows, None), OPTIONS)
     grown, reference = (read_json(folder / "manifest.json") for folder in (out, complete))
     for key in ("counts", "balance", "rejects"):
         assert grown[key] == reference[key]
@@ -166,7 +166,7 @@ def test_missing_truncated_and_foreign_parts_are_made_again_with_the_same_bytes(
     (train / "part-00001.parquet").unlink()
     shutil.copy(train / "part-00000.parquet", train / "part-00002.parquet")
     (tmp_path / "lines/rejects/validation-part-00000.parquet").unlink()
-    assert produce(out, PLAN, make_rows, None, OPTIONS)["parts_made"] == 4
+    assert produce(out, PLAN, (make_rows, None), OPTIONS)["parts_made"] == 4
     assert read_parts(out) == parts
     manifest, reference = (read_json(folder / "manifest.json") for folder in (out, complete))
     assert manifest | {"created_at": ""} == reference | {"created_at": ""}
@@ -178,22 +178,22 @@ def test_a_changed_pixel_is_repaired_if_rows_are_verified(complete, out) -> None
     damaged = bytearray(read_bytes(part))
     damaged[damaged.index(make_line(77).image_bytes) + 45] ^= 1
     write_bytes(part, bytes(damaged))
-    assert produce(out, PLAN, make_rows, None, OPTIONS)["parts_made"] == 0
-    assert produce(out, PLAN, make_rows, None, replace(OPTIONS, verify="rows"))["parts_made"] == 1
+    assert produce(out, PLAN, (make_rows, None), OPTIONS)["parts_made"] == 0
+    assert produce(out, PLAN, (make_rows, None), replace(OPTIONS, verify="rows"))["parts_made"] == 1
     assert read_parts(out) == read_parts(complete)
 
 
 def test_a_dataset_on_s3_holds_the_same_parts(complete, bucket) -> None:
     out = locate(f"{bucket}/produce/lines")
-    produce(out, PLAN, make_rows, None, OPTIONS)
+    produce(out, PLAN, (make_rows, None), OPTIONS)
     assert read_parts(out) == read_parts(complete)
-    assert produce(out, PLAN, make_rows, None, OPTIONS)["parts_made"] == 0
+    assert produce(out, PLAN, (make_rows, None), OPTIONS)["parts_made"] == 0
 
 
 def test_two_drivers_at_one_location_make_the_same_dataset(complete, tmp_path) -> None:
     out = locate(str(tmp_path / "lines"))
     with ThreadPoolExecutor(2) as pool:
-        runs = [pool.submit(produce, out, PLAN, make_rows_slowly, 0.2, OPTIONS) for _ in range(2)]
+        runs = [pool.submit(produce, out, PLAN, (make_rows_slowly, 0.2), OPTIONS) for _ in range(2)]
         summaries = [run.result() for run in runs]
     assert all(summary["lines"] == 126 for summary in summaries)
     assert read_parts(out) == read_parts(complete)
@@ -204,7 +204,7 @@ def test_two_drivers_at_one_location_make_the_same_dataset(complete, tmp_path) -
 def test_a_part_whose_worker_dies_twice_is_made(complete, tmp_path) -> None:
     (tmp_path / "deaths").mkdir()
     out = locate(str(tmp_path / "lines"))
-    produce(out, PLAN, make_rows_where_workers_die, tmp_path / "deaths", OPTIONS)
+    produce(out, PLAN, (make_rows_where_workers_die, tmp_path / "deaths"), OPTIONS)
     assert len(list((tmp_path / "deaths").iterdir())) == 2
     assert read_parts(out) == read_parts(complete)
 
@@ -215,7 +215,7 @@ def test_a_page_that_ends_every_worker_fails_the_job_with_its_name(tmp_path) -> 
     out = locate(str(tmp_path / "lines"))
     reason = r"^train/part-00001.parquet has ended its worker 3 times, .*: it is page train-77.png; remove"
     with pytest.raises(ProductionError, match=reason):
-        produce(out, PLAN, make_rows_of_pages, Pages(tmp_path / "deaths"), OPTIONS)
+        produce(out, PLAN, (make_rows_of_pages, Pages(tmp_path / "deaths")), OPTIONS)
     sizes = sorted(path.name.split()[0] for path in (tmp_path / "deaths").iterdir())
     assert sizes == ["1", "50", "50", "50"]
     assert "manifest.json" not in list_files(out)
@@ -224,7 +224,7 @@ def test_a_page_that_ends_every_worker_fails_the_job_with_its_name(tmp_path) -> 
 def test_a_run_whose_plan_was_replaced_writes_no_manifest(tmp_path) -> None:
     out = locate(str(tmp_path / "lines"))
     with pytest.raises(ProductionError, match=r"another run has changed .*plan.json; run the job"):
-        produce(out, PLAN, make_rows_during_another_run, out, OPTIONS)
+        produce(out, PLAN, (make_rows_during_another_run, out), OPTIONS)
     assert "manifest.json" not in list_files(out)
 
 
@@ -234,14 +234,14 @@ def test_inputs_that_no_worker_can_load_fail_the_job_with_the_reason(tmp_path, m
         r"workers must have the code .* cannot load the inputs .* ModuleNotFoundError\(.*only_on_the_driver"
     )
     with pytest.raises(ProductionError, match=reason):
-        produce(locate(str(tmp_path / "lines")), PLAN, make, shared, OPTIONS)
+        produce(locate(str(tmp_path / "lines")), PLAN, (make, shared), OPTIONS)
 
 
 def test_a_storage_error_of_a_worker_is_raised_unchanged_and_not_logged(tmp_path, caplog) -> None:
     logger = logging.getLogger("ray.data")  # does not propagate
     logger.addHandler(caplog.handler)
     with pytest.raises(StorageError, match=r"^s3://b/x could not be read: renew the credentials$"):
-        produce(locate(str(tmp_path / "lines")), PLAN, make_rows_where_s3_refuses, None, OPTIONS)
+        produce(locate(str(tmp_path / "lines")), PLAN, (make_rows_where_s3_refuses, None), OPTIONS)
     logger.removeHandler(caplog.handler)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
@@ -249,15 +249,15 @@ def test_a_storage_error_of_a_worker_is_raised_unchanged_and_not_logged(tmp_path
 def test_too_many_rejects_leave_the_parts_and_no_manifest(tmp_path) -> None:
     out = locate(str(tmp_path / "lines"))
     with pytest.raises(ProductionError, match=r"rejects must be at most 0.00% of all, got 3 rejects and 126"):
-        produce(out, PLAN, make_rows, None, ProduceOptions(max_reject_fraction=0.0))
+        produce(out, PLAN, (make_rows, None), ProduceOptions(max_reject_fraction=0.0))
     assert "manifest.json" not in list_files(out)
-    assert produce(out, PLAN, make_rows, None, OPTIONS)["parts_kept"] == 4
+    assert produce(out, PLAN, (make_rows, None), OPTIONS)["parts_kept"] == 4
 
 
 def test_no_lines_are_a_failure(tmp_path) -> None:
     plan = Plan(config={}, parts=(PartSpec(split="train", index=0, start=50, stop=51),))
     with pytest.raises(ProductionError, match=r"at least one line, got none; rejects: .'missing_glyph': 1"):
-        produce(locate(str(tmp_path)), plan, make_rows, None, ProduceOptions(max_reject_fraction=1.0))
+        produce(locate(str(tmp_path)), plan, (make_rows, None), ProduceOptions(max_reject_fraction=1.0))
 
 
 def scrape(dataset: str) -> dict[str, float]:
@@ -275,7 +275,7 @@ def scrape(dataset: str) -> dict[str, float]:
 
 def test_prometheus_sees_lines_rejects_and_seconds_per_line(tmp_path) -> None:
     """Ray's tags are ASCII: 줄 is EC A4 84 in UTF-8."""
-    produce(locate(str(tmp_path / "scraped 줄")), PLAN, make_rows, None, OPTIONS)
+    produce(locate(str(tmp_path / "scraped 줄")), PLAN, (make_rows, None), OPTIONS)
     deadline = time.monotonic() + 40  # workers export every ten seconds
     while (values := scrape("scraped %EC%A4%84")).get("ray_ocr_ray_lines_total") != 126:
         assert time.monotonic() < deadline, values

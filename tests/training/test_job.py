@@ -36,6 +36,7 @@ from ocr_ray.storage.location import (
 )
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
 from ocr_ray.training.export import check_models_free, reserve_models
+from ocr_ray.training.finished import train_unless_finished
 from ocr_ray.training.job import SNAPSHOT, parse_mixture, train_trocr
 
 slow = pytest.mark.slow
@@ -74,7 +75,9 @@ def lines_uri(ray_session, fonts, bucket) -> tuple[str, str]:
 def undisturbed(lines_uri, bucket) -> TrainJobConfig:
     """A run that nothing interrupts."""
     config = plan(f"{bucket}/undisturbed", lines_uri)
-    summary = train_trocr(config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_TRAIN_ENABLE_STATE_TRACKING", "1")  # as on a cluster
+        summary = train_trocr(config)
     assert summary["trained"]
     return config
 
@@ -138,6 +141,14 @@ def test_a_finished_run_trains_nothing_and_exports_what_is_missing(undisturbed, 
     for _ in range(2):
         assert train_trocr(elsewhere)["trained"] is False
         assert_same_weights(elsewhere.models_uri, undisturbed.models_uri)
+    summary = train_unless_finished(elsewhere)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr("ocr_ray.training.job.train_trocr")  # not needed: the run is known to have finished
+        assert train_unless_finished(elsewhere) == summary
+    missing = tmp_path / "models/best_ocr/config.json"
+    missing.unlink()
+    train_unless_finished(elsewhere)
+    assert missing.is_file()
     for name in ("metrics.json", "model.safetensors"):
         lost = locate(undisturbed.models_uri) / "trained_ocr" / name
         before = read_bytes(lost)
