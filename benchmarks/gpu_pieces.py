@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pickle
 import platform
 import subprocess
 import sys
@@ -21,18 +22,17 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks import evaluate, train
 from benchmarks.gpu_settings import SIDES, Bench, count_loader_threads, find_peak_tflops
 from benchmarks.pieces import Rows
-from benchmarks.train_data import SEED, TrainInputs, draw_lines, write_dataset, write_model
+from benchmarks.train_data import SEED, draw_lines, make_inputs, write_dataset
 from benchmarks.train_sides import Clock, Enough, Setup, count_flops_per_line, train_ours
 from ocr_ray.cli.flags import list_arguments
 from ocr_ray.errors import InputError, require_package
 from ocr_ray.model.load import load_model
 from ocr_ray.model.precision import autocast
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
-from ocr_ray.storage.location import locate
-from ocr_ray.training.data.row_groups import LineDataset
-from ocr_ray.training.setup import TrainData
 
 ROOT = Path(__file__).parent.parent
+INPUTS = "inputs.pickle"
+"""`TrainInputs`, with the lengths of all labels, as `train_trocr` gives them to its workers."""
 NUM_KERNELS = 10
 POLL_S = 0.1
 
@@ -52,11 +52,11 @@ def prepare(bench: Bench) -> Rows:
     except InputError as error:
         raise InputError(f"{error}, or pip install koreanize-matplotlib, whose font needs no root") from error
     sizes = bench.sizes
-    write_dataset(bench.folder / "lines", draw_lines(sizes.drawn_lines), sizes.lines)
+    dataset = write_dataset(bench.folder / "lines", draw_lines(sizes.drawn_lines), sizes.lines)
+    (bench.folder / INPUTS).write_bytes(pickle.dumps(make_inputs(bench.folder, dataset, sizes.model)))
     write_dataset(
         bench.folder / "few_lines", draw_lines(sizes.check_batch), sizes.check_batch * sizes.check_steps
     )
-    write_model(bench.folder / sizes.model, sizes.model)
     return [describe_machine(bench)]
 
 
@@ -90,9 +90,8 @@ def make_setup(bench: Bench, batch: int, side: str = "default", **steps: int) ->
     """Return the settings of a training of `benchmarks.train_sides`; `steps` replace the usual numbers."""
     sizes = bench.sizes
     steps = {"num_steps": sizes.timed_steps, "warmup_steps": sizes.warmup_steps} | steps
-    dataset = LineDataset(name="lines", folder=locate(str(bench.folder / "lines")))
     return Setup(
-        inputs=TrainInputs(model=bench.folder / sizes.model, data=TrainData(datasets=(dataset,))),
+        inputs=pickle.loads((bench.folder / INPUTS).read_bytes()),
         global_batch_size=batch,
         device=bench.device,
         precision=bench.precision,

@@ -25,7 +25,8 @@ from ocr_ray.storage.strict_json import parse_json, to_json
 Rows = list[dict[str, Any]]
 """The lines of a table. `holds` says whether a check holds."""
 Outcome = dict[str, Any]
-"""`status` is done, failed or left (for the next call); with `rows` or `error`, `seconds` and `log`."""
+"""`status` is done, failed or left (for the next call). With it `rows` or `error`, `seconds`, `warnings`, and
+the end of the output as `log`."""
 
 LEFT: Outcome = {"status": "left"}
 LOG_LINES, LOG_COLUMNS = 20, 300
@@ -136,7 +137,11 @@ def run_piece(piece: Piece, context: BaseContext) -> Outcome:
             process.join()
         path = folder / _LOG
         lines = path.read_text(errors="replace").splitlines() if path.exists() else []
-        outcome = {"seconds": round(time.monotonic() - started_s, 1), "log": _cut(lines)}
+        outcome = {
+            "seconds": round(time.monotonic() - started_s, 1),
+            "warnings": _cut(dict.fromkeys(line for line in lines if line.startswith("WARNING "))),
+            "log": _cut(lines),
+        }
         if exit_code == 0 and (folder / _ROWS).exists():
             return {"status": "done", "rows": parse_json((folder / _ROWS).read_bytes()), **outcome}
         return {"status": "failed", "error": _describe(exit_code, lines, piece.minutes), **outcome}
@@ -174,11 +179,9 @@ def format_results(results: Results) -> str:
     facts = ", ".join(f"{name} {value}" for name, value in results.machine.items())
     parts = [f"# Results\n\nMachine: {facts}.\n"]
     parts += [f"## {group}\n\n{format_table(rows)}" for group, rows in groups.items() if rows]
-    failed = [
-        {"piece": name, "error": results.pieces[name]["error"]} for name in results.names_with("failed")
-    ]
-    if failed:
-        parts.append(f"## Failed\n\n{format_table(failed)}")
+    for title, key in (("Failed", "error"), ("Warnings", "warnings")):
+        lines = [{"piece": name, key: of[key]} for name, of in results.pieces.items() if of.get(key)]
+        parts += [f"## {title}\n\n{format_table(lines)}"] * bool(lines)
     if left := results.names_with("left"):
         parts.append(f"Left for the next call: {', '.join(left)}.\n")
     return "\n".join(parts)
@@ -194,4 +197,6 @@ def format_table(rows: Rows) -> str:
 def _format(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "", True: "yes", False: "**no**"}[value]
+    if isinstance(value, list):
+        return "<br>".join(map(_format, value))
     return f"{value:,}" if isinstance(value, int | float) else str(value).replace("|", "\\|")

@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.gpu import check_machine, list_pieces
 from benchmarks.gpu_settings import Bench, find_peak_tflops
-from benchmarks.pieces import LEFT, Piece, Results, Rows, find_open, run_pieces
+from benchmarks.pieces import LEFT, Piece, Results, Rows, call, find_open, run_pieces
 from ocr_ray.errors import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -28,7 +28,7 @@ COSTLY = {"trainer_2", "reading_default", "job", "rendering"}
 def test_a_piece_that_breaks_is_recorded_and_costs_the_others_nothing(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     works: dict[str, partial[Rows]] = {
-        "raises": partial(int, "seven"),
+        "raises": partial(call, "ocr_ray.render.fonts.find:find_available_fonts", ["No Such Font"]),
         "killed": partial(signal.raise_signal, signal.SIGKILL),
         "exits": partial(os._exit, 0),
         "hangs": partial(subprocess.run, ["sh", "-c", f"echo $$ > {pid}; sleep 60"]),
@@ -44,12 +44,15 @@ def test_a_piece_that_breaks_is_recorded_and_costs_the_others_nothing(tmp_path: 
     assert kept.names_with("done") == ["good"]
     assert kept.pieces["good"]["rows"] == [{"batch": 2, "holds": True}]
     assert {name: kept.pieces[name]["error"] for name in kept.names_with("failed")} == {
-        "raises": "ValueError: invalid literal for int() with base 10: 'seven'",
+        "raises": "ocr_ray.errors.InputError: none of the fonts ['No Such Font'] is installed; "
+        "apt-get install fonts-nanum",
         "killed": "ended by SIGKILL",
         "exits": "ended with exit code 0 and no result",
         "hangs": "did not end within 0.02 minutes",
         "no_number": "ValueError: JSON must hold finite numbers, 0.loss is nan",
     }
+    [warning] = kept.pieces["raises"]["warnings"]
+    assert warning.startswith("WARNING continuing without a font: font 'No Such Font' must be installed")
     with suppress(psutil.NoSuchProcess):
         psutil.Process(int(pid.read_text())).wait(timeout=20)
     assert [piece.name for piece in find_open(pieces, kept, retry=False)] == ["late"]
