@@ -113,9 +113,9 @@ class Turn:
     feed_wait_share: float | None = None
 
 
-def train_ours(setup: Setup, *, loader_threads: int, world_size: int = 1) -> Turn:
+def train_ours(setup: Setup, *, loader_threads: int, world_size: int = 1, clock: Clock | None = None) -> Turn:
     """Train with the loop of this package; each rank calls this."""
-    clock, states = Clock(setup=setup), [TrainState()]
+    clock, states = clock or Clock(setup=setup), [TrainState()]
 
     def step(_: StepBatches) -> None:
         clock.tick()
