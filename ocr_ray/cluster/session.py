@@ -16,6 +16,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.cluster.capacity import list_nodes
+from ocr_ray.cluster.process_group import starting_sessions
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, write_bytes
 
@@ -91,7 +92,8 @@ def _init(num_cpus: int | None) -> None:
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
-            ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
+            with starting_sessions():
+                ray.init(address="local", num_cpus=num_cpus, log_to_driver=False)
     except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
         expectation = (
             f"RAY_ADDRESS={address} must be a running Ray of this version and with this RAY_AUTH_MODE"
