@@ -17,6 +17,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.cluster.capacity import list_nodes
+from ocr_ray.cluster.process_group import starting_sessions
 from ocr_ray.cluster.ray_state import joins_cluster, settings, wait_for_start
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.storage.location import Location, write_bytes
@@ -116,12 +117,13 @@ def start_ray(num_cpus: int | None) -> None:
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
-            ray.init(
-                address="local",
-                num_cpus=num_cpus,
-                log_to_driver=False,
-                include_dashboard=None if settings["dashboard"] else False,
-            )
+            with starting_sessions():
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    log_to_driver=False,
+                    include_dashboard=None if settings["dashboard"] else False,
+                )
     except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
         expectation = (
             f"RAY_ADDRESS={address} must be a running Ray of this version and with this RAY_AUTH_MODE"

@@ -247,7 +247,10 @@ def test_the_plan_gives_the_numbers_of_the_brief(monkeypatch, capsys) -> None:
 
 @pytest.mark.slow
 def test_the_summary_is_the_last_line_even_when_a_worker_prints() -> None:
+    """Ray's processes are not in the process group of the job, which a terminal sends Ctrl-C to."""
     program = """
+import os
+import psutil
 import ray
 from dataclasses import dataclass
 from ocr_ray.cli.run_job import run_job
@@ -261,6 +264,9 @@ def work(config):
     print("the driver talks")
     with ray_session(num_cpus=1):
         assert ray.get(ray.remote(lambda: print("a worker talks", flush=True) or 1).remote()) == 1
+        started = psutil.Process().children(recursive=True)
+        assert {"gcs_server", "raylet"} <= {process.name() for process in started}
+        assert os.getpgrp() not in {os.getpgid(process.pid) for process in started}
     return {"number": config.number, "text": "글"}
 
 run_job(Config, lambda: work, prog="x", description="x")

@@ -48,6 +48,12 @@ def kill_tree(pid: int) -> None:
     assert not alive
 
 
+def assert_all_ended(processes: list[psutil.Process]) -> None:
+    """Check that each process has ended or does so within 10 s."""
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not alive
+
+
 def find_tree(pid: int) -> list[psutil.Process]:
     """Return the descendants of a process, and the process itself."""
     process = psutil.Process(pid)

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness.processes import find_tree, kill_tree, start_job, wait_for
+from harness.processes import (
+    assert_all_ended,
+    find_tree,
+    kill_tree,
+    start_job,
+    wait_for,
+)
 from moto.server import ThreadedMotoServer
 from ray.cluster_utils import Cluster
 from training.test_job import assert_same_weights, make_lines
@@ -58,6 +64,10 @@ def has_checkpoint(config: TrainJobConfig) -> bool:
     return exists(snapshot) and b'"checkpoint_' in read_bytes(snapshot)
 
 
+def count_checkpoints(config: TrainJobConfig) -> int:
+    return sum("checkpoint_2" in path.name for path in (Path(config.runs_uri) / config.run_name).iterdir())
+
+
 def find_trainers(pid: int) -> list[psutil.Process]:
     """Return the Ray Train workers below a process."""
     return [p for p in find_tree(pid) if "RayTrainWorker" in " ".join(p.cmdline())]
@@ -94,15 +104,22 @@ def test_a_node_taken_away_does_not_change_the_weights(undisturbed, lines_uri, t
     assert_same_weights(config.models_uri, undisturbed.models_uri)
 
 
-def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(undisturbed, lines_uri, tmp_path) -> None:
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(
+    undisturbed, lines_uri, tmp_path, sent: signal.Signals, code: int
+) -> None:
+    """The signal goes to the whole process group, as of `timeout` or a terminal."""
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     flags = describe_flags(replace(config, train=replace(CONFIG, checkpoint_every_minutes=0)))
     job = start_job("train_trocr", flags, log_path)
     wait_for(lambda: "epoch 1 of" in log_path.read_text(), job, log_path, timeout_s=START_S)
-    os.kill(job.pid, signal.SIGTERM)
-    assert job.wait(timeout=120) == 1
+    before, processes = count_checkpoints(config), find_tree(job.pid)
+    os.killpg(job.pid, sent)
+    assert job.wait(timeout=120) == code, log_path.read_text()
+    assert_all_ended(processes)
     assert "was stopped; run the same command again to resume" in log_path.read_text()
-    assert has_checkpoint(config)
+    assert "Traceback" not in log_path.read_text()
+    assert count_checkpoints(config) == before + 1
     again = start_job("train_trocr", flags, log_path)
     assert again.wait(timeout=900) == 0, log_path.read_text()
     assert_same_weights(config.models_uri, undisturbed.models_uri)
