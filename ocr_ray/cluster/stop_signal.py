@@ -4,12 +4,14 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from ocr_ray.cluster.capacity import on_driver_node
 
@@ -17,6 +19,8 @@ log = logging.getLogger(__name__)
 
 UNREAD_TIMEOUT_S = 90
 """Time after which a flag that no worker has read ends the driver: there may be no workers yet."""
+ANSWER_TIMEOUT_S = 8
+"""Time after which a stopped job counts a Ray that does not answer as ended."""
 
 
 class StopSignal:
@@ -73,14 +77,26 @@ def stop_signal() -> Iterator[StopSignal]:
 
 
 def _relay(caught: threading.Event, ended: threading.Event, stop: StopSignal) -> None:
+    """Set the flag after a signal; end the process if no worker reads it, or if Ray ends too."""
     caught.wait()
-    if ended.is_set():
-        return
-    flag = stop.flag
-    ray.get(flag.set.remote())
-    log.info("stopping: workers save a checkpoint; another Ctrl-C or SIGTERM stops at once")
-    if not ended.wait(UNREAD_TIMEOUT_S) and not ray.get(flag.was_read.remote()):
-        os.kill(os.getpid(), signal.SIGTERM)
+    deadline_s = time.monotonic() + UNREAD_TIMEOUT_S
+    try:
+        if not ended.is_set():
+            ray.get(stop.flag.set.remote(), timeout=ANSWER_TIMEOUT_S)
+            log.info("stopping: workers save a checkpoint; another Ctrl-C or SIGTERM stops at once")
+        while not ended.wait(1):
+            was_read = ray.get(stop.flag.was_read.remote(), timeout=ANSWER_TIMEOUT_S)
+            if not was_read and time.monotonic() > deadline_s:
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+    except RayError:
+        if not ended.is_set():
+            log.error(
+                "stopped without a new checkpoint, because Ray has been ended too; earlier ones are kept: "
+                "run the same command to resume"
+            )
+            logging.shutdown()
+            os._exit(stop.exit_code)  # a call to Ray would wait for a minute; the kernel ends what is left
 
 
 class _Flag:

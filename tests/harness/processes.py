@@ -48,6 +48,13 @@ def kill_tree(pid: int) -> None:
     assert not alive
 
 
+def terminate_all(processes: list[psutil.Process]) -> None:
+    """Send SIGTERM to each process."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+
+
 def assert_all_ended(processes: list[psutil.Process]) -> None:
     """Check that each process has ended or does so within 10 s."""
     _, alive = psutil.wait_procs(processes, timeout=10)

@@ -15,6 +15,7 @@ from harness.processes import (
     find_tree,
     kill_tree,
     start_job,
+    terminate_all,
     wait_for,
 )
 from moto.server import ThreadedMotoServer
@@ -121,6 +122,22 @@ def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(
     assert "Traceback" not in log_path.read_text()
     assert count_checkpoints(config) == before + 1
     again = start_job("train_trocr", flags, log_path)
+    assert again.wait(timeout=900) == 0, log_path.read_text()
+    assert_same_weights(config.models_uri, undisturbed.models_uri)
+
+
+def test_a_run_whose_ray_is_stopped_too_ends_soon_and_resumes(undisturbed, lines_uri, tmp_path) -> None:
+    """SIGTERM to every process, as of systemd and Slurm."""
+    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
+    job = start_job("train_trocr", describe_flags(config), log_path)
+    wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
+    processes = find_tree(job.pid)
+    terminate_all(processes)
+    assert job.wait(timeout=30) == 1, log_path.read_text()
+    assert_all_ended(processes)
+    assert "run the same command to resume" in log_path.read_text().splitlines()[-1]
+    assert "Traceback" not in log_path.read_text()
+    again = start_job("train_trocr", describe_flags(config), log_path)
     assert again.wait(timeout=900) == 0, log_path.read_text()
     assert_same_weights(config.models_uri, undisturbed.models_uri)
 
