@@ -22,7 +22,7 @@ from benchmarks.pieces import Rows
 from benchmarks.train_data import SEED
 from benchmarks.train_sides import LR, Clock, Enough, train_ours
 from ocr_ray.errors import InputError
-from ocr_ray.model.decoding import decode_greedily
+from ocr_ray.model.decoding import decode_greedily, encode
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.precision import autocast, check_precision
 from ocr_ray.storage.location import locate
@@ -184,7 +184,7 @@ def compare_lines(ocr: OcrModel, pixels: torch.Tensor, tie: float) -> dict[str, 
     """Return the number of lines with the tokens of `generate`, with a tie, and with others."""
     network = ocr.network
     theirs = network.generate(pixels, do_sample=False, num_beams=1)
-    ours = decode_greedily(ocr, pixels).tokens
+    ours = decode_greedily(ocr, encode(ocr, pixels)).tokens
     length = max(theirs.shape[1], ours.shape[1])
     pad = network.generation_config.pad_token_id
     theirs, ours = (torch.nn.functional.pad(t, (0, length - t.shape[1]), value=pad) for t in (theirs, ours))

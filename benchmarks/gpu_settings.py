@@ -4,13 +4,11 @@ Only this module names the flags of training and reading that differ between the
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ocr_ray.model.options import Precision
-from ocr_ray.training.config import TrainConfig
 
 Device = Literal["cpu", "cuda"]
 
@@ -127,15 +125,9 @@ class Bench:
         return "bf16" if self.device == "cuda" else "fp32"
 
 
-def keep_known(flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the flags that this version has."""
-    known = {field.name for field in fields(TrainConfig)}
-    return {name: value for name, value in flags.items() if name in known}
-
-
-SIDES: dict[str, dict[str, Any]] = {"uncompiled": keep_known({"compile": "off"}), "default": {}}
+SIDES: dict[str, dict[str, Any]] = {"uncompiled": {"compile": "off"}, "default": {}}
 """Fields of `TrainConfig` for a training step before and after compilation."""
-DETERMINISTIC = keep_known({"deterministic": True})
+DETERMINISTIC = {"deterministic": True}
 
 
 def count_loader_threads(device: Device) -> int:
