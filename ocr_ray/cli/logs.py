@@ -71,9 +71,6 @@ def _log_json() -> None:
     ray_logger = logging.getLogger("ray")  # ray.init would set the format of its handlers
     ray_logger.handlers.clear()
     ray_logger.propagate = True
-    for handler in logging.getLogger("ray.data").handlers:
-        if isinstance(handler, logging.StreamHandler):  # the other handler writes a file
-            handler.setFormatter(formatter)
     logging.captureWarnings(True)
 
 

@@ -82,11 +82,12 @@ def unwrap_worker_errors() -> Iterator[None]:
     """Raise InputError and ProductionError of workers unchanged, so that they determine the exit code.
 
     The death of one of Ray's own processes is a ProductionError too.
-    Ray Data does not log them, nor advise to report them as bugs of Ray.
+    Ray Data does not log them, nor advise to report them as bugs of Ray; neither does Ray log the errors of
+    further workers.
     """
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
     if "ray.data" in sys.modules:
-        context = ray.data.DataContext.get_current()
-        context.raise_original_map_exception, context.enable_progress_bars = True, False
+        _set_up_ray_data()
     handlers = list(logging.getLogger("ray.data").handlers)
     for handler in handlers:
         handler.addFilter(_is_other_error)
@@ -101,6 +102,16 @@ def unwrap_worker_errors() -> Iterator[None]:
     finally:
         for handler in handlers:
             handler.removeFilter(_is_other_error)
+
+
+def _set_up_ray_data() -> None:
+    """Set Ray Data's options, and the format of its log on standard error to that of the job."""
+    context = ray.data.DataContext.get_current()
+    context.raise_original_map_exception, context.enable_progress_bars = True, False
+    of_job = logging.getLogger().handlers
+    for handler in logging.getLogger("ray.data").handlers:
+        if of_job and isinstance(handler, logging.StreamHandler):  # the other handler writes a file
+            handler.setFormatter(of_job[0].formatter)
 
 
 def _is_other_error(record: logging.LogRecord) -> bool:

@@ -39,6 +39,13 @@ OPTIONS = ProduceOptions(max_reject_fraction=0.1)
 PLAN = plan_numbers(120, items_per_part=50, num_validation=9, flags={"seed": 3}, notes={"left_out": {}})
 
 
+@pytest.fixture(params=["own Ray", "cluster"])
+def place(request, ray_session, monkeypatch) -> None:
+    """Make parts by plain tasks, as on a Ray of the job's own, and with Ray Data, as on a cluster."""
+    if request.param == "cluster":
+        monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
+
+
 def make_rows_slowly(shared: float, spec: PartSpec) -> Iterator[TextLine | Reject]:
     time.sleep(shared)
     yield from make_rows(None, spec)
@@ -201,6 +208,7 @@ def test_two_drivers_at_one_location_make_the_same_dataset(complete, tmp_path) -
     assert read_json(out / "manifest.json")["parts"] == read_json(complete / "manifest.json")["parts"]
 
 
+@pytest.mark.usefixtures("place")
 def test_a_part_whose_worker_dies_twice_is_made(complete, tmp_path) -> None:
     (tmp_path / "deaths").mkdir()
     out = locate(str(tmp_path / "lines"))
@@ -209,6 +217,7 @@ def test_a_part_whose_worker_dies_twice_is_made(complete, tmp_path) -> None:
     assert read_parts(out) == read_parts(complete)
 
 
+@pytest.mark.usefixtures("place")
 def test_a_page_that_ends_every_worker_fails_the_job_with_its_name(tmp_path) -> None:
     """Three workers make the whole part of 50 items, a fourth process only the page."""
     (tmp_path / "deaths").mkdir()
@@ -229,6 +238,7 @@ def test_a_run_whose_plan_was_replaced_writes_no_manifest(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("make", "shared"), [(make_rows, Unloadable()), (Unloadable(), None)])
+@pytest.mark.usefixtures("place")
 def test_inputs_that_no_worker_can_load_fail_the_job_with_the_reason(tmp_path, make, shared) -> None:
     reason = (
         r"workers must have the code .* cannot load the inputs .* ModuleNotFoundError\(.*only_on_the_driver"
@@ -237,6 +247,7 @@ def test_inputs_that_no_worker_can_load_fail_the_job_with_the_reason(tmp_path, m
         produce(locate(str(tmp_path / "lines")), PLAN, (make, shared), OPTIONS)
 
 
+@pytest.mark.usefixtures("place")
 def test_a_storage_error_of_a_worker_is_raised_unchanged_and_not_logged(tmp_path, caplog) -> None:
     logger = logging.getLogger("ray.data")  # does not propagate
     logger.addHandler(caplog.handler)

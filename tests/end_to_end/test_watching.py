@@ -80,7 +80,7 @@ class Watched:
 
     logs: dict[str, list[str]]
     train_runs: list[dict[str, Any]]
-    tasks: dict[str, Any]
+    datasets: list[dict[str, Any]]
     written: dict[str, bytes]
 
 
@@ -110,13 +110,12 @@ def watched(head: Head, folder: Location, fonts) -> Watched:
     """Jobs that rendered lines, cropped faulty pages, trained a model and evaluated it."""
     logs = {job: finish(head, job, flags) for job, flags in make_flags(folder, fonts[0].name).items()}
     rendering = next(job for job in head.client().list_jobs() if "render_lines" in job.entrypoint)
-    of_job = f"filter_keys=job_id&filter_predicates=%3D&filter_values={rendering.job_id}"
-    tasks = f"/api/v0/tasks/summarize?{of_job}"
+    data = f"/api/data/datasets/{rendering.job_id}"
     return Watched(
         logs=logs,
         train_runs=head.fetch(TRAIN_RUNS)["train_runs"],
-        tasks=head.fetch(tasks)["data"]["result"]["result"]["node_id_to_summary"]["cluster"]["summary"],
-        written=head.list_written(TRAIN_RUNS, "/logical/actors", tasks)
+        datasets=head.fetch(data)["datasets"],
+        written=head.list_written(TRAIN_RUNS, "/logical/actors", data)
         | {name: read_bytes(folder / name) for name in list_files(folder)},
     )
 
@@ -225,11 +224,12 @@ def test_every_metric_of_a_panel_is_scraped_while_jobs_run(
 
 
 @pytest.mark.soak
-def test_the_dashboard_shows_parts_and_trainings(watched: Watched) -> None:
+def test_the_dashboard_shows_datasets_and_trainings(watched: Watched) -> None:
     assert [(run["name"], run["status"]) for run in watched.train_runs] == [("run", "FINISHED")]
     workers = watched.train_runs[0]["attempts"][-1]["workers"]
     assert sorted(worker["world_rank"] for worker in workers) == [0, 1]
-    assert [task["state_counts"] for task in watched.tasks.values()] == [{"FINISHED": 10}]
+    (dataset,) = watched.datasets
+    assert (dataset["state"], dataset["progress"], dataset["total"]) == ("FINISHED", 10, 10)
 
 
 @pytest.mark.soak
