@@ -76,3 +76,6 @@ else
 fi
 say "installing ocr_ray"
 uv_install --no-deps --build-constraints constraints.txt --editable .
+# uv leaves this to the first import, and where that may not write, each process of Ray would compile anew.
+say "compiling the packages to bytecode"
+.venv/bin/python -m compileall -q -j 0 .venv/lib >/dev/null 2>&1 || true  # some are templates, not Python
