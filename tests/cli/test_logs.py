@@ -9,6 +9,7 @@ import logging, warnings
 import ray.data
 from dataclasses import dataclass
 from ocr_ray.cli.run_job import run_job
+from ocr_ray.cluster.session import unwrap_worker_errors
 
 @dataclass(frozen=True)
 class Config:
@@ -17,7 +18,8 @@ class Config:
 def work(config):
     logging.getLogger("ocr_ray.x").info("글 in %d\\nlines", 2)
     logging.getLogger("ray").warning("\\x1b[1m\\x1b[32mof Ray\\x1b[39m")
-    logging.getLogger("ray.data").warning("of Ray Data")
+    with unwrap_worker_errors():
+        logging.getLogger("ray.data").warning("of Ray Data")
     warnings.warn("of Python")
     logging.getLogger("ocr_ray.y").error("s3://KEY:SE/CRET@b/x, %s", ["https://h/x?token=SECRET"])
     if not config.divisor:
