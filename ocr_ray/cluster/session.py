@@ -128,6 +128,8 @@ def start_ray(num_cpus: int | None) -> None:
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
+            # Workers whose Ray was ended by a signal would wait for it for a minute.
+            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
             with starting_sessions():
                 ray.init(
                     address="local",
