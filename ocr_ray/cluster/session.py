@@ -19,7 +19,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ocr_ray.cluster.capacity import list_nodes
 from ocr_ray.cluster.process_group import starting_sessions
 from ocr_ray.cluster.ray_state import joins_cluster, settings, wait_for_start
-from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.errors import InputError, ProductionError, StorageError
+from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.location import Location, write_bytes
 
 CONNECT_TIMEOUT_S = 20
@@ -98,6 +99,8 @@ def unwrap_worker_errors() -> Iterator[None]:
             raise error.cause from error
         raise
     except RayError as error:
+        if message := describe_storage_error(OSError(str(error))):  # with which an actor did not start
+            raise StorageError(message) from error
         raise ProductionError(f"Ray has failed: {error}\nrun the same command to resume") from error
     finally:
         for handler in handlers:
