@@ -199,12 +199,11 @@ class FixedShapeLosses(nn.Module):
 
         While recording, such an error would leave PyTorch before 2.12 without usable random numbers.
         """
-        before = torch.cuda.get_sync_debug_mode()
+        labels, before = self.make_labels(self.label_sizes[-1]), torch.cuda.get_sync_debug_mode()
         try:
             for mode in ("default", "error"):
                 torch.cuda.set_sync_debug_mode(mode)
-                loss = self.decode(self.encode(self.pixels), self.make_labels(self.label_sizes[-1]))
-                torch.autograd.grad(loss, self.weights)
+                torch.autograd.grad(self.decode(self.encode(self.pixels), labels), self.weights)
         finally:
             torch.cuda.set_sync_debug_mode(before)
 
