@@ -14,11 +14,15 @@ before another runs, and its loss and gradients are read before, in the order of
 https://docs.pytorch.org/docs/stable/notes/cuda.html#graph-memory-management
 
 Gradients are added to `.grad` in place: set to None, `.grad` could become the static buffer of a graph, which
-the next replay overwrites.
+the next replay overwrites. They are added on the stream on which autograd made a weight's accumulator, and
+autograd keeps accumulators as long as a graph that uses them. On the default stream they cannot be recorded;
+and DDP, which exchanges a bucket after the stream of its last gradient, needs one stream for all of them. So
+they are made on a stream of their own, when nothing keeps those of earlier passes.
 """
 
 import gc
 import logging
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from subprocess import SubprocessError
@@ -42,6 +46,9 @@ from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.data.loader import IGNORED_TOKEN
 
 log = logging.getLogger(__name__)
+
+Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""The summed loss of pixels, as `make_pixels` returns them, and labels."""
 
 LABEL_STEP, MAX_SIZES = 8, 8
 """Labels are padded to multiples of this many tokens, or of more if there were more sizes than these."""
@@ -145,8 +152,6 @@ class FixedShapeLosses(nn.Module):
         self.pixels = blank.expand(batch_size, *blank.shape[1:]).contiguous().to(ocr.device)
         """A batch as the loader makes it of grey lines."""
         self.weights = [weight for weight in ocr.network.parameters() if weight.requires_grad]
-        # Held: they add gradients on the stream on which they were made, which must not be that of recording.
-        self.accumulators = [get_gradient_edge(weight).node for weight in self.weights]
 
     def forward(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the loss of the output of `make_pixels` and of labels of shape (N, T), padded with -100."""
@@ -168,16 +173,39 @@ class FixedShapeLosses(nn.Module):
         return pixels, labels
 
     def record(self) -> None:
-        """Replace encoder and decoders by CUDA graphs; no other thread may use the GPU meanwhile."""
+        """Replace encoder and decoders by CUDA graphs; no other thread may use the GPU meanwhile.
+
+        Raises:
+            RuntimeError: a pass waits for the GPU, or another operation cannot be recorded.
+        """
         self.train()
-        torch.cuda.make_graphed_callables(self.encode, (self.pixels,))
-        # The memory of the graph's own output: nothing is copied on its way to the decoder.
-        states = self.encode(self.pixels).detach().requires_grad_()
+        self._rehearse()
+        gc.collect()  # what keeps accumulators of the passes before
+        with torch.cuda.stream(torch.cuda.Stream()):  # type: ignore[no-untyped-call]
+            self.accumulators = [get_gradient_edge(weight).node for weight in self.weights]
         pool = torch.cuda.graph_pool_handle()
-        for size in reversed(self.label_sizes):  # the largest first, so that the pool grows once
-            decode = _Decode(self.ocr, self.precision)
-            torch.cuda.make_graphed_callables(decode, (states, self.make_labels(size)), pool=pool)
-            self.recorded[size] = decode
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
+            torch.cuda.make_graphed_callables(self.encode, (self.pixels,))
+            # The memory of the graph's own output: nothing is copied on its way to the decoder.
+            states = self.encode(self.pixels).detach().requires_grad_()
+            for size in reversed(self.label_sizes):  # the largest first, so that the pool grows once
+                decode = _Decode(self.ocr, self.precision)
+                torch.cuda.make_graphed_callables(decode, (states, self.make_labels(size)), pool=pool)
+                self.recorded[size] = decode
+
+    def _rehearse(self) -> None:
+        """Run the passes, the second time with an error if one waits for the GPU.
+
+        While recording, such an error would leave PyTorch before 2.12 without usable random numbers.
+        """
+        labels, before = self.make_labels(self.label_sizes[-1]), torch.cuda.get_sync_debug_mode()
+        try:
+            for mode in ("default", "error"):
+                torch.cuda.set_sync_debug_mode(mode)
+                torch.autograd.grad(self.decode(self.encode(self.pixels), labels), self.weights)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
 
     def make_labels(self, size: int) -> torch.Tensor:
         """Return random labels of a size, the same each time."""
@@ -185,26 +213,32 @@ class FixedShapeLosses(nn.Module):
         generator = torch.Generator().manual_seed(0)
         return torch.randint(vocab_size, (self.batch_size, size), generator=generator).to(self.ocr.device)
 
-    def check(self, uncompiled: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> None:
-        """Check loss and gradients of a batch without dropout against those of `uncompiled`.
+    def differentiate(self, losses: Losses) -> list[torch.Tensor]:
+        """Return the loss of a batch and its gradients, in the mode that the network is in.
 
-        Raises:
-            RuntimeError: they differ by more than rounding.
+        They are not divided by the tokens: in fp16, the gradients of a mean would underflow.
         """
         generator = torch.Generator().manual_seed(1)
         noise = torch.randint(256, self.pixels.shape, generator=generator, dtype=torch.uint8)
         pixels = noise.to(self.pixels.device, self.pixels.dtype)
-        labels = self.make_labels(self.label_sizes[0])
+        loss = losses(pixels, self.make_labels(self.label_sizes[0]))
+        return [loss.detach(), *torch.autograd.grad(loss, self.weights)]
+
+    def check(self, expected: Sequence[torch.Tensor]) -> None:
+        """Check `differentiate` without dropout against that of the uncompiled loss.
+
+        Raises:
+            RuntimeError: they differ by more than rounding.
+        """
         self.train()
         decode = _Decode(self.ocr, self.precision).eval()
         encode = self.encode
         if has_dropout(encode.encoder):
             encode = self.plain_encode.eval()
-        expected = self._differentiate(uncompiled, pixels, labels)
-        if pixels.is_cuda:
-            states = encode(pixels).detach().requires_grad_()
-            torch.cuda.make_graphed_callables(decode, (states, labels))
-        own = self._differentiate(lambda images, texts: decode(encode(images), texts), pixels, labels)
+        if self.recorded:
+            states = encode(self.pixels).detach().requires_grad_()
+            torch.cuda.make_graphed_callables(decode, (states, self.make_labels(self.label_sizes[0])))
+        own = self.differentiate(lambda pixels, labels: decode(encode(pixels), labels))
         self.train()
         difference = _norm([one - other for one, other in zip(own[1:], expected[1:], strict=True)])
         worst = max(
@@ -215,16 +249,6 @@ class FixedShapeLosses(nn.Module):
                 f"loss or gradients differ by {worst:.2g} of their norm, more than rounding at precision "
                 f"{self.precision}, {TOLERANCE[self.precision]:.2g}"
             )
-
-    def _differentiate(
-        self,
-        losses: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-        pixels: torch.Tensor,
-        labels: torch.Tensor,
-    ) -> list[torch.Tensor]:
-        """Return the mean loss per token and its gradients."""
-        loss = losses(pixels, labels) / labels.numel()
-        return [loss.detach(), *torch.autograd.grad(loss, self.weights)]
 
 
 def _norm(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -252,10 +276,7 @@ def choose_sizes(lengths: Iterable[npt.NDArray[Any]] | None, limit: int) -> list
 
 
 def fix_shapes(
-    ocr: OcrModel,
-    config: TrainConfig,
-    label_sizes: Sequence[int],
-    uncompiled: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ocr: OcrModel, config: TrainConfig, label_sizes: Sequence[int], uncompiled: Losses
 ) -> FixedShapeLosses | None:
     """Return the compiled loss, with gradients at zero; None if it is off or fails, which is logged.
 
@@ -268,33 +289,8 @@ def fix_shapes(
     if any("layerdrop" in name and value for name, value in ocr.network.config.decoder.to_dict().items()):
         log.warning("the decoder leaves out layers at random, so training is neither compiled nor recorded")
         return None
-    attempts = [is_compiled for is_compiled in (True, False) if is_compiled or on_gpu]
-    if has_dropout(ocr.network.encoder):  # whose masks, if compiled, cannot be compared with the usual ones
-        log.warning("the encoder has dropout, so its layers are not compiled")
-        attempts.remove(True)
-    for is_compiled in attempts:
-        names = [*["compiled layers"] * is_compiled, *["CUDA graphs"] * on_gpu]
-        try:
-            losses = _try(ocr, config, label_sizes, uncompiled, is_compiled)
-        except FAILURES as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            log.warning("training goes on without %s, which failed: %s", " and ".join(names), reason)
-        else:
-            log.info("%s, labels of %s tokens", " and ".join(names), ", ".join(map(str, label_sizes)))
-            return losses
-        gc.collect()  # the memory of what failed
-    return None
 
-
-def _try(
-    ocr: OcrModel,
-    config: TrainConfig,
-    label_sizes: Sequence[int],
-    uncompiled: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    is_compiled: bool,
-) -> FixedShapeLosses:
-    devices = [torch.cuda.current_device()] if ocr.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+    def attempt(part: str, *, is_compiled: bool, is_recorded: bool) -> FixedShapeLosses | None:
         losses = FixedShapeLosses(
             ocr,
             config.number_format,
@@ -302,9 +298,42 @@ def _try(
             label_sizes=label_sizes,
             is_compiled=is_compiled,
         )
-        if devices:
-            losses.record()
-        losses.check(uncompiled)
+        try:
+            _prepare(losses, uncompiled, is_recorded=is_recorded)
+        except FAILURES as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning("training goes on without %s, which failed: %s", part, reason)
+            return None
+        return losses
+
+    compiled = recorded = None
+    if has_dropout(ocr.network.encoder):  # whose masks, if compiled, cannot be compared with the usual ones
+        log.warning("the encoder has dropout, so its layers are not compiled")
+    else:
+        compiled = attempt("compiled layers", is_compiled=True, is_recorded=False)
+    if on_gpu:
+        recorded = attempt("CUDA graphs", is_compiled=compiled is not None, is_recorded=True)
+    gc.collect()  # the memory of what failed, and of the graph that was only compared
+    losses = recorded or compiled
+    if losses is None:
+        return None
+    names = [*["compiled layers"] * (compiled is not None), *["CUDA graphs"] * (recorded is not None)]
+    log.info("%s, labels of %s tokens", " and ".join(names), ", ".join(map(str, label_sizes)))
     for weight in losses.weights:
         weight.grad = torch.zeros_like(weight)
     return losses
+
+
+def _prepare(losses: FixedShapeLosses, uncompiled: Losses, *, is_recorded: bool) -> None:
+    """Record the losses and check them; the current stream stays, even if the end of a recording fails."""
+    on_gpu = losses.pixels.is_cuda
+    with (
+        torch.random.fork_rng([torch.cuda.current_device()] if on_gpu else []),
+        torch.cuda.stream(torch.cuda.current_stream()) if on_gpu else nullcontext(),
+    ):
+        losses.eval()
+        # Before recording: both need the memory of all activations.
+        expected = losses.differentiate(uncompiled)
+        if is_recorded:
+            losses.record()
+        losses.check(expected)

@@ -136,10 +136,12 @@ class _TrainingLoop:
 
     def _flush(self) -> None:
         """Sum the loss over all ranks and move the counts into the state."""
+        started_s = time.monotonic()  # a GPU is still computing steps whose time ended when it was given them
         loss, tokens = reduce_sums([float(self.loss), self.tokens], self.training.ocr.device)
+        seconds = self.throughput.seconds + time.monotonic() - started_s
         if not math.isfinite(loss):
             raise ProductionError(f"the training loss must be finite, got {loss}: use a smaller --lr")
-        throughput = replace(self.throughput, loss=loss, tokens=round(tokens))
+        throughput = replace(self.throughput, loss=loss, tokens=round(tokens), seconds=seconds)
         self.state = replace(
             self.state,
             seconds=self.state.seconds + throughput.seconds,

@@ -190,7 +190,7 @@ def _select(batch: Batch, pixel_values: torch.Tensor, positions: frozenset[int])
         _Waiting(
             position=position,
             line_id=batch.line_ids[index],
-            pixel_values=pixel_values[index],
+            pixel_values=pixel_values[index].clone(),  # a view would keep the whole batch
             text=batch.texts[index],
             num_tokens=int((batch.labels[index] != IGNORED_TOKEN).sum()),
         )

@@ -13,13 +13,14 @@ import torch
 from builders.standin_model import Decoder, Encoder, write_standin
 from builders.training_data import CONFIG, data_of, make_tiny_model, weights_of
 from harness.keeper import Keeper
+from torch.autograd.graph import get_gradient_edge
 
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.data.loader import IGNORED_TOKEN, LineLoader
 from ocr_ray.training.data.row_groups import LineDataset, open_split
-from ocr_ray.training.fixed_shapes import FixedShapeLosses, choose_sizes, fix_shapes
+from ocr_ray.training.fixed_shapes import TOLERANCE, FixedShapeLosses, choose_sizes, fix_shapes
 from ocr_ray.training.loop import train
 from ocr_ray.training.setup import make_network, prepare
 from ocr_ray.training.steps import apply_gradients, compute_gradients, make_blank_batch, sum_losses
@@ -127,13 +128,38 @@ def test_a_loss_or_gradients_that_differ_are_noticed(tmp_path: Path) -> None:
     ocr = load_model(write_standin(tmp_path))
     prepare(ocr, TrainConfig())
     losses, usual = make_losses(ocr, batch_size=2, sizes=[8]), sum_uncompiled(ocr)
-    losses.check(usual)
+    loss, *gradients = losses.eval().differentiate(usual)
+    losses.check([loss, *gradients])
     assert losses.training
     assert ocr.network.decoder.training
     with pytest.raises(RuntimeError, match=r"differ by 0\.0099 of their norm, more than rounding"):
-        losses.check(lambda pixels, labels: 1.01 * usual(pixels, labels))
+        losses.check([1.01 * loss, *gradients])
     with pytest.raises(RuntimeError, match=r"differ by 0\.5 of their norm"):
-        losses.check(lambda pixels, labels: 2 * usual(pixels, labels) - usual(pixels, labels).detach())
+        losses.check([loss, *(2 * gradient for gradient in gradients)])
+
+
+def test_nothing_keeps_where_gradients_are_added_before_recording(tmp_path: Path) -> None:
+    """What autograd made on the default stream could not be recorded; a new one has no mark."""
+    ocr = load_model(write_standin(tmp_path))
+    prepare(ocr, TrainConfig())
+    losses = make_losses(ocr, batch_size=2, sizes=[8])
+    for weight in losses.weights:
+        get_gradient_edge(weight).node.metadata["is_old"] = True
+    losses.check(losses.eval().differentiate(sum_uncompiled(ocr)))
+    assert not any("is_old" in get_gradient_edge(weight).node.metadata for weight in losses.weights)
+
+
+def test_gradients_to_compare_do_not_underflow_in_fp16(tmp_path: Path) -> None:
+    """Those of a mean over 512 tokens differ by a quarter of their norm."""
+    ocr = load_model(write_standin(tmp_path))
+    prepare(ocr, TrainConfig())
+    of_precision = []
+    for precision in ("fp32", "fp16"):
+        losses = FixedShapeLosses(ocr, precision, batch_size=64, label_sizes=[8], is_compiled=False).eval()
+        _, *gradients = losses.differentiate(losses)
+        of_precision.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    exact, rounded = of_precision
+    assert (rounded - exact).norm() < TOLERANCE["fp16"] / 2 * exact.norm()
 
 
 @pytest.mark.parametrize(

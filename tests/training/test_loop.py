@@ -1,8 +1,10 @@
+import gc
 import json
 import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -238,6 +240,25 @@ def test_the_lines_generated_do_not_depend_on_batches_or_ranks(
         return [sum(values) for values in zip(*(total.to_list() for total in totals), strict=True)]
 
     assert count(batch_size, world_size) == pytest.approx(count(5, 1), rel=1e-6)
+
+
+def test_lines_that_wait_to_be_generated_do_not_keep_their_batches(
+    short: LineDataset, model_folder: Path
+) -> None:
+    """Five lines of ten, from five batches of two, so that most wait while the next batch is read."""
+    ocr = make_tiny_model(model_folder)
+    kept = []
+
+    def look(*_: Any) -> None:
+        waiting = (t for t in gc.get_objects() if type(t) is torch.Tensor and t.shape == (3, 384, 384))
+        kept.extend(image.untyped_storage().nbytes() for image in waiting)
+
+    with ocr.network.encoder.register_forward_pre_hook(look):
+        loader = LineLoader(
+            splits=(open_split("lines", short.folder / "train"),), ocr=ocr, batch_size=2, threads=1
+        )
+        validate(ocr, [loader], replace(CONFIG, max_generated_lines=5))
+    assert set(kept) == {3 * 384 * 384 * 4}
 
 
 def test_a_dataset_without_validation_lines_is_left_out_of_the_metrics(

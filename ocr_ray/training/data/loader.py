@@ -361,7 +361,7 @@ class BatchMaker:
         self.ocr = ocr
         self.epoch = epoch
         self.augment = augment
-        self.pins_memory = torch.cuda.is_available()
+        self.pins_memory = ocr.device.type == "cuda"
         # A fast tokenizer refuses a second thread ("Already borrowed") while a first call sets its options.
         self.tokenizer_lock = threading.Lock()
 
