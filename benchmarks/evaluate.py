@@ -63,12 +63,18 @@ class LineEnds:
     ) -> None:
         """`keys` (lines, `NUM_KEY_VALUES`) identify the lines, `lengths` are their numbers of tokens."""
         self._end_tokens, self._keys, self._lengths = end_tokens, keys, lengths
+        self._num_before: int | torch.Tensor = 0
+        network.decoder.register_forward_pre_hook(self._count, with_kwargs=True)
         network.decoder.register_forward_hook(self._end, with_kwargs=True)
+
+    def _count(self, _: Any, __: Any, inputs: dict[str, Any]) -> None:
+        # A cache with fixed memory does not count the tokens of its step.
+        self._num_before = inputs[CACHE].get_seq_length()
 
     def _end(self, _: Any, __: Any, inputs: dict[str, Any], outputs: Any) -> Any:
         keys = inputs["encoder_hidden_states"][:, 0, :NUM_KEY_VALUES].float()
         lengths = self._lengths[torch.cdist(keys, self._keys).argmin(1)]
-        is_end = inputs[CACHE].get_seq_length() >= lengths
+        is_end = self._num_before + inputs["input_ids"].shape[1] >= lengths
         logits = outputs.logits
         logits[:, -1, self._end_tokens] = torch.where(is_end, 1e4, -1e4)[:, None].to(logits.dtype)
         return outputs

@@ -24,7 +24,7 @@ from benchmarks.train_sides import LR, Clock, Enough, train_ours
 from ocr_ray.errors import InputError
 from ocr_ray.model.decoding import decode_greedily, encode
 from ocr_ray.model.load import OcrModel, load_model
-from ocr_ray.model.precision import autocast, check_precision
+from ocr_ray.model.precision import autocast, check_precision, set_tf32
 from ocr_ray.storage.location import locate
 from ocr_ray.training.checkpoint import TrainState
 from ocr_ray.training.config import TrainConfig
@@ -163,6 +163,7 @@ def compare_tokens(bench: Bench) -> Rows:
         shape = (NUM_READ, 3, standin.IMAGE_SIZE, standin.IMAGE_SIZE)
         pixels = torch.rand(shape, generator=torch.Generator().manual_seed(SEED))
         for precision in TIES if bench.device == "cuda" else ("fp32",):
+            set_tf32(precision)
             for share in SHARES_OF_ENDS:
                 set_ends(ocr, share)
                 with autocast(precision, ocr.device):

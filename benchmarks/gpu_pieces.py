@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -64,8 +65,10 @@ def describe_machine(bench: Bench) -> dict[str, Any]:
     """Return what the results depend on."""
     facts: dict[str, Any] = {"card": "none", "driver": "none", "memory_gb": None}
     if bench.device == "cuda":
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
-        driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+        driver = "unknown"  # some containers have no nvidia-smi
+        if shutil.which("nvidia-smi"):
+            query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
+            driver = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
         memory_gb = round(torch.cuda.get_device_properties(0).total_memory / 1e9, 1)
         facts = {"card": torch.cuda.get_device_name(0), "driver": driver, "memory_gb": memory_gb}
     return {

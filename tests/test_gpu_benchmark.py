@@ -14,11 +14,19 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
+import benchmarks.evaluate as reading
 from benchmarks.gpu import check_machine, list_pieces
 from benchmarks.gpu_settings import Bench, find_peak_tflops
 from benchmarks.pieces import LEFT, Piece, Results, Rows, call, find_open, run_pieces
+from benchmarks.train_data import draw_lines, write_model
 from ocr_ray.errors import InputError
+from ocr_ray.model.decoding import decode_greedily, encode
+from ocr_ray.model.load import load_model
+from ocr_ray.model.options import Decoding
+from ocr_ray.model.pixels import make_pixel_values
+from ocr_ray.storage.location import locate
 
 ROOT = Path(__file__).parent.parent
 COSTLY = {"trainer_2", "reading_default", "job", "rendering"}
@@ -75,6 +83,25 @@ def test_results_of_another_machine_are_not_mixed(tmp_path: Path) -> None:
     results = Results(folder=tmp_path, machine={"card": "NVIDIA H200"})
     with pytest.raises(InputError, match="card was NVIDIA H200 and is NVIDIA L4; choose another folder"):
         check_machine(results, {"card": "NVIDIA L4"})
+
+
+def test_lines_that_are_read_with_fixed_memory_end_where_their_labels_do(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_model(tmp_path, "tiny")
+    lines, ocr = draw_lines(6), load_model(tmp_path)
+    part = reading.LinesPart(dataset="lines", location=locate(str(tmp_path)))
+    inputs = reading.Inputs(
+        model=tmp_path, lines=lines, part=part, decoding=Decoding(), device=torch.device("cpu")
+    )
+    reading.set_line_ends(ocr.network, inputs, lambda images: make_pixel_values(ocr, images))
+    states = encode(ocr, make_pixel_values(ocr, [line.image_bytes for line in lines]))
+    num_tokens = [len(ocr.tokenizer(line.text).input_ids) for line in lines]
+    for is_static in (False, True):  # a line ends one token before its label
+        tokens = decode_greedily(ocr, states, is_static=is_static).tokens
+        counts = (tokens != ocr.tokenizer.pad_token_id).sum(1).tolist()
+        assert counts == [number - 1 for number in num_tokens]
+    assert "fixed memory" not in caplog.text
 
 
 def run_tiny(out: Path, *flags: str) -> subprocess.CompletedProcess[str]:

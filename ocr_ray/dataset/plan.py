@@ -64,6 +64,18 @@ def cut_parts(
     ]
 
 
+def read_plan_config(out: Location, flag: str = "--out-uri") -> dict[str, Any] | None:
+    """Return the configuration of an earlier run in `out`; None if there is none.
+
+    Raises:
+        InputError: `out` cannot be read.
+    """
+    with preflight(out, flag) as folder:
+        plan = read_json(folder / PLAN) if exists(folder / PLAN) else None
+    config = plan.get("config") if isinstance(plan, dict) else None
+    return config if isinstance(config, dict) else None
+
+
 def check_reserved(
     out: Location, config: Mapping[str, Any], *, growing: str = GROWING_FIELD, flag: str = "--out-uri"
 ) -> None:

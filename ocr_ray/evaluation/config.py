@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ocr_ray.dataset.lines import SPLITS
-from ocr_ray.model.options import Decoding, Precision
+from ocr_ray.model.options import PrecisionChoice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +32,9 @@ class EvaluationConfig:
     batch_size: int | None = None
     """Lines per batch and worker. Default: 16 on a CPU; 512 on a GPU, divided by --num-beams, or fewer if its
     memory is too small."""
-    precision: Precision | None = None
-    """fp32, tf32, bf16 or fp16. Default: bf16 with --use-gpu, else fp32."""
+    precision: PrecisionChoice = "auto"
+    """auto: bf16 on a GPU of compute capability 8.0 or more, fp16 on an older one, fp32 on a CPU; an
+    interrupted run keeps its precision."""
     num_workers: int | None = None
     """Number of parallel workers, each with the model. Default: one per CPU; with --use-gpu, per GPU."""
     use_gpu: bool = False
@@ -51,11 +52,3 @@ class EvaluationConfig:
                 raise ValueError(f"{name} must be at least 1, got {number}")
         if self.max_aspect is not None and not self.max_aspect >= 1:
             raise ValueError(f"max_aspect must be at least 1, got {self.max_aspect}")
-
-    def decoding(self) -> Decoding:
-        return Decoding(
-            batch_size=self.batch_size,
-            num_beams=self.num_beams,
-            precision=self.precision or ("bf16" if self.use_gpu else "fp32"),
-            max_aspect=self.max_aspect,
-        )

@@ -21,6 +21,7 @@ from ocr_ray.evaluation.analysis.context_dependence import SPLICED
 from ocr_ray.evaluation.analysis.seen_words import SeenWords
 from ocr_ray.evaluation.analysis.slices import SliceInputs
 from ocr_ray.evaluation.analysis.whole_problems import read_problems
+from ocr_ray.model.options import Decoding
 from ocr_ray.storage.json_fields import expect
 from ocr_ray.storage.location import Location, locate, read_bytes, try_briefly
 
@@ -55,6 +56,7 @@ class EvaluationInputs:
     """Training datasets of the model; empty if one is unknown, missing or has changed."""
     trained_on: bool
     """Whether the user named them; then they must be readable."""
+    decoding: Decoding
     plan: Plan
 
     @property

@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from ocr_ray.cli.flags import describe_flags
 from ocr_ray.cluster.early_start import early_ray
+from ocr_ray.cluster.on_gpu import call_on_gpu
 from ocr_ray.dataset.manifest import read_digests, require_datasets
-from ocr_ray.dataset.plan import PLAN, Plan, check_reserved
+from ocr_ray.dataset.plan import PLAN, Plan, check_reserved, read_plan_config
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.analysis.baseline import compare_reports
 from ocr_ray.evaluation.config import EvaluationConfig
@@ -28,6 +29,8 @@ from ocr_ray.evaluation.predictions import PREDICTIONS, find_finished, part_path
 from ocr_ray.evaluation.report import REPORT, REPORT_PAGE, Evaluation, ReportConfig, require_report
 from ocr_ray.model.facts import read_facts
 from ocr_ray.model.line_reading import READING_FLAGS
+from ocr_ray.model.options import Decoding
+from ocr_ray.model.reading_precision import settle_precision
 from ocr_ray.storage.location import (
     Location,
     delete_file,
@@ -106,22 +109,22 @@ def _predict(config: EvaluationConfig, inputs: EvaluationInputs) -> int:
 
     with ray_session(reads=inputs.reads, writes=[inputs.out]):
         reserve_output(inputs)
-        return predict_lines(
-            inputs, config.decoding(), num_workers=config.num_workers, use_gpu=config.use_gpu
-        )
+        return predict_lines(inputs, inputs.decoding, num_workers=config.num_workers, use_gpu=config.use_gpu)
 
 
 def resolve_inputs(config: EvaluationConfig, *, is_checked: bool = False) -> EvaluationInputs:
-    """Return what the flags name; needs no Ray. A model that `is_checked` is not loaded.
+    """Return what the flags name; a model that `is_checked` is not loaded.
+
+    It needs Ray only for the precision of a GPU, if this process has none.
 
     Raises:
-        InputError: the model cannot be loaded, a dataset lacks the split, or the output folder holds another
-            evaluation.
+        InputError: the model cannot be loaded, a dataset lacks the split, the output folder holds another
+            evaluation, or there is no GPU.
     """
     datasets = require_datasets(config.lines_uri)
     parts = [part for name, folder in datasets.items() for part in find_parts(name, folder, config.split)]
     out, model = locate(config.out_uri), locate_model(config.model_uri)
-    decoding = config.decoding()
+    decoding = _choose_decoding(config, out)
     if is_checked:
         facts = read_facts(model)
     else:
@@ -153,7 +156,19 @@ def resolve_inputs(config: EvaluationConfig, *, is_checked: bool = False) -> Eva
         out=out,
         training_datasets=find_training_datasets(facts.metrics) if trained_on is None else trained_on,
         trained_on=trained_on is not None,
+        decoding=decoding,
         plan=plan,
+    )
+
+
+def _choose_decoding(config: EvaluationConfig, out: Location) -> Decoding:
+    return Decoding(
+        batch_size=config.batch_size,
+        num_beams=config.num_beams,
+        precision=settle_precision(
+            config.precision, read_plan_config(out), use_gpu=config.use_gpu, call_on_gpu=call_on_gpu
+        ),
+        max_aspect=config.max_aspect,
     )
 
 
@@ -224,7 +239,7 @@ def write_report(
 
 def describe_config(config: EvaluationConfig, inputs: EvaluationInputs) -> ReportConfig:
     """Return what the report records of its configuration."""
-    decoding = asdict(config.decoding())
+    decoding = asdict(inputs.decoding)
     del decoding["batch_size"], decoding["threads"]
     return ReportConfig(
         model_uri=inputs.model if isinstance(inputs.model, str) else inputs.model.uri,

@@ -1,7 +1,8 @@
 """Mixed precision and the optimizer; weights stay float32."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 
@@ -38,6 +39,19 @@ def read_capability(device: torch.device) -> Capability | None:
     if device.type != "cuda" or not torch.cuda.is_available():
         return None
     return torch.cuda.get_device_capability(device)
+
+
+def find_capability(call_on_gpu: Callable[..., Any]) -> Capability:
+    """Return the compute capability of this process's GPU, or of the one where `call_on_gpu` calls.
+
+    Raises:
+        InputError: PyTorch finds no GPU there.
+    """
+    device = torch.device("cuda")
+    capability: Capability | None = read_capability(device) or call_on_gpu(read_capability, device)
+    if capability is None:
+        raise InputError("--use-gpu needs a build of torch for NVIDIA GPUs on the nodes with GPUs")
+    return capability
 
 
 def _cpu_has_bf16() -> bool:

@@ -136,13 +136,14 @@ def _read_batches(
     for pixel_values in _load_ahead(model, images, batch_size, decoding.threads):
         with torch.inference_mode(), autocast(decoding.precision, model.device):
             states = encode(model, pixel_values)
-        if decoded is not None:  # while a GPU encodes the next lines
+        if decoded is not None:  # while a GPU encodes the next lines, so it must not be asked for anything
             yield _make_readings(model, decoded, decoding)
         with torch.inference_mode(), autocast(decoding.precision, model.device):
             if decoding.num_beams == 1:
                 decoded = decode_greedily(model, states)
             else:
                 decoded = _decode_with_beams(model, states, decoding.num_beams)
+            decoded = Decoded(*(part.cpu() for part in decoded))
     if decoded is not None:
         yield _make_readings(model, decoded, decoding)
 

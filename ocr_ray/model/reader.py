@@ -8,6 +8,7 @@ from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.model.facts import read_facts
 from ocr_ray.model.line_reading import LineReading, ReadImages
 from ocr_ray.model.long_lines import read_in_pieces
+from ocr_ray.model.options import Decoding
 from ocr_ray.storage.location import Location, locate_model
 
 if TYPE_CHECKING:
@@ -34,37 +35,31 @@ class ModelReader:
 
     model: Location | str
     """A folder, or a hub id."""
-    batch_size: int | None
-    max_aspect: float | None
+    decoding: Decoding
     use_gpu: bool = False
     """Move the model to the GPU that Ray assigned to the worker."""
 
     def __call__(self, images: Sequence[bytes]) -> list[LineReading]:
-        if self.max_aspect is None:
+        if self.decoding.max_aspect is None:
             return self._read(images)
-        return read_in_pieces(self._read, images, self.max_aspect)
+        return read_in_pieces(self._read, images, self.decoding.max_aspect)
 
     def _read(self, images: Sequence[bytes]) -> list[LineReading]:
-        from ocr_ray.model.options import Decoding
+        from ocr_ray.model.precision import check_precision
         from ocr_ray.model.read import read_images
 
         model = _load(self.model, "cuda" if self.use_gpu else "cpu")
-        return read_images(model, images, Decoding(batch_size=self.batch_size))
+        check_precision(self.decoding.precision, model.device)
+        return read_images(model, images, self.decoding)
 
 
 def make_model_reader(
-    model_uri: str,
-    *,
-    batch_size: int | None,
-    max_aspect: float | None,
-    use_gpu: bool = False,
-    is_checked: bool = False,
+    model_uri: str, decoding: Decoding, *, use_gpu: bool = False, is_checked: bool = False
 ) -> LineReader:
     """Return a reader that uses a model, a folder or a hub id.
 
-    It reads batches of `batch_size` lines, or of as many as suit the device. Lines wider than `max_aspect`
-    times their height are read in pieces; None: no line is. With `use_gpu` it reads on a GPU; this function
-    itself inspects the model on the CPU, unless it `is_checked`: then it is not loaded.
+    With `use_gpu` it reads on a GPU; this function itself inspects the model on the CPU, unless it
+    `is_checked`: then it is not loaded. Lines wider than `max_aspect` are read in pieces only.
 
     Raises:
         InputError: it cannot be loaded.
@@ -76,10 +71,12 @@ def make_model_reader(
         from ocr_ray.model.read import inspect_model
 
         facts = inspect_model(model)
+    # Plans of readings in fp32, the only precision at first, do not name it.
+    precision = {} if decoding.precision == "fp32" else {"precision": decoding.precision}
     return LineReader(
-        read=ModelReader(model=model, batch_size=batch_size, max_aspect=max_aspect, use_gpu=use_gpu),
+        read=ModelReader(model=model, decoding=decoding, use_gpu=use_gpu),
         label_column=facts.label_column,
-        identity={"model_sha256": facts.sha256, "max_aspect": max_aspect},
+        identity={"model_sha256": facts.sha256, "max_aspect": decoding.max_aspect, **precision},
         files=() if isinstance(model, str) else (model,),
     )
 

@@ -11,7 +11,8 @@ from PIL import Image
 from ocr_ray.dataset.images import BAD_IMAGE, check_image_size, open_line_image
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model_to_read
-from ocr_ray.model.options import Decoding
+from ocr_ray.model.options import Decoding, choose_precision
+from ocr_ray.model.precision import read_capability
 from ocr_ray.model.read import read_images
 from ocr_ray.storage.location import locate_model
 
@@ -34,6 +35,7 @@ class Recognizer:
 
     def __init__(self, model: OcrModel) -> None:
         self._model = model
+        self._precision = choose_precision(read_capability(model.device))
 
     def read(
         self, images: Sequence[Image.Image | bytes | str | Path], batch_size: int | None = None
@@ -47,7 +49,8 @@ class Recognizer:
             InputError: an image cannot be opened; the message names it.
         """
         encoded = [_encode(image, number) for number, image in enumerate(images)]
-        readings = read_images(self._model, encoded, Decoding(batch_size=batch_size))
+        decoding = Decoding(batch_size=batch_size, precision=self._precision)
+        readings = read_images(self._model, encoded, decoding)
         return [
             RecognizedText(text=reading.text, confidence=reading.confidence, flags=reading.flags)
             for reading in readings
@@ -57,7 +60,8 @@ class Recognizer:
 def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognizer:
     """Return a model ready to read: a folder such as `models/best_ocr`, `s3://…`, or a Hugging Face hub id.
 
-    It runs on a GPU if there is one; `use_gpu` decides otherwise.
+    It runs on a GPU if there is one; `use_gpu` decides otherwise. A GPU reads in bf16, an old one in fp16, a
+    CPU in fp32.
 
     Raises:
         InputError: it cannot be loaded.

@@ -214,15 +214,19 @@ class StaticSteps:
         before.wait_stream(self._stream)
         graph = torch.cuda.CUDAGraph()
         try:
-            # The outer context restores the stream even if the end of the capture fails. Other threads may
-            # allocate pinned memory meanwhile, which the mode "global" would refuse.
+            # One capture at a time: the beginning of another one waits for the whole device. The outer
+            # context restores the stream even if the end of the capture fails. Other threads may allocate
+            # pinned memory meanwhile, which the mode "global" would refuse.
             with (
+                _lock,
                 torch.cuda.stream(self._stream),
                 torch.cuda.graph(
                     graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
                 ),
             ):
                 self._run(decoder, step)
+        except torch.cuda.OutOfMemoryError:
+            raise  # fewer lines with graphs are faster than many without
         except RuntimeError as error:
             self._captures = False
             log.warning(
@@ -237,6 +241,7 @@ class StaticSteps:
 _kept: WeakKeyDictionary[Any, tuple[tuple[Any, ...], StaticSteps | None]] = WeakKeyDictionary()
 """The steps of each decoder and what they were made for; None: it does not work with fixed memory."""
 _lock = threading.Lock()
+"""Held while steps are made or captured."""
 
 
 def find_static_steps(decoder: Any, states: torch.Tensor, max_length: int) -> StaticSteps | None:

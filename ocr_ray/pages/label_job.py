@@ -7,10 +7,13 @@ from typing import Any
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.early_start import early_ray
+from ocr_ray.cluster.on_gpu import call_on_gpu
 from ocr_ray.cluster.produce import produce
-from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts
+from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts, read_plan_config
 from ocr_ray.dataset.versions import drawing_versions
+from ocr_ray.model.options import Decoding
 from ocr_ray.model.reader import LineReader, make_model_reader
+from ocr_ray.model.reading_precision import settle_precision
 from ocr_ray.pages.config import LabelConfig, produce_options
 from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
 from ocr_ray.pages.html.review import review_html
@@ -39,13 +42,11 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
     with early_ray(
         num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES, unless=is_made
     ):
-        reader = make_model_reader(
-            config.model_uri,
-            batch_size=config.batch_size,
-            max_aspect=config.max_aspect,
-            use_gpu=config.use_gpu,
-            is_checked=is_made,
+        precision = settle_precision(
+            "auto", read_plan_config(out), use_gpu=config.use_gpu, call_on_gpu=call_on_gpu
         )
+        decoding = Decoding(batch_size=config.batch_size, precision=precision, max_aspect=config.max_aspect)
+        reader = make_model_reader(config.model_uri, decoding, use_gpu=config.use_gpu, is_checked=is_made)
         return label_with(reader, config, pages)
 
 

@@ -12,15 +12,15 @@ import torch
 
 from ocr_ray.cluster.capacity import count_workers
 from ocr_ray.cluster.failures import Failures, summarize
+from ocr_ray.cluster.on_gpu import call_on_gpu
 from ocr_ray.cluster.ray_private import SignalKeepingTrainer, environment_for_ray_train
 from ocr_ray.cluster.session import ray_session
 from ocr_ray.cluster.stop_signal import stop_signal
 from ocr_ray.cluster.worker_logs import relayed_logs
 from ocr_ray.dataset.manifest import read_digests, require_datasets
-from ocr_ray.dataset.plan import PLAN, check_reserved
+from ocr_ray.dataset.plan import PLAN, check_reserved, read_plan_config
 from ocr_ray.errors import InputError, StoppedError
-from ocr_ray.model.options import Capability
-from ocr_ray.model.precision import check_precision, read_capability
+from ocr_ray.model.precision import check_precision, find_capability
 from ocr_ray.storage.error_messages import raise_if_refused
 from ocr_ray.storage.lease import hold_lease
 from ocr_ray.storage.location import (
@@ -29,7 +29,6 @@ from ocr_ray.storage.location import (
     exists,
     locate,
     locate_model,
-    preflight,
     read_json,
     translate_errors,
     write_json,
@@ -143,11 +142,9 @@ def _settle_now(config: TrainJobConfig, run: Location) -> TrainJobConfig:
     Raises:
         InputError: the sizes do not fit each other or the run, or the device does not support the precision.
     """
-    with preflight(run, "--run-name") as folder:
-        plan = read_json(folder / PLAN) if exists(folder / PLAN) else None
-    decided = plan.get("config") if isinstance(plan, dict) else None
+    decided = read_plan_config(run, "--run-name")
     try:
-        config = config.keep(decided if isinstance(decided, dict) else {})
+        config = config.keep(decided or {})
         if not config.use_gpu:
             config = replace(config, train=config.train.settle(None))
         if config.num_workers is not None or not config.use_gpu:
@@ -173,29 +170,13 @@ def _settle(config: TrainJobConfig) -> TrainJobConfig:
         raise InputError(str(error)) from error
     if not config.use_gpu:
         return config
-    capability, chosen = _find_capability(), config.train.precision
+    capability, chosen = find_capability(call_on_gpu), config.train.precision
     config = replace(config, train=config.train.settle(capability))
     check_precision(config.train.number_format, torch.device("cuda"), capability)
     if chosen == "auto":
         name = ".".join(map(str, capability))
         log.info("precision %s, chosen for a GPU of capability %s", config.train.precision, name)
     return config
-
-
-def _find_capability() -> Capability:
-    """Return the compute capability of this process's GPU, or of a GPU of the cluster if it has none.
-
-    Raises:
-        InputError: PyTorch finds no GPU there.
-    """
-    device = torch.device("cuda")
-    capability = read_capability(device)
-    if capability is None:
-        ask: Any = ray.remote(num_cpus=1, num_gpus=1)(read_capability)
-        capability = ray.get(ask.remote(device))
-    if capability is None:
-        raise InputError("--use-gpu needs a build of torch for NVIDIA GPUs on the nodes with GPUs")
-    return capability
 
 
 def _describe_run(

@@ -24,6 +24,7 @@ from ocr_ray.evaluation.inputs import (
     read_word_origins,
 )
 from ocr_ray.model.metrics_file import read_label_column
+from ocr_ray.model.options import Decoding
 from ocr_ray.storage.location import locate
 
 
@@ -113,6 +114,7 @@ def test_damaged_training_data_is_a_warning_unless_the_user_named_it(
         out=locate(str(tmp_path / "out")),
         training_datasets={"trained": trained},
         trained_on=False,
+        decoding=Decoding(),
         plan=Plan(config={}, parts=()),
     )
     assert read_slice_inputs(inputs, "validation") == SliceInputs()

@@ -14,7 +14,7 @@ from builders.manifests import write_manifest
 
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.config import EvaluationConfig
-from ocr_ray.evaluation.job import evaluate_lines
+from ocr_ray.evaluation.job import evaluate_lines, resolve_inputs
 from ocr_ray.storage.location import locate
 
 pytestmark = pytest.mark.usefixtures("ray_session")
@@ -74,6 +74,9 @@ def test_an_interrupted_evaluation_reads_only_missing_parts(
 def test_other_decoding_flags_make_another_evaluation(
     config: EvaluationConfig, summary: dict[str, Any]
 ) -> None:
+    with pytest.raises(InputError, match="precision: fp32 there, bf16 now"):
+        evaluate_lines(replace(config, precision="bf16"))
+    assert resolve_inputs(replace(config, use_gpu=True)).plan.config["precision"] == "fp32"
     with pytest.raises(InputError, match="num_beams: 1 there, 2 now"):
         evaluate_lines(replace(config, num_beams=2))
     with pytest.raises(InputError, match=r"max_aspect: nothing there, 5\.0 now"):

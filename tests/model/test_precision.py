@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from ocr_ray.errors import InputError
-from ocr_ray.model.options import Precision, choose_precision
+from ocr_ray.model.options import Capability, Precision, PrecisionChoice, choose_precision
 from ocr_ray.model.precision import (
     autocast,
     check_precision,
@@ -14,6 +14,7 @@ from ocr_ray.model.precision import (
     make_scaler,
     set_tf32,
 )
+from ocr_ray.model.reading_precision import settle_precision
 
 torch.set_num_threads(1)
 
@@ -56,6 +57,27 @@ def test_an_old_gpu_is_refused_what_it_lacks(precision: Precision, monkeypatch: 
 def test_auto_is_what_the_device_computes_fastest() -> None:
     chosen = [choose_precision(capability) for capability in (None, (7, 5), (8, 0), (9, 0))]
     assert chosen == ["fp32", "fp16", "bf16", "bf16"]
+
+
+def settle(chosen: PrecisionChoice, plan: dict[str, str] | None, capability: Capability | None) -> Precision:
+    """Return the precision on a CPU, or with a GPU that only another machine has."""
+    return settle_precision(
+        chosen, plan, use_gpu=capability is not None, call_on_gpu=lambda read, device: capability
+    )
+
+
+def test_reading_keeps_the_precision_of_an_earlier_run_and_else_has_that_of_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert [settle("auto", None, gpu) for gpu in (None, (7, 5), (9, 0))] == ["fp32", "fp16", "bf16"]
+    assert (
+        settle("auto", {"precision": "bf16"}, None) == settle("auto", {"precision": "bf16"}, (7, 5)) == "bf16"
+    )
+    assert settle("auto", {}, (9, 0)) == "fp32"  # before plans of labelled pages had a precision
+    assert settle("tf32", {"precision": "bf16"}, (9, 0)) == "tf32"
+    with pytest.raises(InputError, match="--use-gpu needs a build of torch for NVIDIA GPUs"):
+        settle_precision("auto", None, use_gpu=True, call_on_gpu=lambda read, device: read(device))
 
 
 def test_the_gpu_of_another_machine_is_checked_by_its_capability() -> None:

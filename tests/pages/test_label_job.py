@@ -17,6 +17,7 @@ from ocr_ray.audit.config import AuditConfig
 from ocr_ray.audit.job import audit_lines
 from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.model.options import Decoding
 from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.pages.config import LabelConfig
@@ -123,12 +124,15 @@ def test_a_model_labels_pages_in_pieces(ray_session, pages, tiny, tmp_path) -> N
 
 def test_readings_do_not_depend_on_the_batch_size(tiny, pages) -> None:
     images = list(learn(pages).readings)[:5]
-    one, many = (make_model_reader(tiny, batch_size=size, max_aspect=None).read(images) for size in (1, 4))
+    one, many = (make_model_reader(tiny, Decoding(batch_size=size)).read(images) for size in (1, 4))
     confidences = [reading.confidence for reading in one]
     assert [reading.text for reading in one] == [reading.text for reading in many]
     assert confidences == pytest.approx([reading.confidence for reading in many], rel=1e-4)
     assert len(one) == 5
-    pieces = make_model_reader(tiny, batch_size=4, max_aspect=2.0).read(images)
+    plain, reduced = (make_model_reader(tiny, Decoding(precision=name)).identity for name in ("fp32", "bf16"))
+    assert plain.keys() == {"model_sha256", "max_aspect"}  # as in the plans of earlier versions
+    assert reduced == {**plain, "precision": "bf16"}
+    pieces = make_model_reader(tiny, Decoding(batch_size=4, max_aspect=2.0)).read(images)
     assert len(pieces) == 5
     assert not np.allclose([reading.confidence for reading in pieces], confidences)
 
@@ -136,8 +140,7 @@ def test_readings_do_not_depend_on_the_batch_size(tiny, pages) -> None:
 def test_a_model_reads_on_a_gpu_only_if_asked(tiny, pages) -> None:
     images = list(learn(pages).readings)[:1]
     on_cpu, on_gpu = (
-        make_model_reader(tiny, batch_size=1, max_aspect=None, use_gpu=use_gpu).read
-        for use_gpu in (False, True)
+        make_model_reader(tiny, Decoding(batch_size=1), use_gpu=use_gpu).read for use_gpu in (False, True)
     )
     ((text, confidence, _),) = on_cpu(images)
     if torch.cuda.is_available():
@@ -183,7 +186,7 @@ def test_missing_pages_and_models_are_refused_before_any_work(tmp_path) -> None:
     with pytest.raises(InputError, match=r"--pages-uri: pages must be in a folder or a .zip"):
         label_pages(make_config(str(tmp_path / "none"), tmp_path / "out"))
     with pytest.raises(InputError, match=r"config\.json"):
-        make_model_reader(str(tmp_path), batch_size=1, max_aspect=None)
+        make_model_reader(str(tmp_path), Decoding())
     assert not (tmp_path / "out").exists()
 
 
