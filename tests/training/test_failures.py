@@ -74,6 +74,11 @@ def find_trainers(pid: int) -> list[psutil.Process]:
     return [p for p in find_tree(pid) if "RayTrainWorker" in " ".join(p.cmdline())]
 
 
+def kill_gcs(processes: list[psutil.Process]) -> None:
+    (gcs,) = (process for process in processes if process.name() == "gcs_server")
+    gcs.kill()
+
+
 def test_a_worker_killed_in_an_epoch_does_not_change_the_weights(undisturbed, lines_uri, tmp_path) -> None:
     config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
     job = start_job("train_trocr", describe_flags(config), log_path)
@@ -127,16 +132,19 @@ def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(
 
 
 def test_a_run_whose_ray_is_stopped_too_ends_soon_and_resumes(undisturbed, lines_uri, tmp_path) -> None:
-    """SIGTERM to every process, as of systemd and Slurm."""
-    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
-    job = start_job("train_trocr", describe_flags(config), log_path)
-    wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
-    processes = find_tree(job.pid)
-    terminate_all(processes)
-    assert job.wait(timeout=30) == 1, log_path.read_text()
-    assert_all_ended(processes)
-    assert "run the same command to resume" in log_path.read_text().splitlines()[-1]
-    assert "Traceback" not in log_path.read_text()
+    """First Ray's GCS is killed, then all processes get SIGTERM, as of systemd and Slurm."""
+    config = plan(tmp_path, lines_uri)
+    for stop in (kill_gcs, terminate_all):
+        log_path = tmp_path / stop.__name__
+        job = start_job("train_trocr", describe_flags(config), log_path)
+        for sign in (lambda: "loader threads" in log_path.read_text(), lambda: has_checkpoint(config)):
+            wait_for(sign, job, log_path, timeout_s=START_S)
+        processes = find_tree(job.pid)
+        stop(processes)
+        assert job.wait(timeout=15) == 1, log_path.read_text()
+        assert_all_ended(processes)
+        assert log_path.read_text().splitlines()[-1].endswith("run the same command to resume")
+        assert "Traceback" not in log_path.read_text()
     again = start_job("train_trocr", describe_flags(config), log_path)
     assert again.wait(timeout=900) == 0, log_path.read_text()
     assert_same_weights(config.models_uri, undisturbed.models_uri)
