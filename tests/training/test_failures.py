@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -63,6 +64,11 @@ def undisturbed(lines_uri, tmp_path_factory) -> TrainJobConfig:
 def has_checkpoint(config: TrainJobConfig) -> bool:
     snapshot = locate(config.runs_uri) / config.run_name / SNAPSHOT
     return exists(snapshot) and b'"checkpoint_' in read_bytes(snapshot)
+
+
+def is_training(config: TrainJobConfig, log_path: Path) -> bool:
+    """Return whether the run has a checkpoint and its workers, which log, have started."""
+    return has_checkpoint(config) and "loader threads" in log_path.read_text()
 
 
 def count_checkpoints(config: TrainJobConfig) -> int:
@@ -137,8 +143,7 @@ def test_a_run_whose_ray_is_stopped_too_ends_soon_and_resumes(undisturbed, lines
     for stop in (kill_gcs, terminate_all):
         log_path = tmp_path / stop.__name__
         job = start_job("train_trocr", describe_flags(config), log_path)
-        for sign in (lambda: "loader threads" in log_path.read_text(), lambda: has_checkpoint(config)):
-            wait_for(sign, job, log_path, timeout_s=START_S)
+        wait_for(partial(is_training, config, log_path), job, log_path, timeout_s=START_S)
         processes = find_tree(job.pid)
         stop(processes)
         assert job.wait(timeout=15) == 1, log_path.read_text()
