@@ -55,14 +55,25 @@ def test_the_death_of_a_process_of_ray_says_how_to_go_on() -> None:
         ray.get(actor.kill.remote())
 
 
-def test_a_refused_write_that_keeps_an_actor_from_starting_is_a_storage_error() -> None:
-    cause = RayTaskError("__init__()", "", OSError(), "ray::TrainController", 1, "192.0.2.1")
-    cause.traceback_str = (
-        "OSError: When creating key 'runs/' in bucket 'data': AWS Error ACCESS_DENIED during PutObject "
-        "operation: AccessDenied"
-    )
-    message = r"^s3://data/runs/ could not be written, S3 answers PutObject with ACCESS_DENIED"
-    with pytest.raises(StorageError, match=message), unwrap_worker_errors():
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "When creating key 'runs/' in bucket 'data': AWS Error ACCESS_DENIED during PutObject operation:",
+            "s3://data/runs/ could not be written, S3 answers PutObject with ACCESS_DENIED",
+        ),
+        (
+            "[Errno 13] Failed to open local file '/runs/x/.marker'. Detail: [errno 13] Permission denied",
+            "/runs/x/.marker cannot be used: Permission denied; ",
+        ),
+        ("[Errno 28] No space left on device", "a file cannot be used: No space left on device; "),
+    ],
+)
+def test_a_refused_write_that_keeps_an_actor_from_starting_is_a_storage_error(
+    text: str, message: str
+) -> None:
+    cause = RayTaskError("__init__()", f"OSError: {text}", OSError(), "ray::TrainController", 1, "192.0.2.1")
+    with pytest.raises(StorageError, match=f"^{re.escape(message)}"), unwrap_worker_errors():
         raise ActorDiedError(cause)
 
 
