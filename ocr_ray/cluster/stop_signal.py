@@ -14,6 +14,7 @@ import ray
 from ray.exceptions import RayError
 
 from ocr_ray.cluster.capacity import on_driver_node
+from ocr_ray.cluster.process_group import exit_now
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +96,7 @@ def _relay(caught: threading.Event, ended: threading.Event, stop: StopSignal) ->
                 "stopped without a new checkpoint, because Ray has been ended too; earlier ones are kept: "
                 "run the same command to resume"
             )
-            logging.shutdown()
-            os._exit(stop.exit_code)  # a call to Ray would wait for a minute; the kernel ends what is left
+            exit_now(stop.exit_code)
 
 
 class _Flag:

@@ -1,0 +1,28 @@
+import subprocess
+import sys
+
+JOB = """
+import socket, time
+from ocr_ray.cluster.ray_watch import INTERVAL_S, stop_watching, watch
+
+servers = [socket.create_server(("127.0.0.1", 0), backlog=0) for _ in range(2)]
+addresses = [server.getsockname() for server in servers]
+watch(addresses)
+stop_watching()
+servers.pop().close()
+time.sleep(2 * INTERVAL_S)
+print("has ended its Ray itself", flush=True)
+waiting = socket.create_connection(addresses[0])  # no other connection is accepted now
+watch(addresses[:1])
+time.sleep(3 * INTERVAL_S)
+print("has a busy Ray", flush=True)
+servers.pop().close()
+time.sleep(600)
+"""
+
+
+def test_a_job_ends_with_its_ray_unless_it_ends_ray_itself_or_ray_is_only_busy() -> None:
+    job = subprocess.run([sys.executable, "-c", JOB], capture_output=True, text=True, check=False, timeout=60)
+    assert job.returncode == 1
+    assert job.stdout == "has ended its Ray itself\nhas a busy Ray\n"
+    assert job.stderr == "Ray has ended; finished work is kept: run the same command to resume\n"
