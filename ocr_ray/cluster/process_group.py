@@ -7,6 +7,7 @@ started would stay for a minute.
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +15,10 @@ from subprocess import PIPE, Popen
 from typing import NoReturn
 
 ENDED = "the job has been ended; finished work is kept: run the same command to resume"
-_LEADER = "trap '' INT TERM; read -r _ || echo \"$0\" >&2; kill -KILL 0"
-"""Waits for a line from the process that has started it, or for its end; then ends the whole group.
+_LEADER = "trap '' HUP INT PIPE TERM; read -r _; echo \"$0\" >&2; kill -KILL 0"
+"""Waits for the end of the process that has started it, says so, and ends the whole group.
 
-It says so if there was no line: Ray ends a process without one when its object store is gone.
+It is Ray that ends a process without a word when its object store is gone.
 """
 
 
@@ -51,15 +52,14 @@ def starting_in_group() -> Iterator[None]:
 def end_groups() -> None:
     """Send SIGKILL to the groups that this process has started, and wait for their leaders."""
     while _leaders:
-        _leaders.pop().communicate(b"\n")
+        with _leaders.pop() as leader:
+            os.killpg(leader.pid, signal.SIGKILL)
 
 
 def exit_now(code: int) -> NoReturn:
     """End this process and its groups at once: without Ray, which would wait for its own dead processes."""
     logging.shutdown()
-    for leader in _leaders:
-        if leader.stdin:
-            os.write(leader.stdin.fileno(), b"\n")
+    end_groups()
     os._exit(code)
 
 

@@ -9,6 +9,7 @@ import threading
 
 import ray
 
+from ocr_ray.cli.process import process
 from ocr_ray.cluster.process_group import exit_now
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,9 @@ _stops: list[threading.Event] = []
 
 
 def watch_ray() -> None:
-    """Watch the Ray that this process has started: exit with 1 when its GCS or its raylet is gone."""
+    """Watch the Ray that this job has started: exit with 1 when its GCS or its raylet is gone."""
+    if not process["is_job"]:
+        return
     (node,) = ray.nodes()  # type: ignore[no-untyped-call]
     raylet = node["NodeManagerAddress"], node["NodeManagerPort"]
     host, port = ray.get_runtime_context().gcs_address.rsplit(":", 1)
