@@ -41,6 +41,8 @@ HEAVY = {
     "trdg": "render/trdg",
     "matplotlib": "training/tracking",
     "tensorboardX": "training/tracking",
+    "wandb": "training/tracking/services",
+    "mlflow": "training/tracking/services",
     "ray": "cluster aws */job evaluation/predict training/worker",
 }
 """The libraries that cost memory, time or system packages, and the rooms or modules that may import them."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
@@ -11,6 +11,8 @@ from ocr_ray.model.options import Capability, Precision, PrecisionChoice, choose
 from ocr_ray.randomness import check_seed
 from ocr_ray.storage.uri import check_name
 
+Service = Literal["tensorboard", "wandb", "mlflow"]
+"""Where curves can be sent."""
 TINY = "tiny"
 """The value of --model that stands for a small model of random weights."""
 FREE_FIELDS = (
@@ -203,6 +205,10 @@ class TrainJobConfig:
     """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
     max_failures: int = 3
     """Number of times that training is restarted after a worker failed; a lost node does not count."""
+    report_to: tuple[Service, ...] = ("tensorboard",)
+    """Where metrics are sent besides the files of the run. tensorboard: files in the folder of the run;
+    wandb: Weights & Biases, offline without WANDB_API_KEY; mlflow: the server in MLFLOW_TRACKING_URI, or a
+    database in the folder of the run."""
     keep_checkpoints: int = 1
     """Number of best checkpoints to keep in addition to the latest."""
     pretraining_lines: int = 0
@@ -214,6 +220,8 @@ class TrainJobConfig:
         if not self.lines_uri:
             raise ValueError("lines_uri must name at least one dataset")
         check_name(self.run_name, "run_name")
+        if unknown := set(self.report_to) - set(get_args(Service)):
+            raise ValueError(f"report_to must be of {', '.join(get_args(Service))}, got {sorted(unknown)}")
         for name, least in (
             ("num_workers", 1),
             ("keep_checkpoints", 1),

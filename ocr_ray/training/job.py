@@ -43,6 +43,7 @@ from ocr_ray.training.learning_rate import check_warmup
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.model_card import describe_datasets, describe_versions
 from ocr_ray.training.setup import TrainData, check_all_labels, first_model, open_splits
+from ocr_ray.training.tracking.services import check_services, reporting
 from ocr_ray.training.worker import WorkerInputs, train_worker
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,12 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
     if models == run:
         raise InputError(f"--models-uri must not be the folder of the run, {run}; choose another folder")
     check_models_free(models, run)
-    with hold_lease(run, "--run-name"), hold_lease(models, "--models-uri"):
+    check_services(config.report_to, run)
+    with (
+        hold_lease(run, "--run-name"),
+        hold_lease(models, "--models-uri"),
+        reporting(config.report_to, run, plan),
+    ):
         datasets = tuple(LineDataset(name=name, folder=folder) for name, folder in folders.items())
         sources = {split.name: count_sources(split) for split in open_splits(datasets)[0]}
         mixture = describe_mixture(sources, mixture_weights, pretraining_lines=config.pretraining_lines)
@@ -247,6 +253,7 @@ def _train(config: TrainJobConfig, run: Location, data: TrainData, model: Locati
             model=model,
             config=config.train,
             run=run,
+            events="tensorboard" in config.report_to,
             stop=stop,
             logs=logs,
         )

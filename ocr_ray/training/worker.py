@@ -42,6 +42,8 @@ class WorkerInputs:
     """A folder, or a hub id."""
     config: TrainConfig
     run: Location
+    events: bool
+    """Whether to write files for TensorBoard."""
     stop: StopSignal
     logs: Any
 
@@ -118,7 +120,7 @@ class _Recorder:
         self._name, self._epochs = inputs.run.name, inputs.config.epochs
         self._lines_per_epoch = inputs.lines_per_epoch
         self._logged_s = time.monotonic()
-        self._tracker = Tracker(inputs.run)
+        self._tracker = Tracker(inputs.run, events=inputs.events)
 
     def __call__(self, state: TrainState) -> None:
         show_training(self._name, state.history[-1])

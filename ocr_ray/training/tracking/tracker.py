@@ -22,22 +22,26 @@ from ocr_ray.storage.strict_json import to_json
 from ocr_ray.training.tracking.curves import Record, draw_curves
 from ocr_ray.training.tracking.tensorboard import make_events, write_events
 
+METRICS_FILE = "metrics.jsonl"
 MIN_INTERVAL_S = 10.0
 MAX_SHARE = 0.01
 """The most time spent on writing, as a share of all time; writes after validations do not count."""
 
 
-def write_tracking(run: Location, history: Sequence[Record], samples: Sequence[Record]) -> None:
+def write_tracking(
+    run: Location, history: Sequence[Record], samples: Sequence[Record], *, events: bool = True
+) -> None:
     """Write the files of a run, each atomically except the event file, to which new events are appended.
 
     A file that cannot be written is left as it is; the next call writes the whole history again.
     """
-    with monitoring(f"metrics.jsonl of {run}"):
-        write_bytes(run / "metrics.jsonl", _to_json_lines(history))
+    with monitoring(f"{METRICS_FILE} of {run}"):
+        write_bytes(run / METRICS_FILE, _to_json_lines(history))
     with monitoring(f"samples.jsonl of {run}"):
         write_bytes(run / "samples.jsonl", _to_json_lines(samples))
-    with monitoring(f"the TensorBoard events of {run}"):
-        write_events(run / "tensorboard", make_events(history))
+    if events:
+        with monitoring(f"the TensorBoard events of {run}"):
+            write_events(run / "tensorboard", make_events(history))
     with monitoring(f"curves.png of {run}"):
         write_bytes(run / "curves.png", draw_curves(history))
 
@@ -45,8 +49,10 @@ def write_tracking(run: Location, history: Sequence[Record], samples: Sequence[R
 class Tracker:
     """Writes the tracking files of a run in a background thread."""
 
-    def __init__(self, run: Location, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._run, self._clock = run, clock
+    def __init__(
+        self, run: Location, *, events: bool = True, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._run, self._events, self._clock = run, events, clock
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tracking")
         self._writing: Future[None] | None = None
         self._latest: tuple[Sequence[Record], Sequence[Record]] | None = None
@@ -81,7 +87,7 @@ class Tracker:
 
     def _write(self, history: Sequence[Record], samples: Sequence[Record]) -> None:
         started_s = self._clock()
-        write_tracking(self._run, history, samples)
+        write_tracking(self._run, history, samples, events=self._events)
         ended_s = self._clock()
         self._next_s = ended_s + max(MIN_INTERVAL_S, (ended_s - started_s) / MAX_SHARE)
 
