@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ocr_ray.dataset.open_lines import as_datasets, open_image, open_lines
     from ocr_ray.metrics import evaluate_pairs
     from ocr_ray.model.recognizer import load_recognizer
+    from ocr_ray.reading.read import read
     from ocr_ray.render.config import RenderConfig
     from ocr_ray.render.job import render_lines
     from ocr_ray.render.one_line import render_line
@@ -27,6 +28,7 @@ _MODULES = {
     "open_image": "dataset.open_lines",
     "open_lines": "dataset.open_lines",
     "plan_dataset": "render.plan_job",
+    "read": "reading.read",
     "render_line": "render.one_line",
     "render_lines": "render.job",
 }
@@ -40,6 +42,7 @@ __all__ = [
     "open_image",
     "open_lines",
     "plan_dataset",
+    "read",
     "render_line",
     "render_lines",
 ]

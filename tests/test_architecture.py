@@ -30,6 +30,7 @@ ROOMS = {
     "training": "errors randomness storage text metrics cli dataset model cluster",
     "evaluation": "errors randomness html_page storage text metrics cli dataset model cluster",
     "audit": "errors randomness storage text cli dataset textgen cluster render pages",
+    "reading": "errors storage dataset model pages",
     "quickstart": "storage dataset cluster render pages training evaluation",
 }
 """Each folder or module of the package, from the ground up, and what it may import: rooms above it only."""
@@ -172,11 +173,12 @@ def test_a_job_is_imported_by_no_one(path: Path) -> None:
         (["ocr_ray.training.loop"], ["trdg", "ray", "cv2"]),
         (["ocr_ray.evaluation.report", "ocr_ray.metrics"], ["torch", "transformers", "ray", "cv2", "trdg"]),
         (DRIVERS, ["ray", "torch", "transformers", "pandas", "matplotlib", "tensorboardX", "trdg"]),
+        (["ocr_ray.reading.job"], ["ray", "pandas", "matplotlib", "gradio", "pypdfium2", "trdg"]),
         (PART_MAKERS, ["ray.data", "ray.train", "torch", "transformers", "pandas", "matplotlib", "trdg"]),
     ],
     ids=[
         *("render", "render without trdg", "pages", "training", "evaluation"),
-        *("jobs until work begins", "workers that make parts"),
+        *("jobs until work begins", "reading", "workers that make parts"),
     ],
 )
 def test_a_room_loads_no_library_of_another(modules: list[str], unwanted: list[str]) -> None:

@@ -24,7 +24,7 @@ class Job:
     config: str
     """The dataclass of its flags; the module imports neither Ray nor PyTorch."""
     work: str
-    """The function that takes the configuration and returns the summary."""
+    """The function that takes the configuration and returns the summary, or None if it prints its result."""
     extra: str = ""
     """The extra of ocr_ray that the work needs."""
 
@@ -40,6 +40,8 @@ JOBS = {
     ),
     "evaluate_trocr": Job(config="evaluation.config:EvaluationConfig", work="evaluation.job:evaluate_lines"),
     "label_pages": Job(config="pages.config:LabelConfig", work="pages.label_job:label_pages"),
+    "read": Job(config="reading.config:ReadConfig", work="reading.job:read_and_print"),
+    "demo": Job(config="reading.config:DemoConfig", work="reading.demo:show_demo", extra="demo"),
     "check_cluster": Job(config="aws.config:CheckConfig", work="aws.job:check_cluster", extra="cluster"),
     "watch_spot": Job(config="aws.config:SpotConfig", work="aws.spot:watch_spot"),
 }
@@ -52,11 +54,13 @@ SUMMARIES = {
     "train_trocr": "Fine-tune a TrOCR model on datasets of lines, data-parallel over CPUs or GPUs.",
     "evaluate_trocr": "Read a split with a model and report its errors.",
     "label_pages": "Read the text boxes of pages with a model; write labels, lines and a review page.",
+    "read": "Read the text of images and PDFs with a model: lines or whole pages.",
+    "demo": "Show a web page on this machine that reads the images dropped into it.",
     "check_cluster": "Check a cluster file before `ray up`.",
     "watch_spot": "Wait for the interruption notice of this EC2 spot instance, then drain its Ray node.",
 }
 """One line about each job, for `--help`."""
-EXTRAS = {"cluster": ("boto3", "jsonschema")}
+EXTRAS = {"cluster": ("boto3", "jsonschema"), "demo": ("gradio",)}
 """The packages of each extra that a job needs."""
 
 

@@ -5,6 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import tyro
+
+(_POSITIONAL,) = get_args(tyro.conf.Positional[Any])[1:]
+"""What tyro marks an argument without a flag with."""
+
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
     """Return the arguments that set these flags; a flag whose value is None is left out."""
@@ -66,7 +71,7 @@ def list_flags(config_type: Any, prefix: str = "") -> list[str]:
 
 
 def _iter_fields(config_type: type[Any]) -> Iterator[tuple[Field[Any], str, Any]]:
-    """Yield each field with its flag and its type.
+    """Yield each field that has a flag with the flag and its type.
 
     tyro.conf.arg(name=...) renames the flags of a nested configuration; an empty name leaves no prefix.
     """
@@ -77,6 +82,8 @@ def _iter_fields(config_type: type[Any]) -> Iterator[tuple[Field[Any], str, Any]
             if get_origin(types[field.name]) is Annotated
             else (types[field.name],)
         )
+        if _POSITIONAL in extras:
+            continue
         names = [extra.name for extra in extras if hasattr(extra, "name")]
         yield field, (names[0] if names else field.name).replace("_", "-"), kind
 

@@ -28,7 +28,7 @@ Config = TypeVar("Config")
 
 def run_job(
     config_type: type[Config],
-    load_work: Callable[[], Callable[[Config], Mapping[str, Any]]],
+    load_work: Callable[[], Callable[[Config], Mapping[str, Any] | None]],
     *,
     prog: str,
     description: str,
@@ -36,7 +36,8 @@ def run_job(
 ) -> NoReturn:
     """Parse the flags of `config_type`, do the work, print its summary as the last line of standard output.
 
-    `load_work` imports the work; it is called only after the flags were parsed. `prog` is the command as the
+    `load_work` imports the work; it is called only after the flags were parsed. Work that prints its result
+    itself returns None. `prog` is the command as the
     usage shows it. `arguments` defaults to those of the process.
 
     Exits with 0 when the work is done, 1 when it failed or was stopped (`ray job stop` sends SIGTERM), 2 when
@@ -82,7 +83,8 @@ def run_job(
     except (SystemExit, KeyboardInterrupt):
         log.error("stopped; finished work is kept: run the same command to resume")
         sys.exit(INTERRUPTED if signal.SIGINT in received else 1)
-    _print_summary(summary)
+    if summary is not None:
+        _print_summary(summary)
     sys.exit(0)
 
 

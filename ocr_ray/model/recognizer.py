@@ -8,13 +8,16 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ocr_ray.dataset.images import BAD_IMAGE, check_image_size, open_line_image
+from ocr_ray.dataset.images import BAD_IMAGE, check_image_size
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model_to_read
 from ocr_ray.model.options import Decoding, choose_precision
 from ocr_ray.model.precision import read_capability
 from ocr_ray.model.read import read_images
 from ocr_ray.storage.location import locate_model
+
+PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
+"""Modes of a PIL image that a PNG file holds as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +51,10 @@ class Recognizer:
         Raises:
             InputError: an image cannot be opened; the message names it.
         """
-        encoded = [_encode(image, number) for number, image in enumerate(images)]
+        names = [name_image(image, number) for number, image in enumerate(images)]
+        encoded = list(map(encode_as_file, images, names))
         decoding = Decoding(batch_size=batch_size, precision=self._precision)
-        readings = read_images(self._model, encoded, decoding)
+        readings = read_images(self._model, encoded, decoding, names=names)
         return [
             RecognizedText(text=reading.text, confidence=reading.confidence, flags=reading.flags)
             for reading in readings
@@ -79,15 +83,25 @@ def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognize
     return Recognizer(model)
 
 
-def _encode(image: Image.Image | bytes | str | Path, number: int) -> bytes:
-    """Return the bytes of an image file that holds the pixels in greyscale or colour."""
-    name = str(image) if isinstance(image, str | Path) else f"image {number}"
+def name_image(image: Image.Image | bytes | str | Path, number: int) -> str:
+    """Return the name of an image in messages: its path, or `image 3`."""
+    return str(image) if isinstance(image, str | Path) else f"image {number}"
+
+
+def encode_as_file(image: Image.Image | bytes | str | Path, name: str) -> bytes:
+    """Return the bytes of an image file; one of a PIL image keeps grey pixels grey, which are read faster.
+
+    Raises:
+        InputError: a path cannot be read, or a PIL image is too large or cannot be loaded.
+    """
+    if isinstance(image, bytes):
+        return image
     try:
-        content = Path(image).read_bytes() if isinstance(image, str | Path) else image
-        opened = open_line_image(content, name) if isinstance(content, bytes) else content
-        check_image_size(opened.size, name)
+        if isinstance(image, str | Path):
+            return Path(image).read_bytes()
+        check_image_size(image.size, name)
         buffer = io.BytesIO()
-        opened.convert("RGB").save(buffer, "PNG", compress_level=1)
+        (image if image.mode in PNG_MODES else image.convert("RGB")).save(buffer, "PNG", compress_level=1)
     except InputError:
         raise
     except BAD_IMAGE as error:

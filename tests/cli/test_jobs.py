@@ -29,6 +29,7 @@ SMALL_JOBS = {
     "train_trocr": ["--lines-uri", "IN", "--models-uri", "OUT", "--run-name", "x", "--runs-uri", "OUT"],
     "label_pages": ["--model-uri", "tiny", "--pages-uri", "IN", "--out-uri", "OUT"],
     "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
+    "read": ["IN", "--model", "tiny"],
 }
 
 
@@ -80,6 +81,8 @@ def test_a_wrong_flag_exits_2_with_a_suggestion(job: str, monkeypatch, capsys) -
         "train_trocr": "--epochs",
         "check_cluster": "--cluster",
         "watch_spot": "--gcs-address",
+        "read": "--box-format",
+        "demo": "--flag-below",
     }.get(job, "--out-uri")
     wrong = known + "s"
     assert run(monkeypatch, job, *SMALL_JOBS.get(job, []), wrong, "1") == 2

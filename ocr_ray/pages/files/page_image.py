@@ -62,11 +62,12 @@ def open_page(content: bytes, label: PageLabel | None = None) -> Image.Image:
     return decode_page(content, label).image
 
 
-def decode_page(content: bytes, label: PageLabel | None = None) -> PageImage:
+def decode_page(content: bytes, label: PageLabel | None = None, *, upright: bool = False) -> PageImage:
     """Return a PNG or JPEG page as 8-bit greyscale (`L`), transparent pixels flattened on white.
 
     A page with an EXIF orientation is made upright if only then it fits the label: the size of the image, if
-    the label states it, else the boxes. Otherwise, and without a label, the pixels stay as stored.
+    the label states it, else the boxes. Otherwise the pixels stay as stored; `upright` makes a page without a
+    label upright too.
 
     Raises:
         CropError: `bad_image`: truncated, another format, or too many pixels.
@@ -76,6 +77,7 @@ def decode_page(content: bytes, label: PageLabel | None = None) -> PageImage:
         orientation = _read_orientation(image)
         page = _flatten(_narrow(image, content))
     is_turned, warnings = _choose_orientation(page.size, orientation, label)
+    is_turned |= upright and label is None and orientation != 1
     if _is_dark(page):
         warnings.append(DARK_PAGE)
     return PageImage(
