@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -198,9 +199,18 @@ def open_baseline(uri: str) -> Baseline:
 
 
 def reserve_output(inputs: EvaluationInputs) -> None:
-    """Write plan.json; delete an earlier report, because its existence means a finished evaluation."""
+    """Write plan.json; delete an earlier report, because its existence means a finished evaluation.
+
+    The date is that of the first run, so that a repeated run leaves the same report.
+    """
     plan, out = inputs.plan, inputs.out
-    record = {"config": plan.config, "config_sha256": plan.config_sha256, "flags": plan.flags}
+    before = read_json(out / PLAN) if exists(out / PLAN) else {}
+    record = {
+        "config": plan.config,
+        "config_sha256": plan.config_sha256,
+        "created_at": before.get("created_at") or datetime.now(UTC).isoformat(timespec="seconds"),
+        "flags": plan.flags,
+    }
     write_json(out / PLAN, record)
     delete_file(out / REPORT)
 
@@ -214,7 +224,7 @@ def write_report(
     paths = [part_path(index) for index in range(len(inputs.parts))]
     for index, table in enumerate(read_predictions(out, paths)):
         chosen.add(index, evaluation.add(table))
-    report = evaluation.describe()
+    report = {"created_at": read_json(out / PLAN)["created_at"], **evaluation.describe()}
     report["hashes"] = {name: inputs.plan.config[name] for name in ("model_sha256", "lines")} | {
         "config_sha256": inputs.plan.config_sha256
     }

@@ -25,6 +25,7 @@ from ocr_ray.evaluation.analysis.calibration import Calibration
 from ocr_ray.evaluation.analysis.collapse import Collapse
 from ocr_ray.evaluation.analysis.confusions import Confusions
 from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
+from ocr_ray.evaluation.analysis.error_kinds import ErrorKinds
 from ocr_ray.evaluation.analysis.flagged_readings import FlaggedReadings
 from ocr_ray.evaluation.analysis.slices import LineSlices, SliceInputs, SliceSums
 from ocr_ray.evaluation.analysis.trailing_hallucination import TrailingHallucination
@@ -58,6 +59,7 @@ def make_metrics(
         "overread": TrailingHallucination(),
         "arithmetic": Arithmetic(),
         "collapse": Collapse(),
+        "error_kinds": ErrorKinds(),
         "context_dependence": ContextDependence(word_origins),
         "joined_problems": JoinedProblems(inputs.problems),
         "confusions": Confusions(),

@@ -13,6 +13,7 @@ from ocr_ray.dataset.lines import WordOrigin
 from ocr_ray.evaluation.alignment import align
 from ocr_ray.evaluation.analysis.baseline import compare_reports
 from ocr_ray.evaluation.analysis.confusions import count_confusions
+from ocr_ray.evaluation.analysis.error_kinds import ERROR_KINDS, name_error_kind
 from ocr_ray.evaluation.analysis.slices import SliceInputs
 from ocr_ray.evaluation.analysis.whole_problems import ProblemText
 from ocr_ray.evaluation.html.examples import Example, Examples, list_ops
@@ -101,9 +102,15 @@ def make_report() -> tuple[dict[str, Any], Examples]:
         for confusion in count_confusions([align(rows[index]["text"], rows[index]["prediction"])]):
             if len(examples := confused.setdefault(confusion, [])) < 3:
                 examples.append(make_example(rows[index]))
+    kinds: dict[str, list[Example]] = {kind: [] for kind in ERROR_KINDS[:4]}
+    for index in wrong:
+        kind = name_error_kind(align(rows[index]["text"], rows[index]["prediction"]))
+        if len(kinds.get(kind, "xx")) < 2:
+            kinds[kind].append(make_example(rows[index]))
     shown = Examples(
         worst=[make_example(rows[n], baseline_prediction=others[n]["prediction"]) for n in wrong[:30]],
         random=[make_example(row) for row in rows[::5]],
+        kinds={kind: lines for kind, lines in kinds.items() if lines},
         confusions=confused,
     )
     return json.loads(json.dumps(report)), shown
@@ -123,6 +130,7 @@ def count_rows(rows: list[dict[str, Any]], model_uri: str) -> dict[str, Any]:
     evaluation.add(table)
     counts = count_lines(table["text"].to_pylist(), table["prediction"].to_pylist())
     return {
+        "created_at": "2026-01-02T03:04:05+00:00",
         **evaluation.describe(),
         "printed": {**describe_counts(counts.sum(axis=0)), "unprintable": 3},
         "long_lines": {

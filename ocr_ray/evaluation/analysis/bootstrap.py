@@ -2,9 +2,11 @@
 
 Lines of a page share their print and their sentence, so pages are resampled and not lines (Efron and
 Tibshirani, An Introduction to the Bootstrap, 1993, chapters 8 and 13); a line without a page is a cluster of
-one. If no line has an error the interval is [0, 0], although the next page may have one.
+one. Resampling says nothing about a rate of 0 or 1, since every sample has the same: such a rate has the
+interval of Wilson (1927), as if its characters, words or lines were independent.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,8 @@ RATES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "exact_match": (("exact",), ("lines",)),
 }
 """Columns of the numerator and of the denominator of each rate; each is a sum of columns."""
+_Z = 1.959963984540054
+"""The 97.5 % quantile of the normal distribution."""
 _MAX_CELLS = 4_000_000
 """Weights in memory at a time, 8 bytes each."""
 
@@ -115,8 +119,22 @@ def find_interval(pages: Counts, *, seed: int = 0, num_resamples: int = NUM_RESA
     """
     if not len(pages):
         return None
+    over, under = pages.sum(axis=0).tolist()
+    if under and len(pages) > 1 and (not over or (pages[:, 0] == pages[:, 1]).all()):
+        return list(find_wilson_interval(over, under))
     rates = _divide(resample_sums(pages, seed=seed, num_resamples=num_resamples))
     return _find_ends(rates, len(pages))
+
+
+def find_wilson_interval(hits: int, trials: int) -> tuple[float, float]:
+    """Return the 95 % score interval of a proportion; `hits` of at least one trial, all independent.
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927.
+    """
+    share, spread = hits / trials, _Z**2 / trials
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    return (centre - half if hits else 0.0), (centre + half if hits < trials else 1.0)
 
 
 def rate_difference(

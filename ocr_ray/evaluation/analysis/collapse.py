@@ -32,19 +32,21 @@ class Collapse:
         self._pairs.update((_hash(line.reference), _hash(line.prediction)) for line in lines)
 
     def describe(self) -> dict[str, Any]:
-        """Return the share of the most common opening and the number of distinct texts, of both sides.
+        """Return the shares of the most common text and opening and the number of texts, of both sides.
 
         `repeats` are wrong lines whose prediction is exactly the reference or the prediction of a line with
         another reference.
         """
         lines = self._pairs.total()
         openings = _most_common(self._openings)
-        references = {reference for reference, _ in self._pairs}
-        predictions = {prediction for _, prediction in self._pairs}
+        references = _count_texts((reference, count) for (reference, _), count in self._pairs.items())
+        predictions = _count_texts((prediction, count) for (_, prediction), count in self._pairs.items())
         repeats = self._count_repeats(references)
         reference_openings = _most_common(self._reference_openings)
         return {
             "lines": lines,
+            "text_share": divide(max(predictions.values(), default=0), lines),
+            "truth_text_share": divide(max(references.values(), default=0), lines),
             "opening_share": divide(openings[0][1], lines) if openings else None,
             "truth_opening_share": divide(reference_openings[0][1], lines) if reference_openings else None,
             "openings": [
@@ -69,6 +71,13 @@ class Collapse:
             for (reference, prediction), count in self._pairs.items()
             if reference != prediction and len(references_by_text[prediction]) > 1
         )
+
+
+def _count_texts(texts: Iterable[tuple[bytes, int]]) -> Counter[bytes]:
+    counts: Counter[bytes] = Counter()
+    for text, count in texts:
+        counts[text] += count
+    return counts
 
 
 def _most_common(openings: Counter[str]) -> list[tuple[str, int]]:

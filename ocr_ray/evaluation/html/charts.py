@@ -16,6 +16,8 @@ class Bar(NamedTuple):
     interval: tuple[float, float] | None
     baseline: float | None
     """Shown as a tick."""
+    is_cut: bool
+    """Whether the rate, or the end of its interval, lies beyond the axis."""
 
 
 class Dot(NamedTuple):
@@ -50,6 +52,7 @@ def make_bar(
         rate=None if rate is None else to_px(rate),
         interval=(to_px(interval[0]), to_px(interval[1])) if interval else None,
         baseline=None if baseline is None else to_px(baseline),
+        is_cut=any(value is not None and value > scale for value in (rate, baseline, *(interval or ()))),
     )
 
 

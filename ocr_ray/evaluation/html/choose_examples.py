@@ -1,4 +1,4 @@
-"""The lines that a report shows: the worst, random ones, and a few for each confusion."""
+"""The lines that a report shows: the worst, random ones, and a few for each kind of error and confusion."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -11,12 +11,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ocr_ray.dataset.parts import read_rows
+from ocr_ray.evaluation.analysis.error_kinds import (
+    MISSING_TAIL,
+    RUN_ON,
+    SPACING,
+    SUBSTITUTION,
+    name_error_kind,
+)
 from ocr_ray.evaluation.html.examples import Example, Examples, list_ops
 from ocr_ray.evaluation.inputs import LinesPart
 from ocr_ray.evaluation.readings import Reading, read_table
 
 NUM_WORST = NUM_RANDOM = 30
 NUM_PER_CONFUSION = 3
+NUM_OF_KINDS = 6
+"""Of all kinds of errors together."""
+SHOWN_KINDS = (RUN_ON, MISSING_TAIL, SUBSTITUTION, SPACING)
 ConfusedPair = tuple[str, str]
 """A piece of the reference and what was predicted for it; either may be empty."""
 
@@ -43,6 +53,7 @@ class ChosenLines:
     def __init__(self) -> None:
         self._worst: list[_Candidate] = []
         self._random: list[_Candidate] = []
+        self._kinds: defaultdict[str, list[_Candidate]] = defaultdict(list)
         self._confusions: defaultdict[ConfusedPair, list[_Candidate]] = defaultdict(list)
 
     def add(self, part: int, lines: Sequence[Reading]) -> None:
@@ -53,6 +64,7 @@ class ChosenLines:
             _keep(self._random, candidate, NUM_RANDOM)
             if line.alignment.is_exact:
                 continue
+            _keep(self._kinds[name_error_kind(line.alignment)], candidate, NUM_OF_KINDS)
             errors = [
                 (step.reference, step.prediction) for step in line.alignment.steps if step.kind != "equal"
             ]
@@ -74,7 +86,9 @@ class ChosenLines:
         model.
         """
         of_confusions = [line for pair in confusions for line in self._confusions.get(pair, ())]
-        chosen = sorted({line.position for line in (*self._worst, *self._random, *of_confusions)})
+        kinds = self._choose_of_kinds()
+        of_kinds = [line for lines in kinds.values() for line in lines]
+        chosen = sorted({line.position for line in (*self._worst, *self._random, *of_kinds, *of_confusions)})
         examples = _read_lines(chosen, parts, read_predictions)
         names = {(line.dataset, line.line_id) for line in examples.values()}
         predictions = _find_predictions(baseline, names)
@@ -89,8 +103,21 @@ class ChosenLines:
         return Examples(
             worst=list_examples(self._worst),
             random=list_examples(self._random),
+            kinds={kind: list_examples(lines) for kind, lines in kinds.items()},
             confusions={pair: list_examples(self._confusions.get(pair, ())) for pair in confusions},
         )
+
+    def _choose_of_kinds(self) -> dict[str, list[_Candidate]]:
+        """Return random wrong lines by kind, as many of each kind as of the others where there are enough."""
+        by_kind = {kind: sorted(self._kinds[kind], reverse=True) for kind in SHOWN_KINDS}
+        in_turn = [
+            (kind, lines[rank])
+            for rank in range(NUM_OF_KINDS)
+            for kind, lines in by_kind.items()
+            if rank < len(lines)
+        ][:NUM_OF_KINDS]
+        kinds = dict.fromkeys(kind for kind, _ in in_turn)
+        return {kind: [line for name, line in in_turn if name == kind] for kind in kinds}
 
 
 def _read_lines(

@@ -45,6 +45,8 @@ class Examples:
 
     worst: Sequence[Example] = ()
     random: Sequence[Example] = ()
+    kinds: Mapping[str, Sequence[Example]] = field(default_factory=dict)
+    """A few wrong lines by the kind of their errors, see `analysis.error_kinds`."""
     confusions: Mapping[tuple[str, str], Sequence[Example]] = field(default_factory=dict)
     """By (reference, prediction) of the confused characters."""
 
@@ -77,11 +79,16 @@ def list_ops(alignment: Alignment) -> tuple[tuple[str, str], ...]:
 
 
 def mark_errors(example: Example) -> tuple[list[MarkedText], list[MarkedText]]:
-    """Return the reference and the prediction in pieces, errors marked."""
+    """Return the reference and the prediction in pieces, errors marked.
+
+    What is missing in the prediction is an empty piece.
+    """
     if not example.ops:
         return _list_pieces([(example.reference, False)]), _list_pieces([(example.prediction, False)])
     return (
-        _list_pieces((reference, reference != prediction) for reference, prediction in example.ops),
+        _list_pieces(
+            (reference, reference != prediction) for reference, prediction in example.ops if reference
+        ),
         _list_pieces((prediction, reference != prediction) for reference, prediction in example.ops),
     )
 
@@ -109,5 +116,4 @@ def _list_pieces(pieces: Iterable[tuple[str, bool]]) -> list[MarkedText]:
     return [
         MarkedText(shorten(show_characters(text) if is_error else text), is_error)
         for text, is_error in pieces
-        if text
     ]

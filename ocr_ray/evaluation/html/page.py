@@ -9,20 +9,24 @@ every value of report.json can be seen.
 `joined_problems`    entry, with that of the joined references as `of_truths`, and counts as `found`
 `calibration`        what `Calibration.describe` returns
 `confusions`         [{truth, read, count}], the most common first
-`config` `hashes`    what was evaluated
+`error_kinds`        counts of wrong lines by kind
+`config` `hashes` `created_at` `holdout`   what was evaluated
 the keys of `NOTES`  plain values
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from ocr_ray.evaluation.html.charts import BAR_SIZE_PX, find_scale, make_bar, make_dots
 from ocr_ray.evaluation.html.examples import Example, Examples, make_picture, mark_errors, show_characters
+from ocr_ray.evaluation.html.summary import KIND_TITLES, RATES, describe_summary
 from ocr_ray.evaluation.html.tables import (
     Block,
     Cell,
     Column,
     Table,
+    explain_empty,
     make_blocks,
     make_table,
     show_interval,
@@ -34,17 +38,16 @@ from ocr_ray.evaluation.html.tables import (
 )
 from ocr_ray.html_page import render_page, shorten
 
-RATES = {
-    "cer": "character error rate (CER)",
-    "wer": "word error rate (WER)",
-    "exact_match": "exact match",
-    "character_accuracy": "character accuracy",
-}
 MAX_CONFUSIONS = 30
 MAX_CONFUSION_IMAGES = 3
 MAX_EXAMPLES = 30
+NO_IMAGES = "no line kept"
 MAX_P_VALUE = 0.05
 """A difference is marked as significant below this p-value, in slices below this q-value."""
+SUMMARY, SLICES, GUESSING, MEASURES, LINES, ORIGIN = (
+    *("Findings", "Error rates by group", "Reading or guessing", "Other measures", "Lines", "Origin"),
+)
+"""The groups of sections, in the table of contents."""
 NOTES = {
     "context_dependence": "Does the model read, or guess from context? Errors in the last third of a line "
     "against the first, and on shuffled words against the same words in order. Both ratios are near 1 for a "
@@ -55,13 +58,18 @@ NOTES = {
     "predicted where the image shows a false one.",
     "collapse": "Does the model give the same output whatever it sees? The most common opening, and the "
     "number of different predictions, compared with the references.",
+    "error_kinds": "Wrong lines, each counted once, by the first of these that holds: only spaces are wrong; "
+    "two or more characters follow after the end of the line; its last two characters or more are missing; a "
+    "character is read as another; characters are inserted or left out inside the line.",
     "flagged": "Predictions that ended at the model's length limit, so that the rest of the line may be "
     "missing; and those with the replacement character U+FFFD, where tokens were no whole character.",
     "printed": "For a model trained on markup: references and predictions compared as they print.",
     "long_lines": "Lines above the aspect ratio limit, read whole and read in pieces.",
 }
 """The sections of plain values in their order, each with its explanation."""
+_GUESSING = ("context_dependence", "overread", "arithmetic", "collapse", "error_kinds")
 _OWN_KEYS = {
+    *("created_at", "holdout"),
     *("overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines"),
     *("joined_problems", *NOTES),
 }
@@ -77,6 +85,7 @@ _LINES = {
 class Section(NamedTuple):
     """A section of the page."""
 
+    group: str
     title: str
     macro: str
     """The macro in `report.html` that shows the content."""
@@ -87,10 +96,14 @@ class Section(NamedTuple):
 def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> str:
     """Return the page of what json.loads gives for report.json; any key may be missing."""
     model = (report.get("config") or {}).get("model_uri")
+    sections = [section for section in _list_sections(report, examples or Examples()) if section.content]
     return render_page(
         "evaluation/html/report.html",
         title=f"OCR evaluation of {shorten(str(model))}" if model else "OCR evaluation",
-        sections=[section for section in _list_sections(report, examples or Examples()) if section.content],
+        groups=[
+            (name, list(of_group))
+            for name, of_group in groupby(enumerate(sections), lambda item: item[1].group)
+        ],
         bar_size=BAR_SIZE_PX,
         max_p_value=MAX_P_VALUE,
     )
@@ -98,46 +111,48 @@ def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> 
 
 def _list_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
     baseline = (report.get("baseline") or {}).get("figures") or {}
-    yield Section("Overview", "overview", _describe_overview(report))
+    yield Section(SUMMARY, "Summary", "summary", describe_summary(report))
+    kinds = [
+        {"title": KIND_TITLES[kind], "lines": [_describe_example(line) for line in lines]}
+        for kind, lines in examples.kinds.items()
+    ]
+    yield Section(SUMMARY, "Typical errors", "kinds", kinds)
+    yield Section(SUMMARY, "Overview", "overview", _describe_overview(report))
+    if report.get("holdout"):
+        yield _make_section(report, "holdout", SUMMARY)
     for name in report:
-        if name.startswith("by_") and report[name]:
-            yield Section(show_title(name), "family", _describe_family(report, name))
-    for name, note in NOTES.items():
-        if report.get(name):
-            content = {"note": note, "blocks": make_blocks(report[name], name, baseline.get(name))}
-            yield Section(show_title(name), "values", content)
+        if name.startswith("by_"):
+            yield Section(SLICES, show_title(name), "family", _describe_family(report, name))
+    for group in (GUESSING, MEASURES):
+        for name in NOTES:
+            if report.get(name) and (name in _GUESSING) == (group == GUESSING):
+                yield _make_section(report, name, group)
     problems = _describe_problems(report.get("joined_problems"), baseline.get("joined_problems"))
-    yield Section("Whole problems", "values", problems)
+    yield Section(MEASURES, "Whole problems", "values", problems)
     sides = [_describe_calibration(side.get("calibration") or {}) for side in (report, baseline)]
-    yield Section(
-        "Confidence calibration", "calibration", [side for side in sides if side] if sides[0] else ()
-    )
-    yield Section("Most common confusions", "confusions", _tabulate_confusions(report, examples))
-    for title, lines in (("Worst lines", examples.worst), ("Random lines", examples.random)):
-        yield Section(title, "examples", [_describe_example(line) for line in lines[:MAX_EXAMPLES]])
+    calibration = [side for side in sides if side] if sides[0] else ()
+    yield Section(MEASURES, "Confidence calibration", "calibration", calibration)
     for name in report:
         if name not in _OWN_KEYS and not name.startswith("by_"):
-            content = {"note": "", "blocks": make_blocks(report[name], name, baseline.get(name))}
-            yield Section(show_title(name), "values", content)
-    yield Section("Configuration and hashes", "origin", _list_origin(report))
+            yield _make_section(report, name, MEASURES)
+    yield Section(LINES, "Most common confusions", "confusions", _tabulate_confusions(report, examples))
+    for title, lines in (("Worst lines", examples.worst), ("Random lines", examples.random)):
+        yield Section(LINES, title, "examples", [_describe_example(line) for line in lines[:MAX_EXAMPLES]])
+    yield Section(ORIGIN, "Configuration and hashes", "origin", _list_origin(report))
+
+
+def _make_section(report: Mapping[str, Any], name: str, group: str) -> Section:
+    """Return a section of plain values, of the baseline too."""
+    baseline = ((report.get("baseline") or {}).get("figures") or {}).get(name)
+    blocks = make_blocks(report[name], name, baseline)
+    return Section(group, show_title(name), "values", {"note": NOTES.get(name, ""), "blocks": blocks})
 
 
 def _describe_overview(report: Mapping[str, Any]) -> dict[str, Any]:
     entry = report.get("overall")
     if not entry:
         return {}
-    intervals = entry.get("intervals") or {}
-    cards = [
-        (title, show_percent(entry[rate]), show_interval(intervals.get(rate)))
-        for rate, title in RATES.items()
-        if rate in entry
-    ]
-    dependence = (report.get("context_dependence") or {}).get("context_dependence")
-    if dependence is not None:
-        cards.append(("context dependence", f"{dependence:.3g}", "1: reads; higher: guesses"))
     return {
-        "cards": cards,
-        "has_intervals": bool(intervals),
         "blocks": make_blocks(
             {key: value for key, value in entry.items() if key not in (*RATES, "intervals")}
         ),
@@ -165,20 +180,31 @@ def _compare_overall(baseline: Mapping[str, Any]) -> dict[str, Any]:
 def _describe_family(report: Mapping[str, Any], family: str) -> dict[str, Any]:
     """Return the slices of a family, each with a bar of its CER, and their comparison with the baseline."""
     entries: Mapping[str, Mapping[str, Any]] = report[family]
-    rates = [rate for rate in RATES if any(entry.get(rate) is not None for entry in entries.values())]
+    unknown = (report.get("unknown_lines") or {}).get(family)
+    if not entries:
+        return {"unknown": show_value("lines", unknown), "table": None} if unknown else {}
+    rates = [
+        rate
+        for rate in RATES
+        if rate == "cer" or any(entry.get(rate) is not None for entry in entries.values())
+    ]
     ends = [end for entry in entries.values() for end in (entry.get("intervals") or {}).get("cer") or ()]
-    scale = find_scale([*(entry.get("cer") for entry in entries.values()), *ends])
+    compared = (report.get("baseline") or {}).get(family) or {}
+    pairs = [entry.get("cer") or {} for entry in compared.values()]
+    both = [pair.get(side) for pair in pairs for side in ("here", "baseline")]
+    scale = find_scale([*(entry.get("cer") for entry in entries.values()), *ends, *both])
     columns = [Column("slice", is_number=False), Column("", is_number=False)]
     columns += [Column(show_name(name)) for name in (*rates, "lines")]
-    unknown = (report.get("unknown_lines") or {}).get(family)
+    table = Table(columns, [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()])
+    comparison = _compare_family(compared, scale)
+    bars = [cell.bar for side in (table, comparison) if side for row in side.rows for cell in row if cell.bar]
     return {
-        "table": Table(
-            columns, [_make_slice(name, entry, rates, scale=scale) for name, entry in entries.items()]
-        ),
+        "table": table,
         "scale": show_percent(scale),
+        "is_cut": any(bar.is_cut for bar in bars),
         "has_intervals": bool(ends),
         "unknown": show_value("lines", unknown) if unknown else "",
-        "comparison": _compare_family((report.get("baseline") or {}).get(family) or {}),
+        "comparison": comparison,
     }
 
 
@@ -189,19 +215,22 @@ def _make_slice(name: str, entry: Mapping[str, Any], rates: Sequence[str], *, sc
         Cell(shorten(name), name),
         Cell("", cer, bar=make_bar(cer, intervals.get("cer"), scale=scale)),
         *(
-            Cell(show_percent(entry.get(rate)), entry.get(rate), note=show_interval(intervals.get(rate)))
+            Cell(
+                show_percent(entry.get(rate)),
+                entry.get(rate),
+                note=show_interval(intervals.get(rate)) or explain_empty(rate, entry.get(rate), entry),
+            )
             for rate in rates
         ),
         Cell(show_value("lines", lines), lines),
     ]
 
 
-def _compare_family(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+def _compare_family(entries: Mapping[str, Mapping[str, Any]], scale: float) -> Table | None:
     """Return CER and exact match of both models by slice; None if the baseline has no slices."""
     pairs = [entry.get("cer") or {} for entry in entries.values()]
     if all(pair.get("baseline") is None for pair in pairs):
         return None
-    scale = find_scale(pair.get(side) for pair in pairs for side in ("here", "baseline"))
     names = ("CER", "baseline", "difference", "exact match", "baseline", "difference", "lines")
     columns = [Column("slice", is_number=False), Column("", is_number=False), *map(Column, names)]
     rows = [
@@ -218,7 +247,7 @@ def _compare_family(entries: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] 
         ]
         for (name, entry), pair in zip(entries.items(), pairs, strict=True)
     ]
-    return {"table": Table(columns, rows), "scale": show_percent(scale)}
+    return Table(columns, rows)
 
 
 def _compare(rate: str, pair: Mapping[str, Any]) -> list[Cell]:
@@ -289,7 +318,7 @@ def _tabulate_confusions(report: Mapping[str, Any], examples: Examples) -> Table
             [
                 *map(_make_piece, pair),
                 Cell(show_value("count", confusion["count"]), confusion["count"]),
-                Cell("", len(lines), pictures=list(map(make_picture, lines))),
+                Cell("" if lines else NO_IMAGES, len(lines), pictures=list(map(make_picture, lines))),
             ]
         )
     return Table([Column(name, is_number) for name, is_number in names.items()], rows)

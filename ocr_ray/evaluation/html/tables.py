@@ -66,6 +66,25 @@ NAMES = {
 """Keys of the report under another name than their own words."""
 
 
+EMPTY = {
+    "context_dependence": "needs errors in thirds and in shuffled words",
+    "last_over_first": "no errors in first and last thirds",
+    "spliced_over_own": "no shuffled words whose own line was read, or no errors in them",
+    "spill_rate": "no such line is followed by a box",
+    "digit_accuracy": "no digits in the references",
+    "operator_accuracy": "no operators in the references",
+    "equation_exact_match": "no equations in the references",
+    "repeated_run_recall": "no repeated digits in the references",
+    "true_equation_exact_match": "no true equations in the references",
+    "false_equation_exact_match": "no false equations in the references",
+    "solving_rate": "no false equations in the references",
+    "wer": "no words are counted here",
+    "cer": "no characters in the references",
+    "mean_confidence": "no confidences stored",
+}
+"""Why a rate has no value, by its key."""
+
+
 class Cell(NamedTuple):
     """A cell of a table, and what its column is sorted by."""
 
@@ -128,6 +147,14 @@ def show_percent(value: float | None) -> str:
     return f"{100 * value:.2f} %" if abs(value) < 0.1 else f"{100 * value:.1f} %"
 
 
+def explain_empty(name: str, value: Any, entry: Mapping[str, Any]) -> str:
+    """Return why a rate of an entry has no value or no interval; empty if it has both."""
+    if value is None:
+        return EMPTY.get(name, "nothing to count")
+    intervals = entry.get("intervals") or {}
+    return "one page: no interval" if name in intervals and intervals[name] is None else ""
+
+
 def show_points(value: float) -> str:
     """Return a difference of shares in percentage points, with its sign and without a unit."""
     return f"{100 * value:+.2f}".replace("-", "−")
@@ -141,7 +168,7 @@ def show_interval(interval: Sequence[float] | None) -> str:
 def show_value(name: str, value: Any) -> str:
     """Return a value as text, by its type and the name of its key."""
     if value is None:
-        return "–"
+        return f"– ({EMPTY[name]})" if name in EMPTY else "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

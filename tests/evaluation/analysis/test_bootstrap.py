@@ -12,6 +12,7 @@ from ocr_ray.evaluation.analysis.bootstrap import (
     describe_intervals,
     describe_slice_intervals,
     find_interval,
+    find_wilson_interval,
     number_clusters,
     rate_difference,
     rate_terms,
@@ -161,15 +162,23 @@ def test_there_is_no_interval_over_no_lines_one_page_or_no_words() -> None:
     assert (none.difference, none.p_value) == (None, None)
 
 
-def test_without_errors_the_interval_is_a_point() -> None:
+def test_a_rate_of_0_or_1_has_the_interval_of_wilson() -> None:
+    # 0 of n: the upper end is z² / (n + z²) with z² = 3.8415; 36 characters, 18 words, 9 lines.
     counts = count_lines(["가나 다"] * 9, ["가나 다"] * 9)
     intervals = describe_intervals(counts, np.arange(9))
-    assert intervals == {
-        "cer": [0.0, 0.0],
-        "wer": [0.0, 0.0],
-        "character_accuracy": [1.0, 1.0],
-        "exact_match": [1.0, 1.0],
+    expected = {
+        "cer": [0.0, 0.096419],
+        "wer": [0.0, 0.175879],
+        "character_accuracy": [0.903581, 1.0],
+        "exact_match": [0.700855, 1.0],
     }
+    assert {rate: pytest.approx(ends, abs=1e-6) for rate, ends in expected.items()} == intervals
+    # R. G. Newcombe, Two-sided confidence intervals for the single proportion, 1998, table I, method 3.
+    for hits, trials, low, high in (
+        *((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)),
+        *((0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)),
+    ):
+        assert find_wilson_interval(hits, trials) == pytest.approx((low, high), abs=5e-5)
 
 
 def test_a_slice_has_the_intervals_of_only_its_lines() -> None:

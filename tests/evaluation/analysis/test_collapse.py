@@ -47,6 +47,7 @@ def test_a_collapsed_model_has_common_openings_and_few_distinct_texts_and_a_perf
     assert collapsed["openings"][0]["opening"] == "다음은"
     assert collapsed["openings"][0]["truth_lines"] < 20
     assert collapsed["distinct_predictions"] == 2
+    assert collapsed["text_share"] > 0.7 > perfect["text_share"] == perfect["truth_text_share"]
     assert collapsed["distinct_ratio"] == 2 / len(set(references)) < 0.05
     assert collapsed["repeat_rate"] == 1.0
     assert perfect["opening_share"] == perfect["truth_opening_share"] < 0.4

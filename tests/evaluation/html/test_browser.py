@@ -34,7 +34,11 @@ addEventListener("load", () => {
         first: click(), up: read(), second: click(), down: read() });
     });
   }
+  scrollTo(0, 1e6);
+  const contents = document.querySelector("nav").getBoundingClientRect();
   parent.postMessage({
+    isScrolled: scrollY > 5000,
+    contents: [contents.top >= 0, contents.top < 100, contents.width > 200],
     width: innerWidth,
     overflow: document.documentElement.scrollWidth - document.documentElement.clientWidth,
     images: images.length,
@@ -100,6 +104,8 @@ def test_the_page_loads_whole_logs_nothing_and_fits_a_phone(tmp_path: Path, sche
         assert seen["images"] == report_page().count("<img ") > 100
         assert seen["broken"] == 0
         assert seen["overflow"] == 0
+        assert seen["isScrolled"]
+        assert seen["contents"] == [True, True, True], "the contents stay in view at the end of the page"
         assert seen["paper"] == ("rgb(255, 255, 255)" if scheme == LIGHT else "rgb(13, 17, 23)")
 
 

@@ -94,6 +94,13 @@ def test_examples_carry_their_own_image_and_the_other_models_reading(tmp_path: P
     assert {line.baseline_prediction for line in lines} == {"other", None}
 
 
+def test_six_typical_lines_are_shown_shared_by_the_kinds_of_errors(tmp_path: Path) -> None:
+    kinds = choose(tmp_path / "a", make_rows(60), 11).kinds
+    assert {kind: len(lines) for kind, lines in kinds.items()} == {"run_on": 3, "substitution": 3}
+    assert all(line.prediction.endswith("xx") for line in kinds["run_on"])
+    assert not any(line.prediction.endswith("xx") for line in kinds["substitution"])
+
+
 def test_confusions_show_lines_that_have_them(tmp_path: Path) -> None:
     shown = choose(tmp_path / "a", make_rows(60), 60).confusions
     assert len(shown["6", "8"]) == len(shown["", "x"]) == NUM_PER_CONFUSION

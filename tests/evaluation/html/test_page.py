@@ -15,21 +15,23 @@ from harness.html_page import Page
 from PIL import Image
 
 from ocr_ray.evaluation.html.examples import MAX_SIZE_PX, Examples
-from ocr_ray.evaluation.html.page import NOTES, RATES, report_html
+from ocr_ray.evaluation.html.findings import list_findings
+from ocr_ray.evaluation.html.page import NOTES, report_html
+from ocr_ray.evaluation.html.summary import KIND_TITLES, RATES
 from ocr_ray.evaluation.html.tables import show_name, show_percent
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&amp;\u202e</td></section>'
 TITLES = [
-    "Overview",
+    *("Summary", "Typical errors", "Overview"),
     *("By dataset", "By source", "By font", "By length", "By aspect ratio", "Line starts mid-word"),
     *("Line ends mid-word", "By position on the page", "Line contains a fraction", "Font seen in training"),
     *("By third of the line", "By character class", "Word seen in training", "Context dependence"),
-    *("Trailing hallucination", "Arithmetic", "Collapse", "Incomplete predictions", "Markup as printed"),
-    *("Long lines", "Whole problems", "Confidence calibration", "Most common confusions", "Worst lines"),
-    *("Random lines", "Configuration and hashes"),
+    *("Trailing hallucination", "Arithmetic", "Collapse", "Error kinds", "Incomplete predictions"),
+    *("Markup as printed", "Long lines", "Whole problems", "Confidence calibration"),
+    *("Most common confusions", "Worst lines", "Random lines", "Configuration and hashes"),
 ]
 SECTION_OF = {
-    "overall": "Overview",
+    "error_kinds": "Error kinds",
     "by_third": "By third of the line",
     "overread": "Trailing hallucination",
     "arithmetic": "Arithmetic",
@@ -54,6 +56,9 @@ def full_source() -> str:
     return report_html(*full_report())
 
 
+OF_EXAMPLES = ("Typical errors", "Worst lines", "Random lines")
+
+
 def only(report: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: report[key] for key in keys}
 
@@ -61,8 +66,13 @@ def only(report: dict[str, Any], *keys: str) -> dict[str, Any]:
 def test_a_whole_report_has_every_section_once_and_in_order() -> None:
     page = Page(full_source())
     assert page.titles == TITLES
-    links = [link["href"] for link in page.all("a")]
-    assert links == [f"#{section['id']}" for section in page.all("section")]
+    (contents,) = page.all("nav")
+    assert contents == {"aria-label": "Contents"}
+    ids = [f"#{section['id']}" for section in page.all("section")]
+    assert [link["href"] for link in page.all("a") if "class" not in link] == ids
+    groups = [link["href"] for link in page.all("a") if "class" in link]
+    assert (len(groups), groups[0]) == (6, "#s0")
+    assert set(groups) < set(ids)
 
 
 @pytest.mark.parametrize("key", SECTION_OF)
@@ -70,7 +80,7 @@ def test_a_section_appears_where_its_data_is_and_nowhere_else(key: str) -> None:
     report, _ = full_report()
     without = {name: value for name, value in report.items() if name not in (key, "baseline")}
     assert Page(report_html(without)).titles == [
-        title for title in TITLES if title not in (SECTION_OF[key], "Worst lines", "Random lines")
+        title for title in TITLES if title not in (SECTION_OF[key], *OF_EXAMPLES)
     ]
     assert Page(report_html(only(report, key))).titles == [SECTION_OF[key]]
 
@@ -81,8 +91,9 @@ def test_a_section_appears_where_its_data_is_and_nowhere_else(key: str) -> None:
         (Examples(), []),
         (Examples(worst=[make_example(make_rows(1)[0])]), ["Worst lines"]),
         (Examples(random=[make_example(make_rows(1)[0])]), ["Random lines"]),
+        (Examples(kinds={"spacing": [make_example(make_rows(1)[0])]}), ["Typical errors"]),
     ],
-    ids=["none", "worst", "random"],
+    ids=["none", "worst", "random", "kinds"],
 )
 def test_lines_are_shown_where_there_are_any(examples: Examples, titles: list[str]) -> None:
     assert Page(report_html({}, examples)).titles == titles
@@ -93,8 +104,36 @@ def test_a_report_of_no_lines_is_a_page() -> None:
     entry = {"lines": 0, "cer": None, "exact_match": None, "intervals": {"cer": None}, "counts": {"lines": 0}}
     report = {"overall": entry, "by_font": {"바탕": entry}, "by_source": {}, "confusions": []}
     page = Page(report_html(report))
-    assert page.titles == ["Overview", "By font"]
-    assert "–" in page.sections["Overview"]
+    assert page.titles == ["Summary", "Overview", "By font"]
+    assert "no characters in the references" in page.sections["Summary"]
+    assert "no characters in the references" in page.sections["By font"]
+    nothing = Page(report_html({"by_x": {}, "unknown_lines": {"by_x": 7}, "by_y": {}}))
+    assert nothing.sections["By x"].strip() == (
+        "7 lines are in none of these slices: the data do not say which."
+    )
+    assert nothing.titles == ["By x"]
+    sections = Page(report_html({"arithmetic": {"solving_rate": None}})).sections
+    assert "– (no false equations in the references)" in sections["Arithmetic"]
+
+
+def test_the_page_opens_with_model_data_date_and_headline_figures() -> None:
+    report, examples = full_report()
+    page = Page(full_source())
+    summary = page.sections["Summary"]
+    for text in (
+        *("models/best_ocr", "144 lines of split validation: runs/lines, s3://bucket/crops"),
+        *("2026-01-02 03:04:05 UTC", show_percent(report["overall"]["cer"]), "context dependence"),
+        *list_findings(report),
+    ):
+        assert f"{text}\n" in summary
+    titles = list(examples.kinds)
+    assert len(titles) > 2
+    shown = page.sections["Typical errors"]
+    assert [shown.index(KIND_TITLES[kind]) for kind in titles] == sorted(
+        shown.index(KIND_TITLES[kind]) for kind in titles
+    )
+    held = Page(report_html({"holdout": {"words_held_out": 1234}}))
+    assert held.sections["Holdout"].split() == ["words", "held", "out", "1,234"]
 
 
 def test_every_value_of_the_report_is_shown_and_a_new_key_too() -> None:
@@ -103,7 +142,7 @@ def test_every_value_of_the_report_is_shown_and_a_new_key_too() -> None:
         report_html(report | {"new_findings": {"share_of_x": 0.123, "rows": [{"a": "unheard"}]}}, examples)
     )
     assert page.sections["New findings"].split() == ["share", "of", "x", "12.3", "%", "Rows", "a", "unheard"]
-    assert show_percent(report["overall"]["cer"]) in page.sections["Overview"]
+    assert show_percent(report["overall"]["jamo_cer"]) in page.sections["Overview"]
     assert show_percent(report["by_third"]["last"]["cer"]) in page.sections["By third of the line"]
     assert f"{report['collapse']['distinct_predictions']:,}" in page.sections["Collapse"]
     assert show_percent(report["joined_problems"]["of_truths"]["wer"]) in page.sections["Whole problems"]
@@ -121,17 +160,17 @@ def test_every_section_shows_its_captions_tables_and_charts() -> None:
     baseline = report["baseline"]
     page = Page(full_source())
     overview = page.sections["Overview"]
-    assert all(overview.count(title) == 2 for title in RATES.values())  # on a card and in the comparison
+    summary = page.sections["Summary"]
+    assert all(text.count(title) == 1 for title in RATES.values() for text in (summary, overview))
     for text in (
         show_percent(report["overall"]["jamo_cer"]),
         f"{report['overall']['counts']['jamo_hits']:,}",
         "p below 0.05; for slices, a false discovery rate below 0.05",
     ):
         assert text in overview
-    rates = [entry["cer"] for entry in report["by_third"].values()]
-    assert f"CER from 0 to {show_percent(max(rates))}." in page.sections["By third of the line"]
     rates = [entry["cer"]["baseline"] for entry in baseline["by_third"].values()]
-    assert f"CER from 0 to {show_percent(max(rates))};" in page.sections["By third of the line"]
+    assert max(rates) > max(entry["cer"] for entry in report["by_third"].values())
+    assert f"section: CER from 0 to {show_percent(max(rates))}." in page.sections["By third of the line"]
     for rate in rates:
         assert show_percent(rate) in page.sections["By third of the line"]
     for key, note in NOTES.items():
@@ -152,7 +191,7 @@ def test_every_section_shows_its_captions_tables_and_charts() -> None:
 
 def test_the_headline_has_its_intervals() -> None:
     low, high = full_report()[0]["overall"]["intervals"]["cer"]
-    assert f"{100 * low:.2f}–{100 * high:.2f} %" in Page(full_source()).sections["Overview"]
+    assert f"{100 * low:.2f}–{100 * high:.2f} %" in Page(full_source()).sections["Summary"]
 
 
 def test_hostile_texts_are_shown_and_never_run() -> None:
@@ -182,7 +221,7 @@ def test_hostile_texts_are_shown_and_never_run() -> None:
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     for title in ("By font", "Collapse", "Worst lines", "Random lines", "Configuration and hashes"):
         assert HOSTILE in page.sections[title].replace("U+202E", "\u202e")
-    assert page.all("img")[0]["alt"] == HOSTILE
+    assert [image["alt"] for image in page.all("img")] == [HOSTILE] * 3
 
 
 def test_nothing_is_loaded_and_only_the_script_of_the_page_runs() -> None:
@@ -249,7 +288,7 @@ def test_every_family_and_every_section_of_values_shows_the_baseline() -> None:
     page = Page(report_html(report, examples))
     alone = Page(report_html({key: value for key, value in report.items() if key != "baseline"}, examples))
     for title in TITLES:
-        if title not in ("Most common confusions", "Worst lines", "Random lines"):
+        if title not in ("Summary", "Most common confusions", *OF_EXAMPLES):
             assert "baseline" in page.sections[title].lower(), title
             assert "baseline" not in alone.sections[title].lower(), title
     assert "models/before" in page.sections["Overview"]
