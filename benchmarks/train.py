@@ -176,13 +176,13 @@ def compare_loading(context: Context, setup: Setup) -> None:
     def run(steps: Any) -> Turn:
         clock = Clock(setup=setup)
         ocr.network.train()
-        for number, step in enumerate(steps):
+        for step in steps:
             try:
                 clock.tick()
             except Enough:
                 break
             compute_gradients(ocr.network, training, step, blank=blank, config=config)
-            apply_gradients(training, config, number)
+            apply_gradients(training, config)
         return clock.to_turn()
 
     def run_loaded() -> Turn:

@@ -22,6 +22,9 @@ FREE_FIELDS = (
     "deterministic",
 )
 """Fields that can change when a run is resumed, as long as the global batch size stays the same."""
+LrSchedule = Literal["plateau", "cosine", "linear"]
+FINAL_LR_SHARE = 0.05
+"""The learning rate of the last step, as a share of `lr`, with a schedule that decays."""
 CPU_BATCH_SIZE, GPU_BATCH_SIZE = 16, 64
 CPU_WORKERS, CPU_LOADER_THREADS = 2, 2
 
@@ -41,10 +44,15 @@ class TrainConfig:
     """Learning rate of Adam after warm-up."""
     warmup_steps: int = 0
     """Steps of linear learning rate warm-up."""
+    lr_schedule: LrSchedule = "plateau"
+    """plateau: reduce the learning rate by --lr-factor after --lr-patience validations without improvement.
+    cosine, linear: after warm-up, decay to 5 % of --lr at the last step of --epochs; no other reductions.
+    If --epochs of a run is raised, its next steps follow the decay of the new number of epochs, so that the
+    learning rate of a finished run rises again."""
     lr_patience: int = 0
-    """Number of validations without improvement to tolerate before the learning rate is reduced."""
+    """Number of validations without improvement to tolerate before plateau reduces the learning rate."""
     lr_factor: float = 0.5
-    """Factor by which the learning rate is reduced."""
+    """Factor by which plateau reduces the learning rate."""
     max_grad_norm: float | None = None
     """Clip gradients to this norm. Default: no clipping."""
     precision: PrecisionChoice = "auto"
@@ -95,6 +103,7 @@ class TrainConfig:
             "label_column": ("text", "markup"),
             "select_on": ("page", "all"),
             "best_by": ("validation_loss", "cer"),
+            "lr_schedule": ("plateau", "cosine", "linear"),
             "precision": ("auto", "fp32", "tf32", "bf16", "fp16"),
             "compile": ("auto", "on", "off"),
         }
@@ -151,6 +160,8 @@ class TrainConfig:
     def describe(self) -> dict[str, Any]:
         """Return the values that identify a run: none of them can change when it is resumed."""
         values = {name: value for name, value in asdict(self).items() if name not in FREE_FIELDS}
+        if self.lr_schedule == "plateau":  # the plan of a run of version 0.2.0 does not name it
+            del values["lr_schedule"]
         return values | {"global_batch_size": self.global_batch_size}
 
 

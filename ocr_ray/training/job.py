@@ -39,6 +39,7 @@ from ocr_ray.training.data.label_check import save_lengths
 from ocr_ray.training.data.mixture import count_sources, describe_mixture
 from ocr_ray.training.data.row_groups import LineDataset
 from ocr_ray.training.export import check_models_free, choose_models, export_models, reserve_models
+from ocr_ray.training.learning_rate import check_warmup
 from ocr_ray.training.loop import Metrics
 from ocr_ray.training.model_card import describe_datasets, describe_versions
 from ocr_ray.training.setup import TrainData, check_all_labels, first_model, open_splits
@@ -208,24 +209,22 @@ def _run(
         described = describe_model(folder, model)
         check_same_model(run, described)
         labels = check_all_labels(folder, datasets, config.train, run / LABELS)
+        lengths = {name: of for (split, name), (_, of) in labels.items() if split == "train"}
         reads = [dataset.folder for dataset in datasets]
         if isinstance(model, Location) and config.model != TINY:
             reads.append(model)
         num_cpus = max(config.num_workers or 1, os.cpu_count() or 1)
         with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
             config = _settle(config)
+            check_warmup(config.train, num_lines=sum(map(len, lengths.values())))
             plan = _describe_run(config, folders, mixture_weights)
             write_json(run / PLAN, {"config": plan, KEY: described})
-            for key, lengths in labels.values():
-                save_lengths(run / LABELS, key, lengths)
+            for key, of_split in labels.values():
+                save_lengths(run / LABELS, key, of_split)
             if isinstance(model, Location) and not exists(model / "config.json"):
                 names = [path.name for path in folder.iterdir()]
                 copy_files(locate(str(folder)), model, sorted(names, key="config.json".__eq__))
-            data = TrainData(
-                datasets=datasets,
-                mixture_weights=mixture_weights,
-                lengths={name: of for (split, name), (_, of) in labels.items() if split == "train"},
-            )
+            data = TrainData(datasets=datasets, mixture_weights=mixture_weights, lengths=lengths)
             return _train(config, run, data, model)
 
 

@@ -17,6 +17,7 @@ from ocr_ray.model.load import OcrModel
 from ocr_ray.training.checkpoint import Throughput, TrainState, load_checkpoint, save_checkpoint
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.data.loader import StepBatches
+from ocr_ray.training.learning_rate import find_lr_share
 from ocr_ray.training.setup import (
     TrainData,
     make_network,
@@ -88,6 +89,7 @@ class _TrainingLoop:
         self.validation_loaders = [
             make_validation_loader(self.training, config, split) for split in validation_splits
         ]
+        self.num_steps = config.epochs * self.loader.num_steps
         self.record_steps = max(1, self.loader.num_steps // RECORDS_PER_EPOCH)
         self.is_stopped = False
         self.lr = config.lr
@@ -111,7 +113,8 @@ class _TrainingLoop:
                     self.network, self.training, step, blank=self.blank, config=self.config
                 )
                 self.tokens += sum(batch.num_tokens for batch in step.batches)
-                self.lr = apply_gradients(self.training, self.config, self.state.global_step)
+                share = find_lr_share(self.config, self.state.global_step, self.num_steps)
+                self.lr = apply_gradients(self.training, self.config, lr_share=share)
                 seconds = wait_seconds + time.monotonic() - started_s
                 self._advance(step, seconds, wait_seconds)
                 if self._is_validation_due(step):
@@ -180,7 +183,7 @@ class _TrainingLoop:
         return done == self.loader.num_lines or bool(every and done // every > step.first_position // every)
 
     def _validate(self) -> None:
-        """Validate, step the learning rate scheduler, and save a checkpoint with its score."""
+        """Validate, reduce the learning rate after a plateau, and save a checkpoint with its score."""
         self._flush()
         started_s = time.monotonic()
         sums, samples = validate(self.training.ocr, self.validation_loaders, self.config)
@@ -198,7 +201,8 @@ class _TrainingLoop:
             "is_best": int(is_best),
             "best_score": best_score,
         }
-        self.training.scheduler.step(score)
+        if self.config.lr_schedule == "plateau":
+            self.training.scheduler.step(score)
         state = self.state
         is_epoch_end = state.lines_done == self.loader.num_lines
         self.state = replace(

@@ -67,22 +67,21 @@ def _find_scale(training: Training, step: StepBatches, weight: float) -> float |
     return (weight * training.world_size / num_tokens).float()
 
 
-def apply_gradients(training: Training, config: TrainConfig, step_number: int) -> float:
-    """Update the weights; return the learning rate of this step. `step_number` counts from 0.
+def apply_gradients(training: Training, config: TrainConfig, *, lr_share: float = 1.0) -> float:
+    """Update the weights; return the learning rate of this step, `lr_share` of the optimizer's.
 
-    Warm-up changes the learning rate for the step only, unseen by the scheduler.
+    The share changes the learning rate for the step only, unseen by the scheduler.
     """
     if config.max_grad_norm is not None:
         clip_gradients(training.optimizer, training.scaler, config.max_grad_norm)
-    factor = (step_number + 1) / config.warmup_steps if step_number < config.warmup_steps else 1.0
     rates = [group["lr"] for group in training.optimizer.param_groups]
     for group, lr in zip(training.optimizer.param_groups, rates, strict=True):
-        group["lr"] = lr * factor
+        group["lr"] = lr * lr_share
     training.scaler.step(training.optimizer)
     for group, lr in zip(training.optimizer.param_groups, rates, strict=True):
         group["lr"] = lr
     training.scaler.update()
-    return float(rates[0] * factor)
+    return float(rates[0] * lr_share)
 
 
 def sum_losses(

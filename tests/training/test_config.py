@@ -88,6 +88,7 @@ def test_the_plan_of_a_run_names_what_it_did_before_and_nothing_else() -> None:
         "max_generated_lines": 2000,
         "global_batch_size": 32,
     }
+    assert TrainConfig(lr_schedule="linear").describe()["lr_schedule"] == "linear"
 
 
 def test_cores_are_shared_among_the_workers_of_a_node() -> None:

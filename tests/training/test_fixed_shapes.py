@@ -254,6 +254,6 @@ def test_nothing_in_a_step_waits_for_the_gpu(
         torch.cuda.set_sync_debug_mode("default" if number == 0 else "error")
         try:
             compute_gradients(network, training, step, blank=blank, config=config)
-            apply_gradients(training, config, number)
+            apply_gradients(training, config)
         finally:
             torch.cuda.set_sync_debug_mode("default")

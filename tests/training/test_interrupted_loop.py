@@ -15,6 +15,7 @@ from harness.keeper import Keeper
 from ocr_ray.model.load import OcrModel
 from ocr_ray.model.precision import set_deterministic
 from ocr_ray.training import loop
+from ocr_ray.training.config import LrSchedule
 from ocr_ray.training.data.row_groups import LineDataset
 from ocr_ray.training.loop import UNRATED, Metrics, train
 
@@ -45,9 +46,12 @@ def without_times(history: list[Metrics]) -> list[Metrics]:
 
 
 @pytest.mark.usefixtures("always_polled", "as_it_was")
-@pytest.mark.parametrize("stop_after", [1, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("stop_after", "lr_schedule"),
+    [(1, "plateau"), (3, "cosine"), (4, "plateau"), (5, "cosine"), (4, "linear")],
+)
 def test_a_run_stopped_at_any_step_ends_with_the_weights_of_one_never_stopped(
-    tmp_path: Path, short: LineDataset, model_folder: Path, stop_after: int
+    tmp_path: Path, short: LineDataset, model_folder: Path, stop_after: int, lr_schedule: LrSchedule
 ) -> None:
     """Three steps an epoch, of 4, 4 and 2 lines; after the third the epoch's own checkpoint stands.
 
@@ -60,7 +64,8 @@ def test_a_run_stopped_at_any_step_ends_with_the_weights_of_one_never_stopped(
         epochs=2,
         augment=True,
         max_grad_norm=0.5,
-        warmup_steps=4,
+        warmup_steps=4 if lr_schedule == "plateau" else 1,
+        lr_schedule=lr_schedule,
         deterministic=bool(stop_after % 2),
     )
     keeper, first = Keeper(), Keeper(tmp_path)
@@ -122,8 +127,9 @@ def test_a_checkpoint_is_due_after_its_minutes(short: LineDataset, model_folder:
 
 
 def test_a_finished_run_trains_no_more(tmp_path: Path, short: LineDataset, model_folder: Path) -> None:
+    """Given more epochs, it goes on with the learning rates of a run planned for them."""
     keeper = Keeper(tmp_path)
-    config = replace(CONFIG, epochs=1)
+    config = replace(CONFIG, epochs=1, lr_schedule="linear")
     state = train(make_tiny_model(model_folder), data_of(short), config, hooks=keeper.hooks)
     again = train(
         make_tiny_model(model_folder),
@@ -134,3 +140,13 @@ def test_a_finished_run_trains_no_more(tmp_path: Path, short: LineDataset, model
     )
     assert again == state
     assert len(keeper.metrics) == 1
+    more = train(
+        make_tiny_model(model_folder),
+        data_of(short),
+        replace(config, epochs=2),
+        hooks=keeper.hooks,
+        resume_from=tmp_path / "lines-10",
+    )
+    rates = [record["lr"] / config.lr for record in more.history if record["kind"] == "train"]
+    assert rates[2] == pytest.approx(0.05)
+    assert rates[3:] == pytest.approx([0.05 + 0.95 * left / 6 for left in (2, 1, 0)])

@@ -21,6 +21,10 @@ from harness.gradients_of_rank import FIXED_BATCH_SIZE, save_gradients
 from harness.keeper import Keeper
 from harness.ranks import run_ranks
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from transformers import (
+    get_cosine_with_min_lr_schedule_with_warmup_lr_rate,
+    get_polynomial_decay_schedule_with_warmup,
+)
 
 from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.load import OcrModel, load_model
@@ -32,6 +36,7 @@ from ocr_ray.training.checkpoint import Training, TrainState
 from ocr_ray.training.config import TrainConfig
 from ocr_ray.training.data.loader import LineLoader
 from ocr_ray.training.data.row_groups import LineDataset, open_split
+from ocr_ray.training.learning_rate import check_warmup
 from ocr_ray.training.loop import train
 from ocr_ray.training.steps import compute_gradients, line_losses, make_blank_batch
 from ocr_ray.training.validation import choose_generated, validate
@@ -102,6 +107,45 @@ def test_the_recorded_learning_rate_is_that_of_the_step(short: LineDataset, mode
     assert records == used
     assert used[:5] == pytest.approx([0.00025, 0.0005, 0.00075, 0.001, 0.001])
     assert [metrics["lr"] for metrics in keeper.validations] == [used[4], used[9]]
+
+
+@pytest.mark.parametrize("warmup_steps", [0, 3])
+def test_the_learning_rate_decays_as_that_of_transformers(
+    short: LineDataset, model_folder: Path, warmup_steps: int
+) -> None:
+    """Over the ten steps of two epochs, in which validation finds no improvement that plateau would see.
+
+    transformers counts the steps of its linear decay from 1; its schedules say what the next step takes.
+    """
+    for schedule in ("cosine", "linear"):
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.2e-8)
+        if schedule == "cosine":
+            expected = get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
+                optimizer, warmup_steps, 10, min_lr_rate=0.05
+            )
+        else:
+            expected = get_polynomial_decay_schedule_with_warmup(optimizer, warmup_steps, 10, lr_end=6e-10)
+            optimizer.step()
+            expected.step()
+        rates = []
+        for _ in range(10):
+            rates += expected.get_last_lr()
+            optimizer.step()
+            expected.step()
+        config = replace(CONFIG, epochs=2, batch_size=2, lr=1.2e-8, warmup_steps=warmup_steps)
+        config = replace(config, lr_schedule=schedule, validate_every_lines=2)
+        state = train(make_tiny_model(model_folder), data_of(short), config, hooks=Keeper().hooks)
+        used = [record["lr"] for record in state.history if record["kind"] == "train"]
+        assert used == pytest.approx(rates, rel=1e-12)
+        assert used[-1] == pytest.approx(0.05 * 1.2e-8, rel=1e-12)
+
+
+def test_warm_up_that_leaves_no_step_to_decay_is_refused() -> None:
+    config = TrainConfig(epochs=2, batch_size=4, warmup_steps=6, lr_schedule="cosine")
+    with pytest.raises(InputError, match=r"--warmup-steps must be fewer than the 6 steps .* cosine, got 6"):
+        check_warmup(config, num_lines=10)
+    check_warmup(config, num_lines=13)
+    check_warmup(replace(config, lr_schedule="plateau"), num_lines=1)
 
 
 def test_every_epoch_reports_finite_numbers_and_a_checkpoint(
@@ -292,6 +336,7 @@ def test_a_loss_that_is_not_finite_fails(short: LineDataset, model_folder: Path)
         ("lr", 0.0),
         ("lr_patience", -1),
         ("lr_factor", 1.0),
+        ("lr_schedule", "step"),
         ("seed", -1),
         ("label_column", "font"),
         ("select_on", "words"),
