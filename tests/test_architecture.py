@@ -24,7 +24,7 @@ ROOMS = {
     "dataset": "errors randomness storage text cli",
     "textgen": "errors randomness storage text dataset",
     "model": "errors storage text dataset",
-    "cluster": "errors storage dataset",
+    "cluster": "errors storage cli dataset",
     "render": "errors randomness storage text cli dataset textgen model cluster",
     "pages": "errors randomness html_page storage text cli dataset model cluster",
     "training": "errors randomness storage text metrics cli dataset model cluster",

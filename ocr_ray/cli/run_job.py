@@ -14,6 +14,7 @@ import tyro
 
 from ocr_ray.cli.flags import describe_flags, list_flags, resolve_uri
 from ocr_ray.cli.logs import start_logs
+from ocr_ray.cli.process import as_job
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StoppedError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.strict_json import find_non_finite, to_json
@@ -62,7 +63,8 @@ def run_job(
     try:
         work = load_work()
         start_logs()  # again: importing Ray sets up other loggers
-        summary = work(config)
+        with as_job():
+            summary = work(config)
     except InputError as error:
         log.error("%s", error)
         sys.exit(2)

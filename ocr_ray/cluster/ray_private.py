@@ -22,7 +22,7 @@ import ray
 from ray.train.torch import TorchTrainer
 from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
 
-from ocr_ray.cluster.ray_state import joins_cluster
+from ocr_ray.cluster.ray_state import environment, joins_cluster
 
 ON_CLUSTER = {"RAY_TRAIN_ENABLE_STATE_TRACKING": "1"}
 LOCAL = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
@@ -53,11 +53,6 @@ def environment_for_ray_train(run_name: str) -> Iterator[None]:
         changes["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
     if not run_name.isascii():
         changes["RAY_TRAIN_METRICS_ENABLED"] = "0"
-    before = {name: os.environ.get(name) for name in changes}
     ENV_VARS_TO_PROPAGATE.add("RAY_ADDRESS")
-    os.environ.update(changes)
-    try:
+    with environment(changes):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

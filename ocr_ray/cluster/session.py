@@ -17,13 +17,16 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from ocr_ray.cluster.capacity import list_nodes
-from ocr_ray.cluster.process_group import starting_sessions
-from ocr_ray.cluster.ray_state import joins_cluster, settings, wait_for_start
+from ocr_ray.cluster.process_group import end_groups, starting_in_group
+from ocr_ray.cluster.ray_state import environment, joins_cluster, settings, started, wait_for_start
+from ocr_ray.cluster.ray_watch import stop_watching, watch_ray
 from ocr_ray.errors import InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.location import Location, write_bytes
 
 CONNECT_TIMEOUT_S = 20
+_LOCAL = {"RAY_process_group_cleanup_enabled": "0"}
+"""Settings of a Ray that this process starts: workers stay in the process group of Ray's other processes."""
 
 
 @contextmanager
@@ -41,26 +44,27 @@ def ray_session(
         InputError, ProductionError: those that workers raised, or a process of Ray has died.
     """
     wait_for_start()
-    if ray.is_initialized():
-        with unwrap_worker_errors():
-            check_shared_folders(reads=reads, writes=writes)
-            yield
-        return
     handler = signal.getsignal(signal.SIGTERM)
-    start_ray(num_cpus)
+    is_own = not ray.is_initialized()
+    if is_own:
+        start_ray(num_cpus)
     try:
-        if callable(handler):  # Ray's own handler aborts a process that has not ended three seconds later
+        # Ray's own handler aborts a process that has not ended three seconds later.
+        if callable(handler) and (is_own or started):
             signal.signal(signal.SIGTERM, handler)
         with unwrap_worker_errors():
             check_shared_folders(reads=reads, writes=writes)
             yield
     finally:
-        leave_ray(handler)
+        if is_own:
+            leave_ray(handler)
 
 
 def leave_ray(handler: Any) -> None:
     """Leave Ray, and end it if this process has started it; `handler` is the one of SIGTERM before."""
+    stop_watching()
     ray.shutdown()
+    end_groups()
     # Ray leaves the default handler, which ends the process silently.
     signal.signal(signal.SIGTERM, handler or signal.SIG_DFL)
 
@@ -131,15 +135,15 @@ def start_ray(num_cpus: int | None) -> None:
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
-            # Workers whose Ray was ended by a signal would wait for it for a minute.
-            os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
-            with starting_sessions():
+            changes = {name: value for name, value in _LOCAL.items() if name not in os.environ}
+            with starting_in_group(), environment(changes):
                 ray.init(
                     address="local",
                     num_cpus=num_cpus,
                     log_to_driver=False,
                     include_dashboard=None if settings["dashboard"] else False,
                 )
+            watch_ray()
     except Exception as error:  # Ray raises a plain Exception if its processes do not start in time
         expectation = (
             f"RAY_ADDRESS={address} must be a running Ray of this version and with this RAY_AUTH_MODE"

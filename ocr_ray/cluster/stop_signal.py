@@ -13,7 +13,9 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
+from ocr_ray.cli.process import process
 from ocr_ray.cluster.capacity import on_driver_node
+from ocr_ray.cluster.process_group import exit_now
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +58,9 @@ def stop_signal() -> Iterator[StopSignal]:
     thread.start()
 
     def handle(number: int, frame: FrameType | None) -> None:
-        if caught.is_set() and callable(previous := handlers[signal.Signals(number)]):
-            previous(number, frame)
+        if caught.is_set():
+            signal.signal(number, handlers[signal.Signals(number)])
+            signal.raise_signal(number)
         stop.number = number
         caught.set()
 
@@ -87,7 +90,7 @@ def _relay(caught: threading.Event, ended: threading.Event, stop: StopSignal) ->
         while not ended.wait(1):
             was_read = ray.get(stop.flag.was_read.remote(), timeout=ANSWER_TIMEOUT_S)
             if not was_read and time.monotonic() > deadline_s:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), stop.number)
                 return
     except RayError:
         if not ended.is_set():
@@ -95,8 +98,9 @@ def _relay(caught: threading.Event, ended: threading.Event, stop: StopSignal) ->
                 "stopped without a new checkpoint, because Ray has been ended too; earlier ones are kept: "
                 "run the same command to resume"
             )
-            logging.shutdown()
-            os._exit(stop.exit_code)  # a call to Ray would wait for a minute; the kernel ends what is left
+            if process["is_job"]:
+                exit_now(stop.exit_code)
+            os.kill(os.getpid(), stop.number)
 
 
 class _Flag:

@@ -18,6 +18,8 @@ _CHECKSUMS = (
 )
 _RUST_ERROR = re.compile(r"\(os error (\d+)\)")
 """How safetensors and tokenizers, which are written in Rust, report an error of the disk."""
+_DISK_ERROR = re.compile(r"\[Errno (\d+)\](?:[^'\n]*'(/[^'\n]*)')?")
+"""How Python prints an error of the disk; Ray passes only the text on if an actor cannot start."""
 _TEMPORARY = "/ocr_ray-"
 """How the temporary folders of this package begin, in the folder that TMPDIR names."""
 _S3_REMEDIES = {
@@ -62,6 +64,8 @@ def describe_storage_error(error: BaseException, location: str = "") -> str | No
         if match := _S3_ERROR.search(str(error)):
             return _describe_s3_error(match, str(error), location)
         code, path = error.errno, error.filename2 or error.filename  # of a copy the second is written
+        if code is None and (match := _DISK_ERROR.search(str(error))):
+            code, path = int(match[1]), match[2]
     else:
         match = _RUST_ERROR.search(str(error))
         code, path = int(match[1]) if match else None, None

@@ -10,10 +10,11 @@ import pytest
 import ray
 from harness.processes import kill_tree, wait_for
 from ray.cluster_utils import Cluster
+from ray.exceptions import ActorDiedError, RayTaskError
 
 from ocr_ray.cluster.capacity import count_worker_limit, count_workers
 from ocr_ray.cluster.session import unwrap_worker_errors
-from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.errors import InputError, ProductionError, StorageError
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,28 @@ def test_the_death_of_a_process_of_ray_says_how_to_go_on() -> None:
     message = r"(?s)^Ray has failed: .* died .*run the same command to resume$"
     with pytest.raises(ProductionError, match=message), unwrap_worker_errors():
         ray.get(actor.kill.remote())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "When creating key 'runs/' in bucket 'data': AWS Error ACCESS_DENIED during PutObject operation:",
+            "s3://data/runs/ could not be written, S3 answers PutObject with ACCESS_DENIED",
+        ),
+        (
+            "[Errno 13] Failed to open local file '/runs/x/.marker'. Detail: [errno 13] Permission denied",
+            "/runs/x/.marker cannot be used: Permission denied; ",
+        ),
+        ("[Errno 28] No space left on device", "a file cannot be used: No space left on device; "),
+    ],
+)
+def test_a_refused_write_that_keeps_an_actor_from_starting_is_a_storage_error(
+    text: str, message: str
+) -> None:
+    cause = RayTaskError("__init__()", f"OSError: {text}", OSError(), "ray::TrainController", 1, "192.0.2.1")
+    with pytest.raises(StorageError, match=f"^{re.escape(message)}"), unwrap_worker_errors():
+        raise ActorDiedError(cause)
 
 
 class Helper:

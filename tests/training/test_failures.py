@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -65,6 +66,11 @@ def has_checkpoint(config: TrainJobConfig) -> bool:
     return exists(snapshot) and b'"checkpoint_' in read_bytes(snapshot)
 
 
+def is_training(config: TrainJobConfig, log_path: Path) -> bool:
+    """Return whether the run has a checkpoint and its workers, which log, have started."""
+    return has_checkpoint(config) and "loader threads" in log_path.read_text()
+
+
 def count_checkpoints(config: TrainJobConfig) -> int:
     return sum("checkpoint_2" in path.name for path in (Path(config.runs_uri) / config.run_name).iterdir())
 
@@ -72,6 +78,11 @@ def count_checkpoints(config: TrainJobConfig) -> int:
 def find_trainers(pid: int) -> list[psutil.Process]:
     """Return the Ray Train workers below a process."""
     return [p for p in find_tree(pid) if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+def kill_gcs(processes: list[psutil.Process]) -> None:
+    (gcs,) = (process for process in processes if process.name() == "gcs_server")
+    gcs.kill()
 
 
 def test_a_worker_killed_in_an_epoch_does_not_change_the_weights(undisturbed, lines_uri, tmp_path) -> None:
@@ -127,16 +138,18 @@ def test_a_run_that_is_stopped_saves_a_checkpoint_and_resumes(
 
 
 def test_a_run_whose_ray_is_stopped_too_ends_soon_and_resumes(undisturbed, lines_uri, tmp_path) -> None:
-    """SIGTERM to every process, as of systemd and Slurm."""
-    config, log_path = plan(tmp_path, lines_uri), tmp_path / "log"
-    job = start_job("train_trocr", describe_flags(config), log_path)
-    wait_for(lambda: has_checkpoint(config), job, log_path, timeout_s=START_S)
-    processes = find_tree(job.pid)
-    terminate_all(processes)
-    assert job.wait(timeout=30) == 1, log_path.read_text()
-    assert_all_ended(processes)
-    assert "run the same command to resume" in log_path.read_text().splitlines()[-1]
-    assert "Traceback" not in log_path.read_text()
+    """First Ray's GCS is killed, then all processes get SIGTERM, as of systemd and Slurm."""
+    config = plan(tmp_path, lines_uri)
+    for stop in (kill_gcs, terminate_all):
+        log_path = tmp_path / stop.__name__
+        job = start_job("train_trocr", describe_flags(config), log_path)
+        wait_for(partial(is_training, config, log_path), job, log_path, timeout_s=START_S)
+        processes = find_tree(job.pid)
+        stop(processes)
+        assert job.wait(timeout=15) == 1, log_path.read_text()
+        assert_all_ended(processes)
+        assert log_path.read_text().splitlines()[-1].endswith("run the same command to resume")
+        assert "Traceback" not in log_path.read_text()
     again = start_job("train_trocr", describe_flags(config), log_path)
     assert again.wait(timeout=900) == 0, log_path.read_text()
     assert_same_weights(config.models_uri, undisturbed.models_uri)
