@@ -11,7 +11,7 @@ class EvaluationConfig:
     """Read a split of one or more datasets with a model and report its errors."""
 
     model_uri: str
-    """Model folder, or a Hugging Face hub id."""
+    """Model folder, a Hugging Face hub id, or base: the small model of this package."""
     lines_uri: tuple[str, ...]
     """Datasets of lines to read; the report names each by its folder."""
     out_uri: str

@@ -4,6 +4,9 @@ The result is bit for bit that of the model's image processor for the images in 
 resizes, rescales and normalises, one grey channel is resized instead of three, and a pixel takes one byte on
 its way to the device instead of twelve. There (level / 255 - mean) / std is computed if that gives the
 processor's floats for all 256 levels; otherwise they are looked up.
+
+The same holds for a processor that keeps the aspect ratio (a size of `max_height` and `max_width`) and pads
+at the right and the bottom, if a grey level has the floats of the padding, which are 0: white with a mean of 1.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -55,9 +58,32 @@ def make_pixels(ocr: HasImageProcessor, images: Iterable[Image.Image]) -> torch.
 
 
 def _resize_grey(images: Iterable[Image.Image], processor: Any) -> torch.Tensor:
-    size = (processor.size["width"], processor.size["height"])
-    resized = (image if image.size == size else image.resize(size, processor.resample) for image in images)
-    return torch.from_numpy(np.stack([np.asarray(image) for image in resized]))
+    if not processor.size.get("max_height"):
+        size = (processor.size["width"], processor.size["height"])
+        resized = (_resize(image, size, processor) for image in images)
+        return torch.from_numpy(np.stack([np.asarray(image) for image in resized]))
+    padded = []
+    for image in images:
+        shape = processor.pad_size["height"], processor.pad_size["width"]
+        pixels = np.full(shape, _find_padding_level(processor), np.uint8)
+        resized_image = _resize(image, _keep_aspect(image.size, processor.size), processor)
+        pixels[: resized_image.height, : resized_image.width] = resized_image
+        padded.append(pixels)
+    return torch.from_numpy(np.stack(padded))
+
+
+def _resize(image: Image.Image, size: tuple[int, int], processor: Any) -> Image.Image:
+    return image if image.size == size else image.resize(size, processor.resample)
+
+
+def _keep_aspect(size: tuple[int, int], limits: Any) -> tuple[int, int]:
+    """Return the largest width and height of the same ratio within the limits, as transformers rounds them.
+
+    At least one pixel each, where transformers fails.
+    """
+    width, height = size
+    scale = min(limits["max_height"] / height, limits["max_width"] / width)
+    return max(1, int(width * scale)), max(1, int(height * scale))
 
 
 def _cut(images: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
@@ -107,7 +133,7 @@ class _Levels:
 @lru_cache(maxsize=16)
 def _find_levels(processor: Any, device: torch.device) -> _Levels:
     image = Image.frombytes("L", (256, 1), bytes(range(256))).convert("RGB")
-    table = _process([image], processor, do_resize=False)[0, :, 0, :].to(device)
+    table = _process([image], processor, do_resize=False, do_pad=False)[0, :, 0, :].to(device)
     channels = 1 if torch.equal(table, table[:1].expand_as(table)) else len(table)
     levels = _Levels(
         table[:channels].contiguous(),
@@ -126,13 +152,22 @@ def _scale(pixels: torch.Tensor, levels: _Levels) -> torch.Tensor:
 
 
 def _maps_levels(processor: Any) -> bool:
-    """Return whether the processor only resizes to a fixed size and maps each pixel on its own."""
+    """Return whether the processor only resizes, maps each pixel on its own, and pads with a grey level."""
     known = type(processor).__name__ in ("DeiTImageProcessorPil", "ViTImageProcessorPil")
-    crops_or_pads = getattr(processor, "do_center_crop", None) or getattr(processor, "do_pad", None)
-    size = processor.size
-    return bool(
-        known and processor.do_resize and not crops_or_pads and size.get("height") and size.get("width")
-    )
+    if not known or not processor.do_resize or getattr(processor, "do_center_crop", None):
+        return False
+    size, padded = processor.size, getattr(processor, "pad_size", None) or {}
+    if not getattr(processor, "do_pad", None):
+        return bool(size.get("height") and size.get("width"))
+    fits = all(0 < (size.get(f"max_{side}") or 0) <= (padded.get(side) or 0) for side in ("height", "width"))
+    return fits and _find_padding_level(processor) is not None
+
+
+def _find_padding_level(processor: Any) -> int | None:
+    """Return the grey level whose float is that of the padding, 0, in all channels."""
+    table = _find_levels(processor, torch.device("cpu")).table
+    levels = (table == 0).all(0).nonzero()[:, 0].tolist()
+    return levels[0] if levels else None
 
 
 def _process(images: Sequence[Image.Image], processor: Any, **options: Any) -> torch.Tensor:

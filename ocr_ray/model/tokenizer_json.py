@@ -11,7 +11,14 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from ocr_ray.errors import InputError
-from ocr_ray.storage.location import check_reachable, copy_files, list_files, locate, locate_model
+from ocr_ray.storage.location import (
+    BASE_MODEL,
+    check_reachable,
+    copy_files,
+    list_files,
+    locate,
+    locate_model,
+)
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -45,12 +52,14 @@ REFUSED = 2
 def download(hub_id: str, patterns: Sequence[str]) -> Path:
     """Download files of a model from the hub; return its local folder, whose name is the commit.
 
-    The hub id can end with `@` and a commit.
+    The hub id can end with `@` and a commit. `BASE_MODEL` is a folder of this package.
 
     Raises:
         InputError: there is no such model, or the hub cannot be reached.
     """
     name, _, commit = hub_id.partition("@")
+    if name == BASE_MODEL:
+        return Path(__file__).with_name(BASE_MODEL)
     try:
         return Path(snapshot_download(name, revision=commit or None, allow_patterns=list(patterns)))
     except (OSError, HfHubHTTPError) as error:

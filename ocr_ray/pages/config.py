@@ -82,7 +82,7 @@ class LabelConfig:
     """Read the text of every labelled box with a model; the texts in the labels are ignored."""
 
     model_uri: str
-    """Model folder, or a Hugging Face hub id."""
+    """Model folder, a Hugging Face hub id, or base: the small model of this package."""
     pages_uri: str
     """Folder or .zip with images (.png, .jpg) and labels with boxes (.json), paired by file name.
     Sub-folders, and zips inside, also in pieces (.zip.part0, .zip.001), are read too.

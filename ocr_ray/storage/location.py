@@ -23,6 +23,8 @@ from ocr_ray.storage.uri import check_no_secret, parse_uri
 
 log = logging.getLogger(__name__)
 
+BASE_MODEL = "base"
+"""Stands for the small model that comes with the package. A folder of that name is `./base`."""
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 SLOW_S = 5.0
 PROBE, PROBE_BYTES = ".probe-", 4096
@@ -66,12 +68,14 @@ def locate(uri: str, flag: str = "a URI") -> Location:
 
 
 def locate_model(source: str, flag: str = "a model") -> Location | str:
-    """Return the location of a model folder, or a hub id unchanged.
+    """Return the location of a model folder, or a hub id or `BASE_MODEL` unchanged.
 
     Raises:
         InputError: the source is neither a folder nor a valid hub id.
     """
     check_no_secret(source, flag)
+    if source == BASE_MODEL:  # each node has it in its own package
+        return source
     if len(source) < 200 and HUB_ID.fullmatch(source) and not Path(source).is_dir():
         return source
     location = locate(source, flag)

@@ -191,7 +191,8 @@ class TrainJobConfig:
     model: str = "team-lucid/trocr-small-korean"
     """VisionEncoderDecoder to fine-tune: a hub id, or a folder, such as best_ocr of an earlier run.
     A run goes on only with the same files; from the hub it keeps the commit that it began with.
-    The value tiny stands for a small model with random weights, to try things out."""
+    The value base stands for the small model of this package, which reads printed digits, signs and common
+    syllables of maths problems; tiny for a small model with random weights, to try things out."""
     runs_uri: str = "runs"
     """Folder for checkpoints; each run has a subfolder with its name."""
     fresh: bool = False

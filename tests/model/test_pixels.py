@@ -135,3 +135,32 @@ def test_images_in_grey_and_in_colour_in_one_batch_are_fed_as_alone(ocr: OcrMode
         ocr.image_processor(image.convert("RGB"), return_tensors="pt").pixel_values for image in images
     ]
     assert torch.equal(together, torch.cat(expected))
+
+
+def keep_aspect(height: int, width: int, mean: float = 1.0) -> dict[str, object]:
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "size": {"max_height": height, "max_width": width},
+        "do_pad": True,
+        "pad_size": {"height": height, "width": width},
+        "image_mean": [mean] * 3,
+        "image_std": [0.5] * 3,
+    }
+
+
+@pytest.mark.parametrize("mean", [1.0, 0.0, 0.5])
+def test_lines_with_their_aspect_kept_are_bit_for_bit_those_of_the_processor(
+    ocr: OcrModel, tmp_path: Path, mean: float
+) -> None:
+    kept = with_processor(ocr, tmp_path, keep_aspect(24, 384, mean))
+    images = [noise(*size) for size in ((384, 24), (100, 30), (1000, 40), (20, 70), (385, 24), (3000, 40))]
+    pixels = make_pixels(kept, images)
+    # A mean of 0.5 gives no grey level the floats of the padding, so the processor makes the pixels.
+    assert pixels.dtype == (torch.float32 if mean == 0.5 else torch.uint8)
+    expected = kept.image_processor(images=[image.convert("RGB") for image in images], return_tensors="pt")
+    assert torch.equal(to_pixel_values(kept, pixels, CPU), expected["pixel_values"])
+
+
+def test_a_line_too_narrow_for_the_aspect_keeps_one_pixel(ocr: OcrModel, tmp_path: Path) -> None:
+    kept = with_processor(ocr, tmp_path, keep_aspect(24, 384))
+    assert make_pixels(kept, [noise(1, 200), noise(4000, 2)]).shape == (2, 24, 384)
