@@ -10,7 +10,7 @@ import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image, ImageFont
@@ -81,14 +81,17 @@ def make_page(
     font_index: int = 0,
     font_axes: Sequence[float] = (),
     schema: Schema = "71716",
+    templates: Sequence[int] | None = None,
+    width_px: int = PAGE_WIDTH_PX,
 ) -> SyntheticPage:
     """Return the page of `number`, a pure function of the arguments.
 
     `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it, `font_axes` the
     values of a variable font. The answers and solutions of 71859 are random and do not solve the problem.
+    `templates` are those of `split_templates` to choose from, `width_px` is the width of a 71716 page.
     """
     rng = keyed_generator(seed, "page" if schema == "71716" else f"page {schema}", number)
-    problem = make_problem(rng)
+    problem = make_problem(rng, templates)
     first, last = FONT_SIZES_PX[schema]
     font = ImageFont.truetype(
         io.BytesIO(font_bytes),
@@ -98,8 +101,9 @@ def make_page(
     )
     if font_axes:
         font.set_variation_by_axes(list(font_axes))
-    make = _make_71716 if schema == "71716" else _make_71859
-    return make(problem, number, font=font, rng=rng)
+    if schema == "71859":
+        return _make_71859(problem, number, font=font, rng=rng)
+    return _make_71716(problem, number, font=font, rng=rng, width_px=width_px)
 
 
 def write_pages(
@@ -108,29 +112,28 @@ def write_pages(
     num_pages: int,
     seed: int,
     font_bytes: bytes,
-    font_index: int = 0,
-    font_axes: Sequence[float] = (),
-    schema: Schema = "71716",
+    **options: Any,
 ) -> None:
-    """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`."""
+    """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`.
+
+    `options` are those of `make_page`.
+    """
     for number in range(num_pages):
-        page = make_page(
-            seed, number, font_bytes=font_bytes, font_index=font_index, font_axes=font_axes, schema=schema
-        )
+        page = make_page(seed, number, font_bytes=font_bytes, **options)
         write_bytes(location / "images" / f"{page.page_id}.png", page.image_bytes)
         write_bytes(location / "labels" / f"{page.page_id}.json", page.label_bytes)
 
 
 def _make_71716(
-    problem: SyntheticProblem, number: int, *, font: PillowFont, rng: np.random.Generator
+    problem: SyntheticProblem, number: int, *, font: PillowFont, rng: np.random.Generator, width_px: int
 ) -> SyntheticPage:
-    figure = _place_figure(problem, PAGE_WIDTH_PX, rng)
-    text_width_px = (figure[0] if figure else PAGE_WIDTH_PX) - 2 * MARGIN_PX
+    figure = _place_figure(problem, width_px, rng)
+    text_width_px = (figure[0] if figure else width_px) - 2 * MARGIN_PX
     markups = [line for part in problem.parts for line in break_lines(part, font, text_width_px)]
     pitch_px = round(font.size * rng.uniform(1.6, 2.0))
     figure_height_px = figure[3] - figure[1] if figure else 0
     height_px = 2 * MARGIN_PX + max(len(markups) * pitch_px, figure_height_px)
-    ink = Image.new("L", (PAGE_WIDTH_PX, height_px), 0)
+    ink = Image.new("L", (width_px, height_px), 0)
     lines = _draw_lines(ink, markups, y_px=MARGIN_PX, pitch_px=pitch_px, font=font, rng=rng)
     if figure:
         draw_figure(ink, figure, rng)

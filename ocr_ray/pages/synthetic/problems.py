@@ -51,11 +51,17 @@ class _Template:
     has_figure: bool = False
 
 
-def make_problem(rng: np.random.Generator) -> SyntheticProblem:
-    """Return a problem of a random template."""
-    templates = _read_templates()
-    topic = int(rng.integers(len(templates)))
-    template = templates[topic]
+def split_templates() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the templates to train with, and every fourth, which is held out for tests."""
+    numbers = range(len(_read_templates()))
+    return tuple(number for number in numbers if number % 4 != 3), tuple(numbers[3::4])
+
+
+def make_problem(rng: np.random.Generator, templates: Sequence[int] | None = None) -> SyntheticProblem:
+    """Return a problem of a random one of the templates; None: of all."""
+    chosen = range(len(_read_templates())) if templates is None else templates
+    topic = chosen[int(rng.integers(len(chosen)))]
+    template = _read_templates()[topic]
     numbers = [int(rng.integers(first, last + 1)) for first, last in template.ranges]
     name, other = (NAMES[i] for i in rng.permutation(len(NAMES))[:2])
     question = template.question.format(
