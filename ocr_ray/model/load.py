@@ -29,6 +29,7 @@ from ocr_ray.model.special_tokens import first, settle_tokens
 from ocr_ray.model.tokenizer import load_tokenizer
 from ocr_ray.model.tokenizer_json import PROCESSOR_FILES
 from ocr_ray.storage.location import Location
+from ocr_ray.text.hangul import nfc
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class OcrModel:
         return [ids if ids and ids[-1] == end else [*ids, end] for ids in encoded]
 
     def decode(self, token_ids: Sequence[Sequence[int]] | torch.Tensor) -> list[str]:
-        """Return the texts of generated tokens, without special tokens and spaces at both ends.
+        """Return the texts of generated tokens, NFC, without special tokens and spaces at both ends.
 
         The clean-up of transformers is off, because it would remove a space from `3 , 4`. Byte-level
         tokenizers can add a space at the start.
@@ -83,7 +84,7 @@ class OcrModel:
         texts = self.tokenizer.batch_decode(
             token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        return [text.strip() for text in texts]
+        return [nfc(text.strip()) for text in texts]
 
 
 def load_model_to_read(source: Location | str, *, is_checked: bool = False) -> OcrModel:

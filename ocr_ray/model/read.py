@@ -3,7 +3,6 @@
 import io
 import logging
 import os
-import unicodedata
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -149,12 +148,12 @@ def _read_batches(
 
 
 def _make_readings(model: OcrModel, decoded: Decoded, decoding: Decoding) -> list[LineReading]:
-    texts = [unicodedata.normalize("NFC", text) for text in model.decode(decoded.tokens)]
     if not decoded.confidences.isfinite().all():
         raise ProductionError(
             f"the model {model.name} must give finite logits, a line has NaN or infinity at "
             f"precision {decoding.precision}: read with precision fp32, or use an earlier checkpoint"
         )
+    texts = model.decode(decoded.tokens)
     return list(map(make_reading, texts, decoded.confidences.tolist(), decoded.reached_limit.tolist()))
 
 

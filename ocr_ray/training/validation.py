@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from transformers import GenerationConfig
 
 from ocr_ray.metrics import ErrorCounts, count_errors
-from ocr_ray.model.decoding import decode_greedily
+from ocr_ray.model.decoding import decode_greedily, encode
 from ocr_ray.model.load import OcrModel
 from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.model.precision import autocast
@@ -182,7 +181,6 @@ class _Waiting:
     line_id: str
     pixel_values: torch.Tensor
     text: str
-    num_tokens: int
 
 
 def _select(batch: Batch, pixel_values: torch.Tensor, positions: frozenset[int]) -> list[_Waiting]:
@@ -192,7 +190,6 @@ def _select(batch: Batch, pixel_values: torch.Tensor, positions: frozenset[int])
             line_id=batch.line_ids[index],
             pixel_values=pixel_values[index].clone(),  # a view would keep the whole batch
             text=batch.texts[index],
-            num_tokens=int((batch.labels[index] != IGNORED_TOKEN).sum()),
         )
         for index, position in enumerate(batch.positions)
         if position in positions
@@ -200,24 +197,7 @@ def _select(batch: Batch, pixel_values: torch.Tensor, positions: frozenset[int])
 
 
 def _predict(ocr: OcrModel, lines: Sequence[_Waiting], config: TrainConfig) -> list[str]:
-    """Return greedy predictions, each cut after 8 tokens more than twice its label's length.
-
-    A model that has learnt little generates up to the decoder's limit. The cut saves that time, is the same
-    in any batch, and changes only predictions that are wrong anyway.
-    """
-    generation = ocr.network.generation_config
-    limits = [min(2 * line.num_tokens + 8, ocr.max_target_tokens - 1) for line in lines]
-    generation_config = GenerationConfig(
-        decoder_start_token_id=generation.decoder_start_token_id,
-        bos_token_id=generation.bos_token_id,
-        pad_token_id=generation.pad_token_id,
-        eos_token_id=generation.eos_token_id,
-        max_length=max(limits) + 1,  # the start token counts
-        num_beams=1,
-        do_sample=False,
-        no_repeat_ngram_size=0,
-    )
+    """Return greedy predictions up to the model's own end, as `evaluate_trocr` reads the lines."""
     with autocast(config.number_format, ocr.device):
-        states = ocr.network.encoder(torch.stack([line.pixel_values for line in lines]))[0]
-        token_ids = decode_greedily(ocr, states, generation_config).tokens.tolist()
-    return ocr.decode([ids[: limit + 1] for ids, limit in zip(token_ids, limits, strict=True)])
+        states = encode(ocr, torch.stack([line.pixel_values for line in lines]))
+        return ocr.decode(decode_greedily(ocr, states).tokens)

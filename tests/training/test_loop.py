@@ -27,16 +27,20 @@ from transformers import (
 )
 
 from ocr_ray.errors import InputError, ProductionError
+from ocr_ray.evaluation.inputs import LinesPart
+from ocr_ray.evaluation.predict import read_part
+from ocr_ray.metrics import ErrorCounts, count_errors
 from ocr_ray.model.load import OcrModel, load_model
+from ocr_ray.model.options import GREEDY
 from ocr_ray.model.pixels import to_pixel_values
 from ocr_ray.model.precision import make_optimizer, make_scaler
 from ocr_ray.model.tiny import write_tiny_model
-from ocr_ray.storage.location import locate
+from ocr_ray.storage.location import list_files, locate
 from ocr_ray.training.checkpoint import Training, TrainState
-from ocr_ray.training.config import TrainConfig
+from ocr_ray.training.config import LrSchedule, TrainConfig
 from ocr_ray.training.data.loader import LineLoader
 from ocr_ray.training.data.row_groups import LineDataset, open_split
-from ocr_ray.training.learning_rate import check_warmup
+from ocr_ray.training.learning_rate import check_warmup, find_lr_share
 from ocr_ray.training.loop import train
 from ocr_ray.training.steps import compute_gradients, line_losses, make_blank_batch
 from ocr_ray.training.validation import choose_generated, validate
@@ -110,34 +114,34 @@ def test_the_recorded_learning_rate_is_that_of_the_step(short: LineDataset, mode
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 3])
-def test_the_learning_rate_decays_as_that_of_transformers(
-    short: LineDataset, model_folder: Path, warmup_steps: int
-) -> None:
-    """Over the ten steps of two epochs, in which validation finds no improvement that plateau would see.
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_learning_rate_decays_as_that_of_transformers(schedule: LrSchedule, warmup_steps: int) -> None:
+    """Which counts the steps of its linear decay from 1, and says what the next step takes."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    if schedule == "cosine":
+        expected = get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
+            optimizer, warmup_steps, 10, min_lr_rate=0.05
+        )
+    else:
+        expected = get_polynomial_decay_schedule_with_warmup(optimizer, warmup_steps, 10, lr_end=0.05)
+        optimizer.step()
+        expected.step()
+    config = replace(CONFIG, lr_schedule=schedule, warmup_steps=warmup_steps)
+    for step in range(10):
+        assert find_lr_share(config, step, 10) == pytest.approx(expected.get_last_lr()[0], rel=1e-12)
+        optimizer.step()
+        expected.step()
+    assert find_lr_share(config, 9, 10) == pytest.approx(0.05)
 
-    transformers counts the steps of its linear decay from 1; its schedules say what the next step takes.
-    """
-    for schedule in ("cosine", "linear"):
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.2e-8)
-        if schedule == "cosine":
-            expected = get_cosine_with_min_lr_schedule_with_warmup_lr_rate(
-                optimizer, warmup_steps, 10, min_lr_rate=0.05
-            )
-        else:
-            expected = get_polynomial_decay_schedule_with_warmup(optimizer, warmup_steps, 10, lr_end=6e-10)
-            optimizer.step()
-            expected.step()
-        rates = []
-        for _ in range(10):
-            rates += expected.get_last_lr()
-            optimizer.step()
-            expected.step()
-        config = replace(CONFIG, epochs=2, batch_size=2, lr=1.2e-8, warmup_steps=warmup_steps)
-        config = replace(config, lr_schedule=schedule, validate_every_lines=2)
-        state = train(make_tiny_model(model_folder), data_of(short), config, hooks=Keeper().hooks)
-        used = [record["lr"] for record in state.history if record["kind"] == "train"]
-        assert used == pytest.approx(rates, rel=1e-12)
-        assert used[-1] == pytest.approx(0.05 * 1.2e-8, rel=1e-12)
+
+def test_a_learning_rate_that_decays_is_not_reduced_by_validations(
+    short: LineDataset, model_folder: Path
+) -> None:
+    """Three validations find no improvement that plateau would see, see the test of it."""
+    config = replace(CONFIG, epochs=3, lr=1.2e-8, lr_schedule="linear", max_generated_lines=1)
+    state = train(make_tiny_model(model_folder), data_of(short), config, hooks=Keeper().hooks)
+    used = [record["lr"] / config.lr for record in state.history if record["kind"] == "train"]
+    assert used == pytest.approx([0.05 + 0.95 * left / 9 for left in range(8, -1, -1)])
 
 
 def test_warm_up_that_leaves_no_step_to_decay_is_refused() -> None:
@@ -205,6 +209,27 @@ def test_the_validation_loss_is_that_of_transformers(dataset: LineDataset, model
     assert float(losses.sum()) / batch.num_tokens == pytest.approx(expected, rel=1e-6)
     sums = validate(ocr, [replace(loader, batch_size=2)], CONFIG)[0]["lines"]
     assert sums.to_metrics()["validation_loss_all"] == pytest.approx(expected, rel=1e-6)
+
+
+def test_validation_reads_to_the_end_of_the_model_as_evaluation_does(
+    tmp_path: Path, short: LineDataset, model_folder: Path
+) -> None:
+    """By the model of a checkpoint, which reads on to its limit, far over the ends of the lines."""
+    keeper, ocr = Keeper(tmp_path), make_tiny_model(model_folder)
+    with torch.no_grad():
+        ocr.network.decoder.lm_head.bias[ocr.tokenizer.all_special_ids] = -30.0
+    config = replace(CONFIG, epochs=1, max_generated_lines=100)
+    state = train(ocr, data_of(short), config, hooks=keeper.hooks)
+    model, validation = load_model(tmp_path / "lines-10"), short.folder / "validation"
+    parts = [LinesPart(dataset="lines", location=validation / name) for name in list_files(validation)]
+    rows = [row for part in parts for row in read_part(model, part, "text", GREEDY).to_pylist()]
+    samples = {sample["line_id"]: sample["prediction"] for sample in state.samples}
+    assert {row["line_id"]: row["prediction"] for row in rows} == samples
+    counts = [count_errors(row["text"], row["prediction"]) for row in rows]
+    assert keeper.metrics[0]["validation_cer"] == sum(counts, start=ErrorCounts.zero()).cer
+    texts = [(row["text"], row["prediction"]) for row in rows]
+    tokens = [[len(ids) for ids in model.encode_labels(pair)] for pair in texts]
+    assert all(read > 2 * written + 8 for written, read in tokens)
 
 
 WORDS = re.findall(
