@@ -6,6 +6,7 @@ Drawn with matplotlib's objects, not with pyplot, whose state is shared by all t
 import io
 from collections.abc import Mapping, Sequence
 from functools import cache
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -19,6 +20,10 @@ Record = Mapping[str, Any]
 
 SIZE_INCHES = (12.0, 7.5)
 DPI = 100
+PANELS = (("loss", "cer"), ("lr", "throughput"), ("lr", "wait"))
+STYLES = ("solid", "dashed", "dashdot", "dotted")
+MARKERS = ("o", "s", "^", "D", "v")
+"""Lines of one panel differ in style and marker, and the first is the widest, so that none hides another."""
 LATIN_FONT = "DejaVu Sans"
 """Part of matplotlib; it has no Hangul."""
 HANGUL_FONTS = (
@@ -40,23 +45,26 @@ def draw_curves(history: Sequence[Record]) -> bytes:
     validations = [record for record in history if record["kind"] == "validation"]
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    (loss, cer), (lr, throughput) = figure.subplots(2, 2, sharex=True)
-    _plot(loss, training, {"loss": "training"}, marker="")
+    panels = figure.subplot_mosaic(PANELS, sharex=True, height_ratios=(3, 1, 1))
+    loss, cer, lr, throughput, wait = panels.values()
+    _plot_training_loss(loss, training)
     _plot(loss, validations, {"validation_loss": "validation", **_by_dataset(validations, "loss_all")})
+    _mark_best(loss, validations, "validation_loss")
     _finish(loss, "loss per token")
     _plot(cer, validations, {"validation_cer": "all", **_by_dataset(validations, "cer")})
+    _mark_best(cer, validations, "validation_cer")
     _finish(cer, "character error rate")
     cer.set_ylim(bottom=0)
-    _plot(lr, training, {"lr": ""}, marker="")
+    _plot(lr, training, {"lr": ""}, has_marker=False)
     _finish(lr, "learning rate")
-    _plot(throughput, training, {"lines_per_second": "lines/s"}, marker="")
-    wait = throughput.twinx()
-    _plot(wait, training, {"feed_wait_share": "waiting for data"}, marker="", color="tab:red")
+    _plot(throughput, training, {"lines_per_second": ""}, has_marker=False)
+    _finish(throughput, "lines per second")
+    throughput.set_ylim(bottom=0)
+    _plot(wait, training, {"feed_wait_share": ""}, has_marker=False)
     wait.yaxis.set_major_formatter(StrMethodFormatter("{x:.0%}"))
     wait.set_ylim(0, 1)
-    _finish(throughput, "lines per second; red: share of the time spent waiting for data")
-    throughput.set_ylim(bottom=0)
-    for axes in (lr, throughput):
+    _finish(wait, "share of the time spent waiting for data")
+    for axes in (lr, wait):
         axes.set_xlabel("lines trained on")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     buffer = io.BytesIO()
@@ -64,10 +72,56 @@ def draw_curves(history: Sequence[Record]) -> bytes:
     return buffer.getvalue()
 
 
+def _plot_training_loss(axes: Axes, training: Sequence[Record]) -> None:
+    """Plot the loss as it was recorded, pale, and smoothed in front of it."""
+    losses = [record["loss"] for record in training]
+    if not losses:
+        return
+    lines = [record["lines"] for record in training]
+    axes.plot(lines, losses, linewidth=0.8, alpha=0.35, label="training", color="tab:blue")
+    axes.plot(lines, smooth(losses), linewidth=1.8, label="training, smoothed", color="tab:blue")
+
+
+def smooth(values: Sequence[float]) -> list[float]:
+    """Return the mean of each value and its neighbours: a twentieth of all values, fewer towards both ends.
+
+    There are as many neighbours before as after it, so that a straight line stays the same.
+    """
+    most = max(1, len(values) // 40)
+    smoothed = []
+    for index in range(len(values)):
+        half = min(most, index, len(values) - 1 - index)
+        smoothed.append(fmean(values[index - half : index + half + 1]))
+    return smoothed
+
+
+def _mark_best(axes: Axes, validations: Sequence[Record], key: str) -> None:
+    """Mark the validation after which `best_ocr` was saved."""
+    best = [record for record in validations if record.get("is_best") and key in record]
+    if best:
+        axes.plot(
+            best[-1]["lines"],
+            best[-1][key],
+            marker="*",
+            markersize=15,
+            markeredgecolor="black",
+            color="gold",
+            linestyle="none",
+            label=f"best: {best[-1][key]:.4g}",
+            zorder=5,
+        )
+
+
 def _by_dataset(validations: Sequence[Record], metric: str) -> dict[str, str]:
-    """Return the keys of a metric by dataset, with the names of the datasets."""
+    """Return the keys of a metric by dataset, with the names of the datasets.
+
+    None if there is one dataset and its values are those of all.
+    """
     end = f"/validation_{metric}"
     keys = dict.fromkeys(key for record in validations for key in record if key.endswith(end))
+    total = f"validation_{metric.removesuffix('_all')}"
+    if len(keys) == 1 and all(record.get(key) == record.get(total) for key in keys for record in validations):
+        return {}
     return {key: _make_showable(key.removesuffix(end)) for key in keys}
 
 
@@ -76,14 +130,23 @@ def _plot(
     records: Sequence[Record],
     names: Mapping[str, str],
     *,
-    marker: str = ".",
-    color: str | None = None,
+    has_marker: bool = True,
 ) -> None:
-    """Plot, for each key, the records that have it."""
-    for key, name in names.items():
+    """Plot, for each key, the records that have it; a line that covers another lets it be seen."""
+    for number, (key, name) in enumerate(names.items()):
         points = [(record["lines"], record[key]) for record in records if key in record]
         if points:
-            axes.plot(*zip(*points, strict=True), marker=marker, linewidth=1.2, label=name, color=color)
+            colour, style = f"C{(number + 1) % 10}", STYLES[number % len(STYLES)]
+            width = 2.6 if number == 0 and len(names) > 1 else 1.4
+            axes.plot(
+                *zip(*points, strict=True),
+                marker=MARKERS[number % len(MARKERS)] if has_marker else "",
+                markersize=5,
+                linestyle=style,
+                linewidth=width,
+                label=name,
+                color=colour,
+            )
 
 
 def _finish(axes: Axes, title: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ocr_ray.storage.location import Location, list_files, locate, read_bytes
-from ocr_ray.training.tracking.curves import draw_curves
+from ocr_ray.training.tracking.curves import draw_curves, smooth
 from ocr_ray.training.tracking.tensorboard import make_events
 from ocr_ray.training.tracking.tracker import Tracker, format_progress, write_tracking
 
@@ -215,8 +215,25 @@ def test_curves_are_the_same_picture_each_time_and_change_with_any_curve() -> No
     assert Image.open(io.BytesIO(picture)).size == (1200, 750)
     for key in ("loss", "lr", "lines_per_second", "feed_wait_share"):
         assert draw_curves([{**history[0], key: history[0][key] * 0.9}, *history[1:]]) != picture, key
-    for key in ("validation_cer", "crops/validation_cer", "validation_loss"):
-        assert draw_curves([*history[:-1], {**history[-1], key: 0.1}]) != picture, key
+    for key in ("validation_cer", "crops/validation_cer", "validation_loss", "is_best"):
+        assert draw_curves([*history[:-1], {**history[-1], key: 0.1 * (key != "is_best")}]) != picture, key
+
+
+def test_the_one_dataset_that_is_all_of_the_validation_is_drawn_once() -> None:
+    alone = [validation_record(1000, **{"crops/validation_cer": 0.5})]
+    renamed = [{key.replace("crops", "other"): value for key, value in alone[0].items()}]
+    assert draw_curves(alone) == draw_curves(renamed)
+    apart = [{**record, "crops/validation_cer": 0.25} for record in (*alone, *renamed)]
+    assert draw_curves(apart[:1]) != draw_curves(apart[1:])
+
+
+def test_a_smoothed_loss_is_the_mean_around_each_value_and_has_no_lag() -> None:
+    assert smooth([]) == []
+    assert smooth([4.0, 1.0, 1.0, 7.0]) == [4.0, 2.0, 3.0, 7.0]
+    line = [float(number) for number in range(100)]
+    assert smooth(line) == line
+    noisy = smooth([(-1.0) ** number for number in range(401)])
+    assert max(map(abs, noisy[10:-10])) <= 1 / 21
 
 
 def test_curves_accept_any_dataset_name_and_an_empty_history() -> None:
