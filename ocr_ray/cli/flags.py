@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+NOT_RECORDED = "push-to-hub"
+"""The flag that says where a result goes, not how it is made: who makes it again may not want it there."""
+
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
     """Return the arguments that set these flags; a flag whose value is None is left out."""
@@ -33,7 +36,7 @@ def describe_flags(
     flag and its value and returns the value to keep, such as a location in full.
     """
     flags = _list_changed(config, None)
-    return {flag: resolve(flag, value) for flag, value in flags.items()}
+    return {flag: resolve(flag, value) for flag, value in flags.items() if flag != NOT_RECORDED}
 
 
 def resolve_uri(flag: str, value: Any) -> Any:
