@@ -9,6 +9,8 @@ import tyro
 
 (_POSITIONAL,) = get_args(tyro.conf.Positional[Any])[1:]
 """What tyro marks an argument without a flag with."""
+NOT_RECORDED = "push-to-hub"
+"""The flag that says where a result goes, not how it is made: who makes it again may not want it there."""
 
 
 def list_arguments(flags: Mapping[str, Any]) -> list[str]:
@@ -38,7 +40,7 @@ def describe_flags(
     flag and its value and returns the value to keep, such as a location in full.
     """
     flags = _list_changed(config, None)
-    return {flag: resolve(flag, value) for flag, value in flags.items()}
+    return {flag: resolve(flag, value) for flag, value in flags.items() if flag != NOT_RECORDED}
 
 
 def resolve_uri(flag: str, value: Any) -> Any:

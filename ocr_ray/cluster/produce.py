@@ -22,7 +22,7 @@ from ocr_ray.dataset.parts import find_done, read_random_lines
 from ocr_ray.dataset.plan import CARD, CONTACT_SHEET, MANIFEST, PLAN, Plan, holds_plan, write_plan
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import ProductionError
-from ocr_ray.storage.location import Location, exists, list_files, write_bytes, write_json
+from ocr_ray.storage.location import Location, exists, list_files, read_json, write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def produce(
     _check_rejects(finished.stats.values(), options.max_reject_fraction)
     parts = [finished.stats[part] for part in plan.parts]
     manifest = build_manifest(plan, parts, texts=finished.texts, versions={"ray": version("ray")})
-    if finished.num_made or not exists(out / MANIFEST):
+    if finished.num_made or not _holds_license(out, plan):
         _write_manifest(out, plan, manifest, parts)
     unlisted = sorted(set(list_files(out)) - set(plan.names))
     if unlisted:
@@ -100,6 +100,14 @@ def produce(
         **manifest.counted,
         "unlisted_files": len(unlisted),
     }
+
+
+def _holds_license(out: Location, plan: Plan) -> bool:
+    """Return whether there is a manifest, with the licence that was given now, if any."""
+    if not exists(out / MANIFEST):
+        return False
+    given = plan.flags.get("license")
+    return given is None or (read_json(out / MANIFEST).get("flags") or {}).get("license") == given
 
 
 def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> None:

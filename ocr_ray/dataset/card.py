@@ -9,6 +9,7 @@ from typing import Any
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from ocr_ray.cli.flags import write_command
+from ocr_ray.dataset.hub import AI_HUB, describe_license, find_license
 from ocr_ray.dataset.lines import Manifest, TextLine
 
 NUM_SHOWN_LINES = 24
@@ -36,6 +37,7 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
     blocks = [
         f"# {counts['lines']:,} lines of text with their pictures",
         _describe_origin(manifest),
+        _warn_of_license(manifest),
         _describe_focus(manifest.notes.get("focus", {})),
         _show_lines(lines),
         make_table(("split", "lines"), counts["by_split"].items()),
@@ -55,15 +57,17 @@ def dataset_card(manifest: Manifest, lines: Sequence[TextLine] = ()) -> str:
         "`manifest.json` holds the whole configuration, the digests of all parts and the versions.",
     ]
     text = "\n\n".join(filter(None, blocks))
-    return str(DatasetCard(f"---\n{_build_metadata(counts).to_yaml()}\n---\n\n{text}\n"))
+    return str(DatasetCard(f"---\n{_build_metadata(manifest).to_yaml()}\n---\n\n{text}\n"))
 
 
-def _build_metadata(counts: Mapping[str, Any]) -> DatasetCardData:
+def _build_metadata(manifest: Manifest) -> DatasetCardData:
     """Return the metadata of a card; `datasets.load_dataset` reads the files of each split from it."""
+    counts = manifest.counts
     splits = [split for split, count in counts["by_split"].items() if count]
     files = [{"split": split, "path": f"{split}/*.parquet"} for split in splits]
     return DatasetCardData(
         language="ko",
+        **describe_license(find_license(manifest.config, manifest.flags)),
         task_categories=["image-to-text"],
         size_categories=_size_category(counts["lines"]),
         tags=["ocr", "text-recognition"],
@@ -99,6 +103,15 @@ def _describe_origin(manifest: Manifest) -> str:
     if not job or not manifest.flags:
         return origin
     return f"{origin} To make it again:\n\n```bash\n{write_command(job, manifest.flags)}\n```"
+
+
+def _warn_of_license(manifest: Manifest) -> str:
+    if find_license(manifest.config, manifest.flags) != AI_HUB:
+        return ""
+    return (
+        "**Do not publish this dataset.** It is made from pages for which no licence was given. They count "
+        "as pages of AI Hub, whose licence forbids to pass on the data or what is made from it."
+    )
 
 
 def _describe_focus(focus: Mapping[str, Any]) -> str:

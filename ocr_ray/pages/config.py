@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ocr_ray.cluster.produce_options import ProduceOptions, Verification
+from ocr_ray.dataset.hub import HubConfig
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_NUMBERS
 from ocr_ray.pages.labels.page_label import BoxFormat
@@ -54,6 +55,7 @@ class CropConfig:
     """Number of random pages shown with boxes, crops and texts in preview.html, written before cropping."""
     pages_per_part: int = 1024
     """Pages, or spliced lines, per Parquet file; each file is one task."""
+    hub: Annotated[HubConfig, tyro.conf.arg(name="")] = field(default_factory=HubConfig)
     num_cpus: int | None = None
     """Maximum number of CPUs. Default: all of this machine or cluster."""
     dashboard: bool = True

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.cluster.produce import produce
+from ocr_ray.dataset.hub import DATASET_FILES, check_push, find_license, push
 from ocr_ray.dataset.lines import FIRST_NUMBERS, FIRST_SPLICED_NUMBER, SPLITS, PartSpec
 from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts, holds_plan, write_plan
 from ocr_ray.dataset.versions import drawing_versions
@@ -29,6 +30,7 @@ from ocr_ray.storage.location import check_writable, exists, locate, write_bytes
 log = logging.getLogger(__name__)
 
 PROBLEMS, PREVIEW = "pages.parquet", "preview.html"
+JOB = "crop_pages"
 WORKER_MODULES = ("ocr_ray.cluster.make_parts", "ocr_ray.pages.crop_part")
 """What workers import while the driver surveys the pages."""
 
@@ -41,6 +43,7 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
     """
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
+    check_push(config.hub, find_license({"job": JOB}, describe_flags(config)))
     pages = find_pages(config.pages_uri)
     is_made = exists(out / MANIFEST)
     with early_ray(
@@ -71,6 +74,8 @@ def crop_pages(config: CropConfig) -> dict[str, Any]:
         pages_by_split = _report_splits(config, inputs, survey)
         options = produce_options(config)
         summary = produce(out, plan, (crop_part, inputs), options, reads=[pages.location])
+    if config.hub.push_to_hub:
+        summary["hub"] = push(out, config.hub.push_to_hub, "dataset", DATASET_FILES)
     return {
         **summary,
         "files": pages.listing.counts,
@@ -119,7 +124,7 @@ def _make_plan(config: CropConfig, inputs: CropInputs, pages_sha256: str) -> Pla
     num_spliced = divide_lines(config.splice, num_pages)
     return Plan(
         config={
-            "job": "crop_pages",
+            "job": JOB,
             "pages": num_pages,
             "spliced": num_spliced,
             "pages_sha256": pages_sha256,

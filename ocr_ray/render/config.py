@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 
 from ocr_ray.cluster.produce_options import ProduceOptions, Verification
+from ocr_ray.dataset.hub import HubConfig
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.lines import FIRST_NUMBERS
 from ocr_ray.randomness import check_seed
@@ -67,6 +68,7 @@ class RenderConfig:
     image: ImageConfig = field(default_factory=ImageConfig)
     lines_per_part: int = 4096
     """Lines per Parquet file; each file is one task."""
+    hub: Annotated[HubConfig, tyro.conf.arg(name="")] = field(default_factory=HubConfig)
     num_cpus: int | None = None
     """Maximum number of CPUs. Default: all of this machine or cluster."""
     dashboard: bool = True

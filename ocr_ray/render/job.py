@@ -9,6 +9,7 @@ from typing import Any
 from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.cluster.produce import produce
+from ocr_ray.dataset.hub import DATASET_FILES, check_push, find_license, push
 from ocr_ray.dataset.lines import FIRST_NUMBERS, PartSpec
 from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts
 from ocr_ray.dataset.versions import drawing_versions
@@ -23,6 +24,7 @@ from ocr_ray.textgen.sampler import TextSampler
 
 log = logging.getLogger(__name__)
 
+JOB = "render_lines"
 WORKER_MODULES = ("ocr_ray.cluster.make_parts", "ocr_ray.render.lines")
 """What workers import while the driver plans."""
 
@@ -41,6 +43,7 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     """
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
+    check_push(config.hub, find_license({"job": JOB}, describe_flags(config)))
     with early_ray(
         num_cpus=config.num_cpus,
         dashboard=config.dashboard,
@@ -49,7 +52,10 @@ def render_lines(config: RenderConfig) -> dict[str, Any]:
     ):
         plan, inputs = plan_rendering(config)
         check_reserved(out, plan.config)
-        return produce(out, plan, (render_part, inputs), config.engine())
+        summary = produce(out, plan, (render_part, inputs), config.engine())
+    if config.hub.push_to_hub:
+        summary["hub"] = push(out, config.hub.push_to_hub, "dataset", DATASET_FILES)
+    return summary
 
 
 def plan_rendering(config: RenderConfig) -> tuple[Plan, RenderInputs]:
@@ -107,7 +113,7 @@ def _make_plan(
 ) -> Plan:
     return Plan(
         config={
-            "job": "render_lines",
+            "job": JOB,
             "num_lines": config.num_lines,
             "seed": config.seed,
             "validation_share": config.validation_share,

@@ -1,13 +1,17 @@
 """The model that a run starts from, recorded in its plan by content: a resumed run must have the same."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ocr_ray.dataset.hub import AI_HUB, read_licenses
 from ocr_ray.dataset.plan import PLAN
 from ocr_ray.errors import InputError
+from ocr_ray.model.metrics_file import METRICS
 from ocr_ray.model.tokenizer_json import PROCESSOR_FILES
-from ocr_ray.storage.location import Location, exists, read_json
+from ocr_ray.storage.location import Location, exists, locate_model, read_json
+from ocr_ray.training.config import TINY, TrainJobConfig
 
 KEY = "model"
 CONFIG_FILES = ("config.json", "generation_config.json")
@@ -45,6 +49,22 @@ def check_same_model(run: Location, model: dict[str, Any]) -> None:
             f"--model must be the model that {run} began with, {model['uri']} has changed since ({files}); "
             "restore it, or choose another --run-name"
         )
+
+
+def find_model_license(config: TrainJobConfig, datasets: Mapping[str, Location]) -> str | None:
+    """Return the licence of a run's models: AI_HUB if a dataset or the base model has it, else that given."""
+    sources = {*read_licenses(datasets).values(), _find_base_license(config.model)}
+    return AI_HUB if AI_HUB in sources else config.hub.license
+
+
+def _find_base_license(model: str) -> str | None:
+    """Return the licence of a model that train_trocr made; earlier versions did not record it."""
+    folder = None if model == TINY else locate_model(model)
+    if not isinstance(folder, Location) or not exists(folder / METRICS):
+        return None
+    about = read_json(folder / METRICS)
+    license_name: str | None = about.get("license", AI_HUB if about.get("datasets") else None)
+    return license_name
 
 
 def _shorten(files: dict[str, str], name: str) -> str:

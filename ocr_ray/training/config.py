@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from ocr_ray.dataset.hub import HubConfig
 from ocr_ray.dataset.lines import LabelColumn
 from ocr_ray.model.options import Capability, Precision, PrecisionChoice, choose_precision
 from ocr_ray.randomness import check_seed
@@ -215,6 +216,7 @@ class TrainJobConfig:
     pretraining_lines: int = 0
     """Lines with context from pre-training, which count in the reported ratio of context-free lines.
     For team-lucid/trocr-small-korean: 6000000."""
+    hub: Annotated[HubConfig, tyro.conf.arg(name="")] = field(default_factory=HubConfig)
     train: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.dataset.plan import PLAN, check_reserved
+from ocr_ray.errors import InputError
 from ocr_ray.model.metrics_file import METRICS
 from ocr_ray.storage.lease import LEASE
 from ocr_ray.storage.location import (
@@ -25,6 +26,8 @@ from ocr_ray.training.model_card import model_card
 
 log = logging.getLogger(__name__)
 
+PROCESSOR = "processor_config.json"
+"""Tells AutoProcessor and the pipelines of transformers to put tokenizer and image processor together."""
 MODELS_FLAG = "--models-uri"
 
 
@@ -32,8 +35,11 @@ def check_models_free(models: Location, run: Location) -> None:
     """Check that the models folder can be written, and that no other run has exported there.
 
     Raises:
-        InputError: it cannot be written, holds other files, or models of another run.
+        InputError: it is the folder of the run, cannot be written, or holds other files or models of
+            another run.
     """
+    if models == run:
+        raise InputError(f"{MODELS_FLAG} must not be the folder of the run, {run}; choose another folder")
     check_writable(models, MODELS_FLAG)
     with preflight(models, MODELS_FLAG) as folder:
         has_files = any(name not in (PLAN, LEASE) for name in list_files(folder))
@@ -72,6 +78,8 @@ def export_models(
         log.info("%s: the weights after %d lines", target, metrics["lines"])
         delete_file(target / METRICS)
         copy_files(folder, target, list(files))
+        if PROCESSOR not in files:
+            write_json(target / PROCESSOR, {"processor_class": "TrOCRProcessor"})
         card = b""
         with monitoring("the model card"):
             card = model_card(name, about, saved["samples"]).encode()

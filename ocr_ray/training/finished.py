@@ -11,11 +11,13 @@ from typing import Any
 from ocr_ray.cli.flags import describe_flags, resolve_uri
 from ocr_ray.cluster.early_start import early_ray
 from ocr_ray.cluster.monitoring import monitoring
+from ocr_ray.dataset.hub import check_push, push
 from ocr_ray.dataset.manifest import read_digests, require_datasets
 from ocr_ray.model.metrics_file import METRICS
 from ocr_ray.storage.lease import LEASE
 from ocr_ray.storage.location import PROBE, Location, exists, list_files, locate, read_json, write_json
 from ocr_ray.storage.strict_json import parse_json, to_json
+from ocr_ray.training.base_model import find_model_license
 from ocr_ray.training.config import TrainJobConfig
 
 log = logging.getLogger(__name__)
@@ -32,10 +34,20 @@ def train_unless_finished(config: TrainJobConfig) -> dict[str, Any]:
     """
     folders = require_datasets(config.lines_uri)
     run, models = locate(config.runs_uri) / config.run_name, locate(config.models_uri)
+    check_push(config.hub, find_model_license(config, folders))
     asked = _describe(config, folders)
     if not config.fresh and (summary := _find_summary(run, models, asked)):
         log.info("run %s has finished its %d epochs: nothing to train", run, config.train.epochs)
-        return summary | {"trained": False}
+        summary |= {"trained": False}
+    else:
+        summary = _train(config, run, models, asked)
+    if config.hub.push_to_hub:
+        summary |= {"hub": push(models / "best_ocr", config.hub.push_to_hub, "model")}
+    return summary
+
+
+def _train(config: TrainJobConfig, run: Location, models: Location, asked: Any) -> dict[str, Any]:
+    """Train, and record that the run has finished."""
     num_cpus = max(config.num_workers or 1, os.cpu_count() or 1)
     has_models = exists(models / "trained_ocr" / METRICS)  # then the run has probably finished
     with early_ray(num_cpus=num_cpus, dashboard=config.dashboard, unless=has_models):

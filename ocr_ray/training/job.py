@@ -33,7 +33,13 @@ from ocr_ray.storage.location import (
     translate_errors,
     write_json,
 )
-from ocr_ray.training.base_model import KEY, check_same_model, describe_model, read_model
+from ocr_ray.training.base_model import (
+    KEY,
+    check_same_model,
+    describe_model,
+    find_model_license,
+    read_model,
+)
 from ocr_ray.training.config import CPU_WORKERS, TINY, TrainJobConfig
 from ocr_ray.training.data.label_check import save_lengths
 from ocr_ray.training.data.mixture import count_sources, describe_mixture
@@ -72,8 +78,6 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             f"--fresh needs a new --run-name, {run} exists already; leave out --fresh to resume it"
         )
     check_reserved(run, plan, growing="epochs", flag="--run-name")
-    if models == run:
-        raise InputError(f"--models-uri must not be the folder of the run, {run}; choose another folder")
     check_models_free(models, run)
     check_services(config.report_to, run)
     with (
@@ -105,6 +109,7 @@ def train_trocr(config: TrainJobConfig) -> dict[str, Any]:
             "base_model": config.model,
             "base_model_files": read_model(run),
             "label_column": config.train.label_column,
+            "license": find_model_license(config, folders),
             "datasets": describe_datasets(folders),
             "config": read_json(run / PLAN)["config"],
             "mixture": mixture.text,

@@ -11,6 +11,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from ocr_ray.dataset.card import escape_markdown, make_table
+from ocr_ray.dataset.hub import AI_HUB, describe_license
 from ocr_ray.dataset.manifest import read_manifest
 from ocr_ray.dataset.plan import MANIFEST, flatten
 from ocr_ray.storage.location import Location, read_bytes
@@ -39,6 +40,11 @@ COLUMNS = {
 HUB_METRICS = {"validation_cer": "cer", "validation_wer": "wer"}
 """Metrics that the hub knows, with their ids there."""
 
+FROM_AI_HUB = (
+    "**Do not publish this model.** It was trained on lines of pages for which no licence was given. They "
+    "count as pages of AI Hub, whose licence forbids to pass on the data or what is made from it."
+)
+
 TEMPLATE = """\
 ---
 {{ card_data }}
@@ -60,6 +66,10 @@ processor, model = (cls.from_pretrained("{{ name }}") for cls in (TrOCRProcessor
 pixel_values = processor(Image.open("line.png").convert("RGB"), return_tensors="pt").pixel_values
 print(processor.decode(model.generate(pixel_values)[0], skip_special_tokens=True))
 ```
+{%- if warning %}
+
+{{ warning }}
+{%- endif %}
 {%- if metrics %}
 
 ## Validation after {{ lines }} lines, in epoch {{ epoch }}
@@ -133,6 +143,7 @@ def model_card(name: str, about: Mapping[str, Any], samples: Sequence[Mapping[st
         name=name,
         title=escape_markdown(name),
         facts=make_table(("", ""), [(key, str(value)) for key, value in facts.items()]),
+        warning=FROM_AI_HUB if about.get("license") == AI_HUB else "",
         metrics=_tabulate_metrics(history[-1]) if history else "",
         lines=f"{history[-1]['lines']:,}" if history else "",
         epoch=history[-1]["epoch"] if history else "",
@@ -144,13 +155,14 @@ def model_card(name: str, about: Mapping[str, Any], samples: Sequence[Mapping[st
 
 
 def make_metadata(name: str, about: Mapping[str, Any]) -> ModelCardData:
-    """Return the metadata of a card; it has no license, because that is the base model's and the data's."""
+    """Return the metadata of a card."""
     datasets = [
         dataset for dataset in about.get("datasets", {}) if re.fullmatch(r"[\w-][\w.-]*", dataset, re.A)
     ]
     base_model = str(about["base_model"])
     return ModelCardData(
         language="ko",
+        **describe_license(about.get("license")),
         library_name="transformers",
         pipeline_tag="image-to-text",
         tags=["ocr", "trocr", "mathematics"],

@@ -14,7 +14,7 @@ import pytest
 import ray
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, VisionEncoderDecoderModel
+from transformers import AutoProcessor, AutoTokenizer, TrOCRProcessor, VisionEncoderDecoderModel
 
 from ocr_ray.errors import InputError
 from ocr_ray.evaluation.config import EvaluationConfig
@@ -100,6 +100,11 @@ def test_the_models_load_and_hold_their_metrics(undisturbed) -> None:
         with local_copy(locate(undisturbed.models_uri) / name) as folder:
             model = VisionEncoderDecoderModel.from_pretrained(folder)
             tokenizer = AutoTokenizer.from_pretrained(folder)
+            processor = AutoProcessor.from_pretrained(folder)
+            assert (type(processor), processor.tokenizer.get_vocab()) == (
+                TrOCRProcessor,
+                tokenizer.get_vocab(),
+            )
             metrics = json.loads((folder / "metrics.json").read_text())
             with local_copy(locate(undisturbed.runs_uri) / "run/tiny_model") as source:
                 for file in ("tokenizer.json", "preprocessor_config.json", "vocab.json", "merges.txt"):

@@ -17,6 +17,7 @@ from huggingface_hub import ModelCard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ocr_ray.dataset.hub import AI_HUB
 from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.model.pixels import make_pixel_values
 from ocr_ray.storage.location import locate
@@ -142,13 +143,22 @@ def test_the_hub_library_reads_the_metadata_with_cer_and_wer_of_each_dataset() -
     assert data.base_model == "team-lucid/trocr-small-korean"
     assert data.datasets == ["crops", "lines"]  # only names that can be ids on the hub
     assert data.metrics == ["cer", "wer"]
-    assert data.license is None
+    assert data.license == "unknown"
     assert data.model_name == "best_ocr"
     assert [(r.dataset_name, r.dataset_split, r.metric_type, r.metric_value) for r in data.eval_results] == [
         ("crops", "validation", "cer", 0.5),
         ("crops", "validation", "wer", 0.625),
         ("lines", "validation", "cer", 0.125),
     ]
+
+
+def test_the_metadata_and_the_text_say_if_the_licence_forbids_to_publish() -> None:
+    card = ModelCard(model_card("best_ocr", {**ABOUT, "license": AI_HUB}, []))
+    assert (card.data.license, card.data.to_dict()["license_name"]) == ("other", "ai-hub")
+    assert "Do not publish this model" in card.text
+    card = ModelCard(model_card("best_ocr", {**ABOUT, "license": "mit"}, []))
+    assert card.data.license == "mit"
+    assert "Do not publish" not in card.text
 
 
 def test_five_lines_of_the_card_read_a_line_as_this_package_does(tmp_path: Path) -> None:
