@@ -2,12 +2,18 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import tyro
 
-(_POSITIONAL,) = get_args(tyro.conf.Positional[Any])[1:]
+
+@dataclass
+class _Sample:
+    positional: tyro.conf.Positional[int]
+
+
+_POSITIONAL = get_args(get_type_hints(_Sample, include_extras=True)["positional"])[1]
 """What tyro marks an argument without a flag with."""
 NOT_RECORDED = "push-to-hub"
 """The flag that says where a result goes, not how it is made: who makes it again may not want it there."""

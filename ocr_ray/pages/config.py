@@ -83,15 +83,20 @@ class CropConfig:
 class LabelConfig:
     """Read the text of every labelled box with a model; the texts in the labels are ignored."""
 
-    model_uri: str
-    """Model folder, a Hugging Face hub id, or base: the small model of this package."""
-    pages_uri: str
-    """Folder or .zip with images (.png, .jpg) and labels with boxes (.json), paired by file name.
-    Sub-folders, and zips inside, also in pieces (.zip.part0, .zip.001), are read too.
-    Labels are in the format of AI Hub 71716 or 71859."""
     out_uri: str
     """Folder for labels/, the Parquet parts and review.html.
     Empty, or from an earlier run, which is completed."""
+    model_uri: str = ""
+    """Model folder, a Hugging Face hub id, or base: the small model of this package. Required without --apply."""
+    pages_uri: str = ""
+    """Folder or .zip with images (.png, .jpg) and labels with boxes (.json), paired by file name.
+    Sub-folders, and zips inside, also in pieces (.zip.part0, .zip.001), are read too.
+    Labels are in the format of AI Hub 71716 or 71859. Required without --apply."""
+    apply: str = ""
+    """File of corrections, from review.html or a JSON export of Label Studio.
+    Writes the labels and lines of --labelled-uri with them to --out-uri; no page is read."""
+    labelled_uri: str = ""
+    """With --apply: the folder of the earlier run that was reviewed."""
     flag_below: float = 0.9
     """Lines with a lower confidence, from 0 to 1, are flagged for review."""
     max_aspect: float | None = None
@@ -105,6 +110,9 @@ class LabelConfig:
     image: ImageConfig = field(default_factory=lambda: ImageConfig(format="png"))
     review: int = 50
     """Number of pages shown in review.html, the least confident first."""
+    label_studio_images: str = ""
+    """Write the pages of review.html to label_studio.json too, as tasks to import into Label Studio.
+    The value precedes the path of each image, such as /data/local-files/?d=pages/ for its local storage."""
     batch_size: int | None = None
     """Lines per batch in each worker. Default: 16 on a CPU; 512 on a GPU, or fewer if its memory is too
     small."""
@@ -123,6 +131,13 @@ class LabelConfig:
     """How the parts of an earlier run are checked. footers: by their footers; rows: every row is hashed."""
 
     def __post_init__(self) -> None:
+        names = ("model_uri", "pages_uri") if not self.apply else ("labelled_uri",)
+        if missing := [f"--{name.replace('_', '-')}" for name in names if not getattr(self, name)]:
+            raise ValueError(
+                f"{' and '.join(missing)} must be given {'with' if self.apply else 'without'} --apply"
+            )
+        if self.labelled_uri and not self.apply:
+            raise ValueError("--labelled-uri must be given with --apply only, which names the corrections")
         if not 0 <= self.flag_below <= 1:
             raise ValueError(f"flag_below must be from 0 to 1, got {self.flag_below}")
         if self.max_aspect is not None and not self.max_aspect >= 1:

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 from ocr_ray.cli.flags import describe_flags, resolve_uri
@@ -14,27 +15,31 @@ from ocr_ray.dataset.versions import drawing_versions
 from ocr_ray.model.options import Decoding
 from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.model.reading_precision import settle_precision
+from ocr_ray.pages.apply_job import apply_corrections
 from ocr_ray.pages.config import LabelConfig, produce_options
 from ocr_ray.pages.html.least_confident import find_least_confident, read_labelled_pages
-from ocr_ray.pages.html.review import review_html
+from ocr_ray.pages.html.review import ReviewedDataset, review_html
 from ocr_ray.pages.label_part import GPU_PAGES_AT_ONCE, PAGES_AT_ONCE, ReadingInputs, ReadingStyle, label_part
+from ocr_ray.pages.label_studio import task_of_page
 from ocr_ray.pages.survey import PageSet, Survey, find_pages, survey_pages
-from ocr_ray.storage.location import check_writable, exists, locate, write_bytes
+from ocr_ray.storage.location import check_writable, exists, locate, write_bytes, write_json
 
 log = logging.getLogger(__name__)
 
-LABELS, REVIEW = "labels", "review.html"
+LABELS, REVIEW, LABEL_STUDIO = "labels", "review.html", "label_studio.json"
 WORKER_MODULES = ("ocr_ray.cluster.make_parts", "ocr_ray.pages.label_part")
 """What workers import while the driver surveys the pages."""
 
 
 def label_pages(config: LabelConfig) -> dict[str, Any]:
-    """Read the boxes of all pages with a model; return the summary of the dataset.
+    """Read the boxes of all pages with a model, or apply corrections; return the summary of the dataset.
 
     Raises:
         InputError: pages or model cannot be read, or the dataset cannot be written; raised before any page
             is read.
     """
+    if config.apply:
+        return apply_corrections(config)
     out = locate(config.out_uri)
     check_writable(out, "--out-uri")
     pages = find_pages(config.pages_uri)
@@ -83,7 +88,17 @@ def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[
     reads = [pages.location, *reader.files]
     summary = produce(out, plan, (label_part, inputs), options, reads=reads)
     chosen = find_least_confident(out, plan.parts, inputs.pages, config.review)
-    write_bytes(out / REVIEW, review_html(read_labelled_pages(out, plan.parts, inputs, chosen)).encode())
+    review = ReviewedDataset(
+        config_sha256=plan.config_sha256, label_column=reader.label_column, box_format=config.box_format
+    )
+    labelled = partial(read_labelled_pages, out, plan.parts, inputs, chosen)
+    write_bytes(out / REVIEW, review_html(labelled(), review).encode())
+    if config.label_studio_images:
+        tasks = [
+            task_of_page(page, review, prefix=config.label_studio_images, margin_px=config.margin_px)
+            for page in labelled()
+        ]
+        write_json(out / LABEL_STUDIO, tasks)
     flagged = summary.get("flagged", {})
     log.info("%s: %d lines, flagged: %s; review them in %s", out, summary["lines"], flagged, out / REVIEW)
     return {
@@ -117,5 +132,5 @@ def _make_plan(config: LabelConfig, inputs: ReadingInputs, identity: dict[str, A
         },
         parts=tuple(cut_parts("train", 0, len(page_ids), config.pages_per_part)),
         flags=describe_flags(config, resolve=resolve_uri),
-        extras=(REVIEW, *(f"{LABELS}/{page_id}.json" for page_id in page_ids)),
+        extras=(REVIEW, LABEL_STUDIO, *(f"{LABELS}/{page_id}.json" for page_id in page_ids)),
     )

@@ -11,16 +11,15 @@ from ocr_ray.dataset.images import ImageConfig, encode_image
 from ocr_ray.dataset.lines import LabelColumn, PartRow, PartSpec, Reject, TextLine, TopicCount
 from ocr_ray.errors import LabelError, RowError
 from ocr_ray.model.line_reading import LineReading, ReadImages
-from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes, print_line
+from ocr_ray.pages.crop import TextRow, crop_row, cut_boxes
 from ocr_ray.pages.files.load import LoadedPage, PageLoader, count_boxes, count_warnings
 from ocr_ray.pages.files.page_image import PageImage, count_pixels, encode_line
 from ocr_ray.pages.files.store import PageFile
-from ocr_ray.pages.labels.page_label import PageLabel, is_empty
+from ocr_ray.pages.labels.page_label import PageLabel
 from ocr_ray.pages.labels.write import write_label
+from ocr_ray.pages.printed_text import interpret
 from ocr_ray.storage.location import Location, write_bytes
-from ocr_ray.text.canonical import canonical
 from ocr_ray.text.hangul import nfc
-from ocr_ray.text.markup import UNSUPPORTED, to_markup
 
 PAGES_AT_ONCE, GPU_PAGES_AT_ONCE = 16, 64
 """Pages whose rows are read in one call while the next ones are cut."""
@@ -119,17 +118,6 @@ def _group_pages(inputs: ReadingInputs, loaded: Iterable[_Loading]) -> Iterator[
         yield group
 
 
-def write_markup(text: str) -> str:
-    """Return the markup of a printed text, with a backslash before each printed dollar.
-
-    Raises:
-        LabelError: `unsupported_markup`: a backslash has no markup.
-    """
-    if "\\" in text:
-        raise LabelError(UNSUPPORTED, "\\")
-    return r"\$".join(map(to_markup, text.split("$")))
-
-
 def _cut_page(inputs: ReadingInputs, file: PageFile, loading: Future[LoadedPage]) -> _CutPage | Reject:
     """Return a page with its boxes cut, or the reason why there is nothing to read."""
     try:
@@ -152,7 +140,8 @@ def _cut_page(inputs: ReadingInputs, file: PageFile, loading: Future[LoadedPage]
     )
 
 
-def _label_name(page_id: str) -> str:
+def label_name(page_id: str) -> str:
+    """Return the name of a page's label file."""
     return f"{page_id}.json"
 
 
@@ -162,7 +151,7 @@ def _check_name(page_id: str) -> None:
     Raises:
         LabelError: `name_too_long`.
     """
-    num_bytes = len(_label_name(page_id).encode())
+    num_bytes = len(label_name(page_id).encode())
     if num_bytes > MAX_NAME_BYTES:
         detail = f"the name of its label file must have at most {MAX_NAME_BYTES} bytes, has {num_bytes}"
         raise LabelError("name_too_long", detail)
@@ -187,7 +176,7 @@ def _read_group(
         yield from count_warnings(page.page.warnings)
         yield from count_boxes(page.label, len(page.rejects))
         label = _write_label(page, [reading.text for reading in page_readings], inputs.style.label_column)
-        writes.append(pool.submit(write_bytes, inputs.labels / _label_name(page.file.page_id), label))
+        writes.append(pool.submit(write_bytes, inputs.labels / label_name(page.file.page_id), label))
     for write in writes:
         write.result()
 
@@ -214,7 +203,7 @@ def _make_lines(page: _CutPage, readings: Sequence[LineReading], style: ReadingS
     for row, reading in zip(page.rows, readings, strict=True):
         image = crop_row(page.page.image, row, style.margin_px)
         try:
-            text, markup = _interpret(reading.text, style.label_column)
+            text, markup = interpret(reading.text, style.label_column)
         except LabelError as error:
             yield Reject(reason=error.reason, detail=error.detail, page_id=page_id, box=row.name)
             continue
@@ -237,27 +226,12 @@ def _make_lines(page: _CutPage, readings: Sequence[LineReading], style: ReadingS
             yield TopicCount(topic="flagged", name=flag)
 
 
-def _interpret(reading: str, label_column: LabelColumn) -> tuple[str, str]:
-    """Return text and markup of a reading.
-
-    Raises:
-        LabelError: `empty_text`: nothing was read; `unsupported_markup`: the reading cannot be printed.
-    """
-    if label_column == "markup":
-        markup = nfc(reading).strip()
-        return print_line(markup), markup
-    text = " ".join(canonical(reading).split())
-    if is_empty(text):
-        raise LabelError("empty_text", f"the reading is {text!r}")
-    return text, write_markup(text)
-
-
 def _write_label(page: _CutPage, readings: Sequence[str], label_column: LabelColumn) -> bytes:
     """Return the label file of a page; a reading that cannot be printed is kept as it is."""
     markups: dict[int, list[str]] = {row.box_index: [] for row in page.rows}
     for row, reading in zip(page.rows, readings, strict=True):
         try:
-            markups[row.box_index].append(_interpret(reading, label_column)[1])
+            markups[row.box_index].append(interpret(reading, label_column)[1])
         except LabelError:
             markups[row.box_index].append(" ".join(nfc(reading).split()))
     return write_label(

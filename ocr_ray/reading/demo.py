@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from ocr_ray.errors import InputError
 from ocr_ray.model.recognizer import Recognizer, load_recognizer
 from ocr_ray.reading.config import DemoConfig
-from ocr_ray.reading.files import IMAGE_EXTENSIONS, PDF_EXTENSION, open_pages
+from ocr_ray.reading.files import FILE_EXTENSIONS, open_pages
 from ocr_ray.reading.read import ReadLine, read
 from ocr_ray.storage.location import locate
 
@@ -35,6 +35,7 @@ def show_demo(config: DemoConfig) -> None:
     page = build_demo(load_recognizer(config.model), config)
     import gradio as gr
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio asks its own server whether it is up
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # none of Google's
     page.launch(
         server_name=HOST,
@@ -67,7 +68,7 @@ def build_demo(recognizer: Recognizer, config: DemoConfig) -> Any:
 
     with gr.Blocks(title="ocr_ray demo", analytics_enabled=False) as page:
         gr.Markdown(f"# ocr_ray demo\n{ABOUT.format(flag_below=config.flag_below)}")
-        types = [f".{extension}" for extension in sorted({*IMAGE_EXTENSIONS, PDF_EXTENSION})]
+        types = [f".{extension}" for extension in sorted(FILE_EXTENSIONS)]
         file = gr.File(label="image or PDF", file_types=types, type="filepath", height=120)
         pages = gr.Gallery(label="lines found", columns=1, object_fit="contain", height="auto")
         lines = gr.Dataframe(label="readings", headers=HEADERS, wrap=True, interactive=False)

@@ -20,10 +20,12 @@ from ocr_ray.storage.location import Location, list_files, locate, preflight, re
 PDF_DPI = 200
 """Print of 10 points is 28 px high."""
 PDF, PDF_EXTENSION = b"%PDF-", "pdf"
+FILE_EXTENSIONS = frozenset({*IMAGE_EXTENSIONS, PDF_EXTENSION})
 LABEL_EXTENSION = ".json"
 
 ImageLike = Image.Image | bytes | str | Path
-NamedImage = tuple[str, Location | Image.Image | bytes]
+FileOrImage = Location | Image.Image | bytes
+NamedImage = tuple[str, FileOrImage]
 """An image, or where its file is, and its name."""
 
 
@@ -66,7 +68,7 @@ def find_label(boxes: str, name: str, number_of_images: int) -> bytes:
 
 
 def open_pages(
-    name: str, image: Location | Image.Image | bytes, label: PageLabel | None = None
+    name: str, image: FileOrImage, label: PageLabel | None = None
 ) -> Iterator[tuple[int, Image.Image]]:
     """Yield the pages of an image or PDF as 8-bit greyscale with their numbers from 1.
 
@@ -89,8 +91,7 @@ def _find_files(path: str) -> list[NamedImage]:
     location, kind = _look_up(path, "an image")
     if kind == pafs.FileType.File:
         return [(path, location)]
-    extensions = {*IMAGE_EXTENSIONS, PDF_EXTENSION}
-    names = [name for name in list_files(location) if _is_shown(name) and _extension(name) in extensions]
+    names = [name for name in list_files(location) if _is_shown(name) and _extension(name) in FILE_EXTENSIONS]
     if not names:
         raise InputError(f"{path} must hold images (.png, .jpg, .pdf), the folder has none")
     return [(f"{path.rstrip('/')}/{name}", location / name) for name in names]

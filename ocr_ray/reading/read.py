@@ -12,10 +12,18 @@ from PIL import Image
 from ocr_ray.errors import InputError, RowError
 from ocr_ray.model.recognizer import Recognizer, load_recognizer
 from ocr_ray.pages.crop import Corners, cut_boxes
+from ocr_ray.pages.files.store import page_id_of
 from ocr_ray.pages.labels.page_label import BoxFormat, PageLabel
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.layout.page_lines import find_lines
-from ocr_ray.reading.files import ImageLike, NamedImage, find_images, find_label, open_pages, page_id_of
+from ocr_ray.reading.files import (
+    FileOrImage,
+    ImageLike,
+    NamedImage,
+    find_images,
+    find_label,
+    open_pages,
+)
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +145,7 @@ def _read_cuts(recognizer: Recognizer, cuts: Sequence[_Cut | Failure]) -> list[R
 
 
 def _cut_lines(
-    name: str, image: object, boxes: BoxSource | None, num_images: int
+    name: str, image: FileOrImage, boxes: BoxSource | None, num_images: int
 ) -> Iterator[_Cut | Failure]:
     """Yield the lines of an image, cut out, and what cannot be cut."""
     try:

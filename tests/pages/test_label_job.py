@@ -69,7 +69,7 @@ def remove_spaces(text: str) -> str:
 def test_pages_are_labelled_and_a_second_run_makes_nothing(
     ray_session, pages, unread, bucket, tmp_path
 ) -> None:
-    config = make_config(unread, f"{bucket}/labelled", review=3)
+    config = make_config(unread, f"{bucket}/labelled", review=3, label_studio_images="d/")
     summary = label_with(choose(pages), config, find_pages(unread))
     out = locate(config.out_uri)
     for page in pages:
@@ -86,7 +86,7 @@ def test_pages_are_labelled_and_a_second_run_makes_nothing(
     assert (summary["unlisted_files"], summary["rejects"]) == (0, {})
     review = read_bytes(out / "review.html").decode()
     assert re.findall(r"(\d+) flagged", review)[0] != "0"
-    assert review.count("<section>") == 3
+    assert review.count("<section ") == len(read_json(out / "label_studio.json")) == 3
     before = {name: read_bytes(out / name) for name in list_files(out)}
     again = label_with(choose(pages), config, find_pages(unread))
     assert (again["parts_made"], again["parts_kept"]) == (0, 3)
@@ -95,10 +95,39 @@ def test_pages_are_labelled_and_a_second_run_makes_nothing(
     third = label_with(choose(pages), config, find_pages(unread))
     assert (third["parts_made"], third["digest_by_split"]) == (1, summary["digest_by_split"])
     audited = audit_lines(AuditConfig(lines_uri=config.out_uri))
+    apply_a_correction(config, table["line_id"][0].as_py(), tmp_path / "corrections.json")
     assert audited["lines"] == summary["lines"]
     out.filesystem.delete_file((out / "train/part-00001.parquet").path)
     with pytest.raises(ProductionError, match=r"label-pages.* --verify rows"):
         audit_lines(AuditConfig(lines_uri=config.out_uri))
+
+
+def apply_a_correction(config: LabelConfig, line_id: str, path: Path) -> None:
+    """Check that a corrected line is in the lines and labels of a new dataset, and that others stay."""
+    labelled, out = locate(config.out_uri), locate(f"{config.out_uri}-corrected")
+    corrections = {
+        "dataset": read_json(labelled / "plan.json")["config_sha256"],
+        "lines": {line_id: {"status": "corrected", "text": "탁자 7개"}},
+    }
+    path.write_text(json.dumps(corrections))
+    applying = LabelConfig(apply=str(path), labelled_uri=labelled.uri, out_uri=out.uri)
+    summary = label_pages(applying)
+    before, after = (
+        pq.read_table((folder / "train").path, filesystem=folder.filesystem).to_pylist()
+        for folder in (labelled, out)
+    )
+    assert summary["review"] == {"corrected": 1, "not_reviewed": len(before) - 1}
+    changed = [now for line, now in zip(before, after, strict=True) if line != now]
+    assert [(line["line_id"], line["text"], line["markup"]) for line in changed] == [
+        (line_id, "탁자 7개", "탁자 $7$개")
+    ]
+    label = read_bytes(out / "labels" / f"{line_id.partition('#')[0]}.json")
+    assert "탁자 $7$개" in next(box.markup for box in read_label(label, "").boxes).split("\n")
+    assert len(list_files(out / "labels")) == len(list_files(labelled / "labels"))
+    assert audit_lines(AuditConfig(lines_uri=out.uri))["lines"] == len(before)
+    path.write_text(json.dumps({**corrections, "dataset": "a" * 64}))
+    with pytest.raises(InputError, match="is of another dataset"):
+        label_pages(applying)
 
 
 def text_boxes(page: SyntheticPage) -> list:

@@ -23,8 +23,9 @@ from ocr_ray.pages.crop import crop_page
 from ocr_ray.pages.files.load import PageLoader
 from ocr_ray.pages.files.page_image import open_page
 from ocr_ray.pages.files.store import PageStore, pair_pages
-from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part, write_markup
+from ocr_ray.pages.label_part import ReadingInputs, ReadingStyle, label_part
 from ocr_ray.pages.labels.read import read_label
+from ocr_ray.pages.printed_text import write_markup
 from ocr_ray.pages.synthetic.pages import SyntheticPage
 from ocr_ray.storage.location import list_files, locate, read_bytes, write_bytes
 from ocr_ray.text.markup import to_text

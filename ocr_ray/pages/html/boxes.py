@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from PIL import Image
@@ -74,18 +74,29 @@ class PageView:
     markup: str = ""
     """Of the whole problem; empty: not shown."""
     notes: Sequence[str] = ()
+    label_json: str = ""
+    """The label file that the job wrote, where lines are reviewed."""
+    entries: Mapping[str, int] = field(default_factory=dict)
+    """Positions in that file by the number of a box."""
 
 
-def render_boxes(title: str, legend: Mapping[Outcome, str], pages: Sequence[PageView]) -> str:
-    """Return the HTML of pages; `legend` says what the colour of a box means."""
+def render_boxes(
+    title: str, legend: Mapping[Outcome, str], pages: Sequence[PageView], *, review: object = None
+) -> str:
+    """Return the HTML of pages; `legend` says what the colour of a box means.
+
+    With `review`, a `ReviewedDataset`, lines can be accepted and corrected.
+    """
     has_confidence = any(row.confidence for page in pages for row in page.rows)
     return render_page(
-        "pages/html/boxes.html",
+        "pages/html/boxes.html" if review is None else "pages/html/review.html",
         title=title,
+        review=review,
         legend=legend,
         pages=pages,
         margin_px=MARGIN_PX,
         has_confidence=has_confidence,
+        box_of=_box_of,
     )
 
 

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from ocr_ray.dataset.lines import PartSpec, Reject, TextLine, table_to_lines
 from ocr_ray.pages.files.store import PageFile
 from ocr_ray.pages.html.review import LabelledPage
-from ocr_ray.pages.label_part import ReadingInputs
-from ocr_ray.storage.location import Location, open_file
+from ocr_ray.pages.label_part import ReadingInputs, label_name
+from ocr_ray.storage.location import Location, open_file, read_bytes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -74,7 +74,9 @@ def read_labelled_pages(
         loaded = inputs.loader.load(PageFile(**row))
         yield LabelledPage(
             page_id=page.page_id,
+            image_path=row["image_path"],
             image_bytes=loaded.image_bytes,
+            label_file=read_bytes(inputs.labels / label_name(page.page_id)),
             label=loaded.label,
             lines=lines[page.page_id],
             rejects=rejects[page.page_id],

@@ -69,7 +69,8 @@ def _is_line_image(text: Ink, bands: list[tuple[int, int]]) -> bool:
 
 def _keep_print(ink: Ink) -> tuple[Ink, float]:
     """Return the ink without figures and what is in them, frames and rules; and a piece's median height."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(ink.view(np.uint8), connectivity=8)
+    found = cv2.connectedComponentsWithStats(ink.view(np.uint8), connectivity=8)
+    labels, stats = np.asarray(found[1], np.int32), np.asarray(found[2], np.int32)
     x0, y0, width, height, _ = stats.T
     is_piece = np.maximum(width, height) > 1
     is_piece[0] = False  # the paper
@@ -80,7 +81,7 @@ def _keep_print(ink: Ink) -> tuple[Ink, float]:
     is_rule = (width > RULE_SIZES * size) & (height < size)
     middle = np.stack([x0 + width / 2, y0 + height / 2])
     kept = is_piece & ~is_rule
-    for index in np.flatnonzero(is_piece & (height > FIGURE_SIZES * size)):
+    for index in np.flatnonzero(is_piece & (height > FIGURE_SIZES * size)).tolist():
         kept[index] = False
         start, end = np.array([x0[index], y0[index]]), np.array([width[index], height[index]])
         end = start + end
@@ -88,9 +89,11 @@ def _keep_print(ink: Ink) -> tuple[Ink, float]:
             axis=0
         )
         is_wide = width[index] >= FRAME_SHARE * _measure_width(ink)
-        if not (is_wide and inside.sum() >= MIN_IN_FRAME and _is_frame(labels, index, stats[index], size)):
+        has_print = int(inside.sum()) >= MIN_IN_FRAME
+        if not (is_wide and has_print and _is_frame(labels, index, stats[index], size)):
             kept &= ~inside
-    return kept[labels], size
+    text: Ink = kept[labels]
+    return text, size
 
 
 def _measure_width(ink: Ink) -> int:
@@ -103,13 +106,13 @@ def _is_frame(labels: npt.NDArray[np.int32], index: int, stats: npt.NDArray[np.i
     x0, y0, width, height, area = stats.tolist()
     side = max(2, round(size / 2))
     inside = labels[y0 + side : y0 + height - side, x0 + side : x0 + width - side] == index
-    return int(inside.sum()) <= MAX_INSIDE_SHARE * area
+    return bool(inside.sum() <= MAX_INSIDE_SHARE * area)
 
 
 def _find_blocks(text: Ink, size: float) -> list[tuple[int, int]]:
     """Return the rows of pixels of each block of print; lower ones than a piece of a letter are specks."""
     blocks: list[tuple[int, int]] = []
-    for top, bottom in find_runs(text.any(axis=1)):
+    for top, bottom in find_runs(np.any(text, axis=1)):
         if blocks and top - blocks[-1][1] <= BLOCK_SIZES * size:
             blocks[-1] = (blocks[-1][0], bottom)
         else:
