@@ -7,6 +7,7 @@ characters.
 import sys
 from importlib import resources
 from pathlib import Path
+from string import ascii_letters, digits
 
 import torch
 from tokenizers import Tokenizer, decoders, models, processors
@@ -25,21 +26,23 @@ HEIGHT_PX, WIDTH_PX = 24, 96
 """Of the first images: lines keep their aspect ratio and are padded with white."""
 WIDTH, HEADS = 160, 5
 INIT_STD = 0.07
-"""Of the decoder. The usual 0.02 is meant for layers 768 wide; with it this one learns to write, not to look."""
+"""Of the decoder. The usual 0.02 is meant for layers 768 wide; with it this one learns to write, but not to
+look at the image."""
 MAX_TOKENS = 64
 """Of a label; start and end token included."""
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
-SIGNS = " !\"#%&'()*+,-./0123456789:;<=>?ABCDEFGHIJKLMNOPQRSTUVWXYZ[]abcdefghijklmnopqrstuvwxyz{}~°²³·×÷…℃→①②③④⑤□△○☆〈〉"
+SIGNS = " !\"#%&'()*+,-./:;<=>?[]{}~°²³·×÷…℃→①②③④⑤□△○☆〈〉"
 LABELS = "ㄱㄴㄷㄹㅁㅂ㉠㉡㉢㉣㉤㉥㉮㉯㉰㉱가나다라마바"
 
 
 def list_characters() -> list[str]:
-    """Return the characters that the model can write: signs, and the syllables of maths words and problems."""
+    """Return the characters that the model can write: signs, and syllables of maths words and problems."""
     texts = resources.files("ocr_ray.textgen").joinpath("maths_words.txt").read_text(encoding="utf-8")
     synthetic = resources.files("ocr_ray.pages.synthetic")
     for name in ("problems.jsonl", "problems.py"):
         texts += synthetic.joinpath(name).read_text(encoding="utf-8")
-    return sorted({*SIGNS, *LABELS, *(char for char in texts if "가" <= char <= "힣")})
+    syllables = {char for char in texts if "가" <= char <= "힣"}
+    return sorted({*SIGNS, *LABELS, *ascii_letters, *digits, *syllables})
 
 
 def make_tokenizer(characters: list[str]) -> PreTrainedTokenizerFast:

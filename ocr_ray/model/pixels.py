@@ -6,7 +6,8 @@ its way to the device instead of twelve. There (level / 255 - mean) / std is com
 processor's floats for all 256 levels; otherwise they are looked up.
 
 The same holds for a processor that keeps the aspect ratio (a size of `max_height` and `max_width`) and pads
-at the right and the bottom, if a grey level has the floats of the padding, which are 0: white with a mean of 1.
+at the right and the bottom, if a grey level has the floats of the padding, which are 0: white, for instance,
+with a mean of 1.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -87,7 +87,8 @@ class LabelConfig:
     """Folder for labels/, the Parquet parts and review.html.
     Empty, or from an earlier run, which is completed."""
     model_uri: str = ""
-    """Model folder, a Hugging Face hub id, or base: the small model of this package. Required without --apply."""
+    """Model folder, a Hugging Face hub id, or base: the small model of this package.
+    Required without --apply."""
     pages_uri: str = ""
     """Folder or .zip with images (.png, .jpg) and labels with boxes (.json), paired by file name.
     Sub-folders, and zips inside, also in pieces (.zip.part0, .zip.001), are read too.

@@ -19,7 +19,7 @@ class ReadConfig:
     Without --boxes the lines of a page are found at the gaps between them, which needs upright print in one
     column on plain paper; figures and tables are left out."""
     model: str
-    """Model folder, or a Hugging Face hub id."""
+    """Model folder, a Hugging Face hub id, or base: the small model of this package."""
     boxes: str | None = None
     """Label with the boxes of the image, or a folder of labels (.json) with the names of the images.
     Labels are in the format of AI Hub 71716 or 71859; their texts are ignored."""
@@ -35,7 +35,7 @@ class DemoConfig:
     """Show a web page on this machine that reads the images dropped into it."""
 
     model: str
-    """Model folder, or a Hugging Face hub id."""
+    """Model folder, a Hugging Face hub id, or base: the small model of this package."""
     port: int = 7860
     """The page is at http://127.0.0.1:PORT, which only this machine can open."""
     browser: bool = True
