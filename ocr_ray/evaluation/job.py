@@ -131,7 +131,7 @@ def resolve_inputs(config: EvaluationConfig, *, is_checked: bool = False) -> Eva
     else:
         from ocr_ray.model.read import inspect_model
 
-        facts = inspect_model(model, decoding.num_beams)
+        facts = inspect_model(model, decoding.num_beams, datasets.values())
     plan = Plan(
         config={
             "job": "evaluate_trocr",

@@ -20,7 +20,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ocr_ray.dataset.images import MAX_LINE_PIXELS, open_line_image
+from ocr_ray.dataset.images import MAX_LINE_PIXELS, SQUARE_SIZE_PX, open_line_image
+from ocr_ray.dataset.manifest import read_manifest
+from ocr_ray.errors import InputError
+from ocr_ray.storage.location import Location
 
 
 class HasImageProcessor(Protocol):
@@ -162,6 +165,23 @@ def _maps_levels(processor: Any) -> bool:
         return bool(size.get("height") and size.get("width"))
     fits = all(0 < (size.get(f"max_{side}") or 0) <= (padded.get(side) or 0) for side in ("height", "width"))
     return fits and _find_padding_level(processor) is not None
+
+
+def check_stored_images(ocr: HasImageProcessor, datasets: Iterable[Location]) -> None:
+    """Check that lines are not stored as squares, if a model keeps their aspect ratio.
+
+    Raises:
+        InputError: they are; the message names the dataset.
+    """
+    if not ocr.image_processor.size.get("max_height"):
+        return
+    for dataset in datasets:
+        image = read_manifest(dataset).config.get("image")
+        if isinstance(image, dict) and image.get("size") == str(SQUARE_SIZE_PX):
+            raise InputError(
+                f"images must keep the aspect ratio of their lines for this model, those of {dataset} are "
+                f"squares of {SQUARE_SIZE_PX} px: make the dataset again with --image.size native"
+            )
 
 
 def _find_padding_level(processor: Any) -> int | None:

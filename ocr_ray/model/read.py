@@ -4,7 +4,7 @@ import io
 import logging
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -20,7 +20,7 @@ from ocr_ray.model.facts import ModelFacts, model_files, read_facts
 from ocr_ray.model.line_reading import LineReading, make_reading
 from ocr_ray.model.load import OcrModel, load_model
 from ocr_ray.model.options import GREEDY, Decoding
-from ocr_ray.model.pixels import make_pixels, to_pixel_values
+from ocr_ray.model.pixels import check_stored_images, make_pixels, to_pixel_values
 from ocr_ray.model.precision import autocast
 from ocr_ray.model.refusal import refused
 from ocr_ray.model.static_steps import free_static_steps
@@ -40,16 +40,20 @@ _NamedImage = tuple[bytes, str]
 """An encoded image and its name in messages."""
 
 
-def inspect_model(source: Location | str, num_beams: int = 1) -> ModelFacts:
+def inspect_model(
+    source: Location | str, num_beams: int = 1, datasets: Iterable[Location] = ()
+) -> ModelFacts:
     """Return facts about a model, a folder or a hub id; it is loaded once to check that this works.
 
     It generates a token with `num_beams`, because settings of a model can prevent beam search alone.
+    `datasets` are those that it will read.
 
     Raises:
-        InputError: it cannot be loaded, or its metrics.json is invalid.
+        InputError: it cannot be loaded, its metrics.json is invalid, or it cannot read images as stored.
     """
     with model_files(source) as folder:
         model = load_model(folder)  # reports what is missing before a worker would
+        check_stored_images(model, datasets)
         if num_beams > 1:
             blank = to_pixel_values(
                 model, make_pixels(model, [Image.new("L", (384, 384), 255)]), model.device

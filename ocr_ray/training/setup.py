@@ -20,6 +20,7 @@ from ocr_ray.dataset.manifest import read_digests
 from ocr_ray.dataset.stored_rows import iter_groups
 from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel, load_model, model_files
+from ocr_ray.model.pixels import check_stored_images
 from ocr_ray.model.precision import make_optimizer, make_scaler, set_deterministic, set_tf32
 from ocr_ray.model.tiny import write_tiny_model
 from ocr_ray.randomness import keyed_generator
@@ -102,9 +103,11 @@ def check_all_labels(
     earlier start of the run left in `cache` are not computed again.
 
     Raises:
-        InputError: the model does not load, or a label has too many tokens or does not survive the tokenizer.
+        InputError: the model does not load, cannot read images as they are stored, or a label has too many
+            tokens or does not survive the tokenizer.
     """
     ocr, tokenizer = load_model(model_folder), hash_tokenizer(model_folder)
+    check_stored_images(ocr, [dataset.folder for dataset in datasets])
     digests = read_digests({dataset.name: dataset.folder for dataset in datasets})
     labels = {}
     for split_name, splits in zip(("train", "validation"), open_splits(datasets), strict=True):

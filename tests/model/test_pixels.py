@@ -2,19 +2,24 @@ import io
 import json
 import weakref
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders.training_data import draw_text, make_lines, make_texts, make_tiny_model
+from builders.manifests import make_manifest
+from builders.training_data import draw_text, make_dataset, make_lines, make_texts, make_tiny_model
 from PIL import Image
 from transformers import AutoImageProcessor
 
 from ocr_ray.dataset.images import ImageConfig
+from ocr_ray.dataset.plan import MANIFEST
+from ocr_ray.errors import InputError
 from ocr_ray.model.load import OcrModel
-from ocr_ray.model.pixels import make_pixel_values, make_pixels, to_pixel_values
+from ocr_ray.model.pixels import check_stored_images, make_pixel_values, make_pixels, to_pixel_values
+from ocr_ray.storage.location import write_json
 
 torch.set_num_threads(1)
 
@@ -164,3 +169,15 @@ def test_lines_with_their_aspect_kept_are_bit_for_bit_those_of_the_processor(
 def test_a_line_too_narrow_for_the_aspect_keeps_one_pixel(ocr: OcrModel, tmp_path: Path) -> None:
     kept = with_processor(ocr, tmp_path, keep_aspect(24, 384))
     assert make_pixels(kept, [noise(1, 200), noise(4000, 2)]).shape == (2, 24, 384)
+
+
+@pytest.mark.parametrize("size", ["384", "native"])
+def test_squares_are_refused_by_a_model_that_keeps_the_aspect_of_lines(
+    ocr: OcrModel, tmp_path: Path, size: str
+) -> None:
+    lines = make_dataset(tmp_path / "lines", 2, 1).folder
+    write_json(lines / MANIFEST, make_manifest(lines) | {"config": {"image": {"size": size}}})
+    check_stored_images(ocr, [lines])
+    kept = with_processor(ocr, tmp_path, keep_aspect(24, 384))
+    with pytest.raises(InputError, match="size native") if size == "384" else nullcontext():
+        check_stored_images(kept, [lines])
