@@ -61,6 +61,24 @@ def assert_all_ended(processes: list[psutil.Process]) -> None:
     assert not alive
 
 
+def kill_gcs(processes: list[psutil.Process]) -> None:
+    """Send SIGKILL to the process of a Ray that all others need."""
+    (gcs,) = (process for process in processes if process.name() == "gcs_server")
+    gcs.kill()
+
+
+def assert_session_ended(session_id: int) -> None:
+    """Check that the processes of a session, whatever their parents are, have ended or do so within 10 s."""
+    assert_all_ended([process for process in psutil.process_iter() if _is_in(process, session_id)])
+
+
+def _is_in(process: psutil.Process, session_id: int) -> bool:
+    try:
+        return os.getsid(process.pid) == session_id
+    except ProcessLookupError:
+        return False
+
+
 def find_tree(pid: int) -> list[psutil.Process]:
     """Return the descendants of a process, and the process itself."""
     process = psutil.Process(pid)

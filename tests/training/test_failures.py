@@ -14,6 +14,7 @@ import pytest
 from harness.processes import (
     assert_all_ended,
     find_tree,
+    kill_gcs,
     kill_tree,
     start_job,
     terminate_all,
@@ -78,11 +79,6 @@ def count_checkpoints(config: TrainJobConfig) -> int:
 def find_trainers(pid: int) -> list[psutil.Process]:
     """Return the Ray Train workers below a process."""
     return [p for p in find_tree(pid) if "RayTrainWorker" in " ".join(p.cmdline())]
-
-
-def kill_gcs(processes: list[psutil.Process]) -> None:
-    (gcs,) = (process for process in processes if process.name() == "gcs_server")
-    gcs.kill()
 
 
 def test_a_worker_killed_in_an_epoch_does_not_change_the_weights(undisturbed, lines_uri, tmp_path) -> None:
