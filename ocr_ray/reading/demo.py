@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from ocr_ray.errors import InputError
+from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.model.recognizer import Recognizer, load_recognizer
 from ocr_ray.reading.config import DemoConfig
 from ocr_ray.reading.files import FILE_EXTENSIONS, open_pages
@@ -30,6 +30,7 @@ def show_demo(config: DemoConfig) -> None:
 
     Raises:
         InputError: the model cannot be loaded, or the port is taken.
+        ProductionError: the page does not answer, because of a proxy or of the load of the machine.
     """
     _check_port(config.port)
     page = build_demo(load_recognizer(config.model), config)
@@ -37,15 +38,21 @@ def show_demo(config: DemoConfig) -> None:
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio asks its own server whether it is up
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"])  # none of Google's
-    page.launch(
-        server_name=HOST,
-        server_port=config.port,
-        inbrowser=config.browser,
-        share=False,
-        quiet=True,
-        prevent_thread_lock=True,
-        theme=theme,
-    )
+    try:
+        page.launch(
+            server_name=HOST,
+            server_port=config.port,
+            inbrowser=config.browser,
+            share=False,
+            quiet=True,
+            prevent_thread_lock=True,
+            theme=theme,
+        )
+    except ValueError as error:  # gradio asks its own page for an answer within seconds
+        raise ProductionError(
+            f"the page at http://{HOST}:{config.port} must answer, it does not: {error}; set NO_PROXY={HOST} if "
+            "a proxy is in use, or run it again when the machine has less to do"
+        ) from error
     log.info("the demo is at http://%s:%d; Ctrl-C ends it", HOST, config.port)
     try:
         page.block_thread()
