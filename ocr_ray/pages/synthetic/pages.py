@@ -33,7 +33,7 @@ from ocr_ray.pages.synthetic.printing import (
     draw_figure,
     draw_line,
 )
-from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, make_problem
+from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, Templates, make_problem
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, write_bytes
 
@@ -81,14 +81,15 @@ def make_page(
     font_index: int = 0,
     font_axes: Sequence[float] = (),
     schema: Schema = "71716",
+    templates: Templates = "all",
 ) -> SyntheticPage:
-    """Return the page of `number`, a pure function of the arguments.
+    """Return the page of `number`, a pure function of the arguments, with a problem of the `templates`.
 
     `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it, `font_axes` the
     values of a variable font. The answers and solutions of 71859 are random and do not solve the problem.
     """
     rng = keyed_generator(seed, "page" if schema == "71716" else f"page {schema}", number)
-    problem = make_problem(rng)
+    problem = make_problem(rng, templates)
     first, last = FONT_SIZES_PX[schema]
     font = ImageFont.truetype(
         io.BytesIO(font_bytes),
@@ -111,11 +112,22 @@ def write_pages(
     font_index: int = 0,
     font_axes: Sequence[float] = (),
     schema: Schema = "71716",
+    templates: Templates = "all",
 ) -> None:
-    """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`."""
+    """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`.
+
+    Train on pages of the `train` templates and evaluate on pages of the `held_out` ones, each in a folder of
+    its own: then no problem of the evaluation is one that training saw with other numbers or nouns.
+    """
     for number in range(num_pages):
         page = make_page(
-            seed, number, font_bytes=font_bytes, font_index=font_index, font_axes=font_axes, schema=schema
+            seed,
+            number,
+            font_bytes=font_bytes,
+            font_index=font_index,
+            font_axes=font_axes,
+            schema=schema,
+            templates=templates,
         )
         write_bytes(location / "images" / f"{page.page_id}.png", page.image_bytes)
         write_bytes(location / "labels" / f"{page.page_id}.json", page.label_bytes)
