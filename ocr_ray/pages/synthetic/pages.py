@@ -33,7 +33,7 @@ from ocr_ray.pages.synthetic.printing import (
     draw_figure,
     draw_line,
 )
-from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, make_problem
+from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, Templates, make_problem
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location, write_bytes
 
@@ -81,14 +81,14 @@ def make_page(
     font_index: int = 0,
     font_axes: Sequence[float] = (),
     schema: Schema = "71716",
-    templates: Sequence[int] | None = None,
+    templates: Templates = "all",
     width_px: int = PAGE_WIDTH_PX,
 ) -> SyntheticPage:
-    """Return the page of `number`, a pure function of the arguments.
+    """Return the page of `number`, a pure function of the arguments, with a problem of the `templates`.
 
     `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it, `font_axes` the
     values of a variable font. The answers and solutions of 71859 are random and do not solve the problem.
-    `templates` are those of `split_templates` to choose from, `width_px` is the width of a 71716 page.
+    `width_px` is the width of a 71716 page.
     """
     rng = keyed_generator(seed, "page" if schema == "71716" else f"page {schema}", number)
     problem = make_problem(rng, templates)
@@ -116,7 +116,9 @@ def write_pages(
 ) -> None:
     """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`.
 
-    `options` are those of `make_page`.
+    `options` are those of `make_page`. Train on pages of the `train` templates and evaluate on pages of the
+    `held_out` ones, each in a folder of its own: then no problem of the evaluation is one that training saw
+    with other numbers or nouns.
     """
     for number in range(num_pages):
         page = make_page(seed, number, font_bytes=font_bytes, **options)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 
@@ -17,6 +18,11 @@ PLACES = ("학교", "도서관 휴게소", "체육 센터", "박물관 가게", 
 """All end in a vowel."""
 SHAPES = ("삼각형", "사각형", "오각형", "육각형", "팔각형")
 CHOICE_SIGNS = ("①", "②", "③", "④", "⑤")
+
+Templates = Literal["all", "train", "held_out"]
+"""Which templates: train and held_out have none in common."""
+HELD_OUT_STEP = 4
+"""Every fourth template is held out, from the first: 7 of 25."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,17 +57,11 @@ class _Template:
     has_figure: bool = False
 
 
-def split_templates() -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the templates to train with, and every fourth, which is held out for tests."""
-    numbers = range(len(_read_templates()))
-    return tuple(number for number in numbers if number % 4 != 3), tuple(numbers[3::4])
-
-
-def make_problem(rng: np.random.Generator, templates: Sequence[int] | None = None) -> SyntheticProblem:
-    """Return a problem of a random one of the templates; None: of all."""
-    chosen = range(len(_read_templates())) if templates is None else templates
-    topic = chosen[int(rng.integers(len(chosen)))]
-    template = _read_templates()[topic]
+def make_problem(rng: np.random.Generator, templates: Templates = "all") -> SyntheticProblem:
+    """Return a problem of a random template. Its topic is the number of the template, from 1."""
+    topics = list_topics(templates)
+    topic = topics[int(rng.integers(len(topics)))]
+    template = _read_templates()[topic - 1]
     numbers = [int(rng.integers(first, last + 1)) for first, last in template.ranges]
     name, other = (NAMES[i] for i in rng.permutation(len(NAMES))[:2])
     question = template.question.format(
@@ -77,11 +77,19 @@ def make_problem(rng: np.random.Generator, templates: Sequence[int] | None = Non
         grade=grade,
         term=term,
         unit=unit,
-        topic=topic + 1,
+        topic=topic,
         topic_name=template.topic_name,
         parts=(question, _make_choices(rng, template.choice)) if template.choice else (question,),
         has_figure=template.has_figure,
     )
+
+
+def list_topics(templates: Templates) -> list[int]:
+    """Return the topics of the problems that are made of some templates."""
+    topics = range(1, len(_read_templates()) + 1)
+    held_out = topics[::HELD_OUT_STEP]
+    chosen = {"all": topics, "train": sorted({*topics} - {*held_out}), "held_out": held_out}
+    return list(chosen[templates])
 
 
 def _pick(rng: np.random.Generator, words: tuple[str, ...]) -> str:

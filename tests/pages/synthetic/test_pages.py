@@ -16,6 +16,7 @@ from ocr_ray.pages.labels.read import read_label
 from ocr_ray.pages.splits import problem_key
 from ocr_ray.pages.synthetic.labels import QUESTION
 from ocr_ray.pages.synthetic.pages import Schema, SyntheticPage, make_page, write_pages
+from ocr_ray.pages.synthetic.problems import list_topics
 from ocr_ray.storage.location import list_files, locate, read_bytes
 from ocr_ray.text.markup import to_text
 
@@ -203,3 +204,22 @@ def test_written_pages_are_paired_without_rejects(tmp_path: Path, font_bytes: by
         assert file.image_path == f"images/{file.page_id}.png"
         assert read_bytes(folder / file.image_path) == expected[file.page_id].image_bytes
         assert read_bytes(folder / file.label_path) == expected[file.page_id].label_bytes
+
+
+def test_pages_of_held_out_templates_share_no_topic_with_those_to_train_on(
+    tmp_path: Path, font_bytes: bytes, pages: list[SyntheticPage]
+) -> None:
+    """Of 25 templates 7 are held out; by default all are used."""
+    topics = {"all": {int(page.page_id.split("_")[3]) for page in pages}}
+    for name in ("train", "held_out"):
+        folder = locate(str(tmp_path / name))
+        write_pages(folder, num_pages=20, seed=3, font_bytes=font_bytes, templates=name)
+        files, _, _ = pair_pages(list_files(folder))
+        topics[name] = {int(file.page_id.split("_")[3]) for file in files}
+        assert topics[name] <= set(list_topics(name))
+        assert len(topics[name]) > 4
+    assert not topics["train"] & topics["held_out"]
+    assert sorted(list_topics("train") + list_topics("held_out")) == list_topics("all") == list(range(1, 26))
+    assert len(list_topics("held_out")) == 7
+    assert topics["all"] & set(list_topics("held_out"))
+    assert topics["all"] & set(list_topics("train"))
