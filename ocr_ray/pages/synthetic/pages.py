@@ -32,6 +32,7 @@ from ocr_ray.pages.synthetic.printing import (
     break_lines,
     draw_figure,
     draw_line,
+    print_markup,
 )
 from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, make_problem
 from ocr_ray.randomness import keyed_generator
@@ -81,8 +82,12 @@ def make_page(
     font_index: int = 0,
     font_axes: Sequence[float] = (),
     schema: Schema = "71716",
+    boxes_per_problem: int | None = None,
 ) -> SyntheticPage:
     """Return the page of `number`, a pure function of the arguments.
+
+    `boxes_per_problem` cuts each part of a problem into that many lines of about equal width, in 71716; by
+    default lines are as wide as the page.
 
     `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it, `font_axes` the
     values of a variable font. The answers and solutions of 71859 are random and do not solve the problem.
@@ -98,8 +103,9 @@ def make_page(
     )
     if font_axes:
         font.set_variation_by_axes(list(font_axes))
-    make = _make_71716 if schema == "71716" else _make_71859
-    return make(problem, number, font=font, rng=rng)
+    if schema == "71716":
+        return _make_71716(problem, number, font=font, rng=rng, boxes_per_problem=boxes_per_problem)
+    return _make_71859(problem, number, font=font, rng=rng)
 
 
 def write_pages(
@@ -111,22 +117,39 @@ def write_pages(
     font_index: int = 0,
     font_axes: Sequence[float] = (),
     schema: Schema = "71716",
+    boxes_per_problem: int | None = None,
 ) -> None:
     """Write pages 0 to `num_pages` - 1 to the sub-folders `images` and `labels`."""
     for number in range(num_pages):
         page = make_page(
-            seed, number, font_bytes=font_bytes, font_index=font_index, font_axes=font_axes, schema=schema
+            seed,
+            number,
+            font_bytes=font_bytes,
+            font_index=font_index,
+            font_axes=font_axes,
+            schema=schema,
+            boxes_per_problem=boxes_per_problem,
         )
         write_bytes(location / "images" / f"{page.page_id}.png", page.image_bytes)
         write_bytes(location / "labels" / f"{page.page_id}.json", page.label_bytes)
 
 
 def _make_71716(
-    problem: SyntheticProblem, number: int, *, font: PillowFont, rng: np.random.Generator
+    problem: SyntheticProblem,
+    number: int,
+    *,
+    font: PillowFont,
+    rng: np.random.Generator,
+    boxes_per_problem: int | None,
 ) -> SyntheticPage:
     figure = _place_figure(problem, PAGE_WIDTH_PX, rng)
     text_width_px = (figure[0] if figure else PAGE_WIDTH_PX) - 2 * MARGIN_PX
-    markups = [line for part in problem.parts for line in break_lines(part, font, text_width_px)]
+    markups = []
+    for part in problem.parts:
+        width_px = float(text_width_px)
+        if boxes_per_problem:
+            width_px = min(width_px, 1.05 * font.getlength(print_markup(part)) / boxes_per_problem)
+        markups += break_lines(part, font, width_px)
     pitch_px = round(font.size * rng.uniform(1.6, 2.0))
     figure_height_px = figure[3] - figure[1] if figure else 0
     height_px = 2 * MARGIN_PX + max(len(markups) * pitch_px, figure_height_px)
