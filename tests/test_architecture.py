@@ -31,7 +31,11 @@ ROOMS = {
     "evaluation": "errors randomness html_page storage text metrics cli dataset model cluster",
     "audit": "errors randomness storage text cli dataset textgen cluster render pages",
     "reading": "errors storage dataset model pages",
-    "quickstart": "storage dataset cluster render pages training evaluation",
+    "experiment": (
+        "errors randomness html_page storage metrics cli dataset textgen model cluster render pages training "
+        "evaluation"
+    ),
+    "quickstart": "storage experiment",
 }
 """Each folder or module of the package, from the ground up, and what it may import: rooms above it only."""
 
@@ -44,13 +48,13 @@ HEAVY = {
     "tensorboardX": "training/tracking",
     "wandb": "training/tracking/services",
     "mlflow": "training/tracking/services",
-    "ray": "cluster aws */job evaluation/predict training/worker",
+    "ray": "cluster aws */job evaluation/predict training/worker experiment/runs",
 }
 """The libraries that cost memory, time or system packages, and the rooms or modules that may import them."""
 
 DRIVERS = [
     *("ocr_ray.render.job", "ocr_ray.pages.crop_job", "ocr_ray.pages.label_job", "ocr_ray.audit.job"),
-    *("ocr_ray.training.finished", "ocr_ray.evaluation.job", "ocr_ray.quickstart.job"),
+    *("ocr_ray.training.finished", "ocr_ray.evaluation.job", "ocr_ray.experiment.job"),
 ]
 """What the jobs import before they know that there is work: the rest takes seconds."""
 PART_MAKERS = ["ocr_ray.cluster.make_parts", "ocr_ray.render.lines", "ocr_ray.pages.crop_part"]

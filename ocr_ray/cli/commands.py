@@ -42,6 +42,7 @@ JOBS = {
     "label_pages": Job(config="pages.config:LabelConfig", work="pages.label_job:label_pages"),
     "read": Job(config="reading.config:ReadConfig", work="reading.job:read_and_print"),
     "demo": Job(config="reading.config:DemoConfig", work="reading.demo:show_demo", extra="demo"),
+    "experiment": Job(config="experiment.config:ExperimentConfig", work="experiment.job:run_experiment"),
     "check_cluster": Job(config="aws.config:CheckConfig", work="aws.job:check_cluster", extra="cluster"),
     "watch_spot": Job(config="aws.config:SpotConfig", work="aws.spot:watch_spot"),
 }
@@ -56,6 +57,7 @@ SUMMARIES = {
     "label_pages": "Read the text boxes of pages with a model; write labels, lines and a review page.",
     "read": "Read the text of images and PDFs with a model: lines or whole pages.",
     "demo": "Show a web page on this machine that reads the images dropped into it.",
+    "experiment": "Train models that differ only in the lines they are trained on, and compare them.",
     "check_cluster": "Check a cluster file before `ray up`.",
     "watch_spot": "Wait for the interruption notice of this EC2 spot instance, then drain its Ray node.",
 }

@@ -15,6 +15,7 @@ import tyro
 from ocr_ray.cli.flags import describe_flags, list_flags, resolve_uri
 from ocr_ray.cli.logs import start_logs
 from ocr_ray.cli.process import as_job
+from ocr_ray.cli.recipe import add_recipe
 from ocr_ray.errors import CheckpointError, InputError, ProductionError, StoppedError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.strict_json import find_non_finite, to_json
@@ -49,8 +50,10 @@ def run_job(
         sys.stdout.reconfigure(encoding="utf-8")  # JSON is UTF-8, whatever the locale is
     try:
         start_logs()
+        flags = list_flags(config_type)
         words = sys.argv[1:] if arguments is None else list(arguments)
-        _check_words(words, list_flags(config_type))
+        _check_words(words, flags)
+        words = add_recipe(words, flags)
         config = tyro.cli(config_type, prog=prog, args=words, description=description)
         _require_finite(config)
         describe_flags(config, resolve=resolve_uri)  # raises InputError if a URI is wrong

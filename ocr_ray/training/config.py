@@ -1,6 +1,6 @@
 """The flags of train_trocr."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import asdict, dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
@@ -38,6 +38,9 @@ class TrainConfig:
 
     epochs: int = 5
     """Number of epochs; can be raised to continue a finished run."""
+    lines_per_epoch: int | None = None
+    """Lines of an epoch with --mix, so that runs on other mixtures take as many steps.
+    Default: the number of lines of all datasets."""
     batch_size: int | None = None
     """Batch size per worker. Default: 64 on a GPU, 16 on a CPU, or what fits the global batch size."""
     global_batch_size: int | None = None
@@ -93,7 +96,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "max_generated_lines"):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
-        for name in ("batch_size", "global_batch_size", "loader_threads", "validate_every_lines"):
+        for name in (
+            "batch_size",
+            "global_batch_size",
+            "loader_threads",
+            "validate_every_lines",
+            "lines_per_epoch",
+        ):
             value = getattr(self, name)
             _require(self, name, value is None or value >= 1, "at least 1")
         for name in ("lr_patience", "warmup_steps", "checkpoint_every_minutes"):
@@ -160,11 +169,17 @@ class TrainConfig:
             )
         return total
 
+    def count_lines(self, lengths: Mapping[str, Sized] | None) -> int:
+        """Return the lines of an epoch over datasets with these lines."""
+        return self.lines_per_epoch or sum(map(len, (lengths or {}).values()))
+
     def describe(self) -> dict[str, Any]:
         """Return the values that identify a run: none of them can change when it is resumed."""
         values = {name: value for name, value in asdict(self).items() if name not in FREE_FIELDS}
         if self.lr_schedule == "plateau":  # the plan of a run of version 0.2.0 does not name it
             del values["lr_schedule"]
+        if self.lines_per_epoch is None:  # nor this
+            del values["lines_per_epoch"]
         return values | {"global_batch_size": self.global_batch_size}
 
 
@@ -223,6 +238,11 @@ class TrainJobConfig:
         if not self.lines_uri:
             raise ValueError("lines_uri must name at least one dataset")
         check_name(self.run_name, "run_name")
+        if self.train.lines_per_epoch is not None and not self.mix:
+            raise ValueError(
+                f"lines_per_epoch must be given with --mix, got {self.train.lines_per_epoch}: without, every "
+                "line is used once an epoch"
+            )
         if unknown := set(self.report_to) - set(get_args(Service)):
             raise ValueError(f"report_to must be of {', '.join(get_args(Service))}, got {sorted(unknown)}")
         for name, least in (

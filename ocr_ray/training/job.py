@@ -227,7 +227,7 @@ def _run(
         num_cpus = max(config.num_workers or 1, os.cpu_count() or 1)
         with ray_session(num_cpus=num_cpus, reads=reads, writes=[run]):
             config = _settle(config)
-            check_warmup(config.train, num_lines=sum(map(len, lengths.values())))
+            check_warmup(config.train, num_lines=config.train.count_lines(lengths))
             plan = _describe_run(config, folders, mixture_weights)
             write_json(run / PLAN, {"config": plan, KEY: described})
             for key, of_split in labels.values():
@@ -254,7 +254,7 @@ def _train(config: TrainJobConfig, run: Location, data: TrainData, model: Locati
     with relayed_logs() as logs, stop_signal() as stop:
         inputs = WorkerInputs(
             data=data,
-            lines_per_epoch=sum(map(len, (data.lengths or {}).values())),
+            lines_per_epoch=config.train.count_lines(data.lengths),
             model=model,
             config=config.train,
             run=run,

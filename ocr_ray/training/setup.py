@@ -206,6 +206,7 @@ def make_train_loader(
         seed=config.seed,
         label_column=config.label_column,
         mixture_weights=data.mixture_weights,
+        lines_per_epoch=config.lines_per_epoch,
         lengths=lengths if config.batch_by_length else None,
         augment=Augmenter(seed=config.seed) if config.augment else None,
         threads=config.loader_threads or CPU_LOADER_THREADS,

@@ -89,6 +89,14 @@ def test_the_plan_of_a_run_names_what_it_did_before_and_nothing_else() -> None:
         "global_batch_size": 32,
     }
     assert TrainConfig(lr_schedule="linear").describe()["lr_schedule"] == "linear"
+    assert TrainConfig(lines_per_epoch=7).describe()["lines_per_epoch"] == 7
+
+
+def test_the_lines_of_an_epoch_can_be_set_for_a_mixture_only() -> None:
+    with pytest.raises(ValueError, match="lines_per_epoch must be given with --mix, got 7"):
+        make_config(lines_per_epoch=7)
+    assert TrainConfig(lines_per_epoch=7).count_lines({"a": range(9)}) == 7
+    assert TrainConfig().count_lines({"a": range(9), "b": range(2)}) == 11
 
 
 def test_cores_are_shared_among_the_workers_of_a_node() -> None:

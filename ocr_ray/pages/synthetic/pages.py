@@ -32,6 +32,7 @@ from ocr_ray.pages.synthetic.printing import (
     break_lines,
     draw_figure,
     draw_line,
+    print_markup,
 )
 from ocr_ray.pages.synthetic.problems import CHOICE_SIGNS, SyntheticProblem, Templates, make_problem
 from ocr_ray.randomness import keyed_generator
@@ -83,8 +84,12 @@ def make_page(
     schema: Schema = "71716",
     templates: Templates = "all",
     width_px: int = PAGE_WIDTH_PX,
+    boxes_per_problem: int | None = None,
 ) -> SyntheticPage:
     """Return the page of `number`, a pure function of the arguments, with a problem of the `templates`.
+
+    `boxes_per_problem` cuts each part of a problem into that many lines of about equal width, in 71716; by
+    default lines are as wide as the page.
 
     `font_bytes` is a .ttf or .ttc with Hangul and `×÷□①`, `font_index` the face within it, `font_axes` the
     values of a variable font. The answers and solutions of 71859 are random and do not solve the problem.
@@ -103,7 +108,9 @@ def make_page(
         font.set_variation_by_axes(list(font_axes))
     if schema == "71859":
         return _make_71859(problem, number, font=font, rng=rng)
-    return _make_71716(problem, number, font=font, rng=rng, width_px=width_px)
+    return _make_71716(
+        problem, number, font=font, rng=rng, page_width_px=width_px, boxes_per_problem=boxes_per_problem
+    )
 
 
 def write_pages(
@@ -127,15 +134,26 @@ def write_pages(
 
 
 def _make_71716(
-    problem: SyntheticProblem, number: int, *, font: PillowFont, rng: np.random.Generator, width_px: int
+    problem: SyntheticProblem,
+    number: int,
+    *,
+    font: PillowFont,
+    rng: np.random.Generator,
+    page_width_px: int,
+    boxes_per_problem: int | None,
 ) -> SyntheticPage:
-    figure = _place_figure(problem, width_px, rng)
-    text_width_px = (figure[0] if figure else width_px) - 2 * MARGIN_PX
-    markups = [line for part in problem.parts for line in break_lines(part, font, text_width_px)]
+    figure = _place_figure(problem, page_width_px, rng)
+    text_width_px = (figure[0] if figure else page_width_px) - 2 * MARGIN_PX
+    markups = []
+    for part in problem.parts:
+        width_px = float(text_width_px)
+        if boxes_per_problem:
+            width_px = min(width_px, 1.05 * font.getlength(print_markup(part)) / boxes_per_problem)
+        markups += break_lines(part, font, width_px)
     pitch_px = round(font.size * rng.uniform(1.6, 2.0))
     figure_height_px = figure[3] - figure[1] if figure else 0
     height_px = 2 * MARGIN_PX + max(len(markups) * pitch_px, figure_height_px)
-    ink = Image.new("L", (width_px, height_px), 0)
+    ink = Image.new("L", (page_width_px, height_px), 0)
     lines = _draw_lines(ink, markups, y_px=MARGIN_PX, pitch_px=pitch_px, font=font, rng=rng)
     if figure:
         draw_figure(ink, figure, rng)

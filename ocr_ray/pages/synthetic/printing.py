@@ -39,7 +39,7 @@ def print_markup(markup: str) -> str:
     return text
 
 
-def break_lines(markup: str, font: PillowFont, width_px: int) -> Iterator[str]:
+def break_lines(markup: str, font: PillowFont, width_px: float) -> Iterator[str]:
     """Yield lines of at most `width_px`, broken by width only, even inside a word."""
     line = ""
     for unit in _UNBREAKABLE.findall(markup):

@@ -144,6 +144,8 @@ class LineLoader:
     label_column: LabelColumn = "text"
     mixture_weights: Mapping[str, float] | None = None
     """By the names of the splits, as `LineOrder` takes them; `lengths` too."""
+    lines_per_epoch: int | None = None
+    """As `LineOrder` takes it."""
     lengths: Mapping[str, npt.NDArray[Any]] | None = None
     augment: Augment | None = None
     threads: int = 2
@@ -175,7 +177,7 @@ class LineLoader:
     @property
     def num_lines(self) -> int:
         """Lines of an epoch over all ranks."""
-        return sum(split.num_lines for split in self.splits)
+        return self.lines_per_epoch or sum(split.num_lines for split in self.splits)
 
     @property
     def num_steps(self) -> int:
@@ -189,6 +191,7 @@ class LineLoader:
             global_batch_size=self.lines_per_step,
             seed=self.seed,
             mixture_weights=self.mixture_weights,
+            lines_per_epoch=self.lines_per_epoch,
             lengths=self.lengths,
         )
 

@@ -59,6 +59,8 @@ class LineOrder:
     seed: int = 0
     mixture_weights: Mapping[str, float] | None = None
     """Each dataset's part of the lines, normalised to a sum of 1; None: every line once an epoch."""
+    lines_per_epoch: int | None = None
+    """Lines of an epoch with mixture weights; None: as many as all datasets have."""
     lengths: Mapping[str, npt.NDArray[Any]] | None = None
     """The number of tokens of each line of each dataset in file order; None: no sorting by length."""
 
@@ -66,6 +68,10 @@ class LineOrder:
         check_seed(self.seed)
         if self.global_batch_size < 1:
             raise ValueError(f"global_batch_size must be at least 1, got {self.global_batch_size}")
+        if self.lines_per_epoch is not None and (self.lines_per_epoch < 1 or self.mixture_weights is None):
+            raise ValueError(
+                f"lines_per_epoch must be at least 1 and with mixture_weights, got {self.lines_per_epoch}"
+            )
         if self.mixture_weights is not None:
             self._check_mixture(self.mixture_weights)
         for name, counts in self.row_counts.items():
@@ -89,8 +95,8 @@ class LineOrder:
 
     @property
     def num_lines(self) -> int:
-        """Lines of an epoch: the number of lines of all datasets, also with mixture weights."""
-        return sum(sum(counts) for counts in self.row_counts.values())
+        """Lines of an epoch: `lines_per_epoch`, or the number of lines of all datasets."""
+        return self.lines_per_epoch or sum(sum(counts) for counts in self.row_counts.values())
 
     @property
     def bucket_lines(self) -> int:

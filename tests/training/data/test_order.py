@@ -179,6 +179,15 @@ def test_any_shares_are_kept_in_any_window(weights: list[float], epoch: int) -> 
             assert abs(window[dataset] - weight / sum(weights) * MIX_LINES) <= 2
 
 
+def test_epochs_of_any_length_cut_the_same_endless_sequence() -> None:
+    order = LineOrder(
+        row_counts=MIXTURE, global_batch_size=16, mixture_weights=SHARES, lines_per_epoch=MIX_LINES
+    )
+    lines = [line for epoch in range(3) for line in order_of(order, epoch)]
+    assert lines == mixed_epochs(2)[: 3 * MIX_LINES]
+    assert order_of(order, 1, 16) == lines[MIX_LINES + 16 : 2 * MIX_LINES]
+
+
 def test_shares_are_normalised_and_named_in_any_order() -> None:
     orders = [
         LineOrder(row_counts=MIXTURE, global_batch_size=16, mixture_weights=shares)
@@ -282,6 +291,7 @@ def test_sorting_by_length_takes_most_of_the_padding_away_and_keeps_steps_shuffl
             {"mixture_weights": {"a": float("nan"), "b": 1}},
             r"weight of a must be a number above 0",
         ),
+        ({"lines_per_epoch": 6}, r"lines_per_epoch must be at least 1 and with mixture_weights, got 6"),
         ({"lengths": {"a": np.ones(5)}}, r"each of the 2 lines of b, got 0"),
         (
             {"row_counts": {"a": [1], "b": []}, "mixture_weights": {"a": 1, "b": 1}},
