@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from ocr_ray.errors import InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
-from ocr_ray.storage.s3 import open_input, s3_filesystem
+from ocr_ray.storage.s3 import RetryingS3, open_input, s3_filesystem
 from ocr_ray.storage.strict_json import parse_json, to_json
 from ocr_ray.storage.uri import check_no_secret, parse_uri
 
@@ -138,7 +138,8 @@ def check_writable(location: Location, flag: str) -> None:
 def preflight(location: Location, flag: str, verb: str = "read") -> Iterator[Location]:
     """A copy of the location with fewer retries, for checks before any work; failures are InputErrors."""
     try:
-        yield location if location.is_local else Location(s3_filesystem(at_start=True), location.path)
+        filesystem = location.filesystem
+        yield Location(filesystem.at_start(), location.path) if _is_s3(filesystem) else location
     except (StorageError, OSError) as error:
         message = describe_storage_error(error, location.uri) or str(error)
         raise InputError(f"{flag} must be a location that can be {verb}: {message}") from error
@@ -146,7 +147,12 @@ def preflight(location: Location, flag: str, verb: str = "read") -> Iterator[Loc
 
 def try_briefly(location: Location) -> Location:
     """Return a copy of the location that gives up within seconds, for what a job can do without."""
-    return location if location.is_local else Location(s3_filesystem(is_brief=True), location.path)
+    filesystem = location.filesystem
+    return Location(filesystem.briefly(), location.path) if _is_s3(filesystem) else location
+
+
+def _is_s3(filesystem: pafs.FileSystem) -> TypeGuard[RetryingS3]:
+    return isinstance(filesystem, RetryingS3)
 
 
 @contextmanager

@@ -43,6 +43,18 @@ class RetryingS3(pafs.S3FileSystem):  # type: ignore[misc]
         _, (options,) = super().__reduce__()
         return _restore, (options, self._checksums)
 
+    def at_start(self) -> "RetryingS3":
+        """Return this S3 with fewer retries and pyarrow's timeouts, for checks before any work."""
+        return self._change(NUM_RETRIES_AT_START, connect_timeout=-1.0, request_timeout=-1.0)
+
+    def briefly(self) -> "RetryingS3":
+        """Return this S3 with one retry and short timeouts."""
+        return self._change(NUM_RETRIES_IF_BRIEF, connect_timeout=2.0, request_timeout=4.0)
+
+    def _change(self, num_retries: int, **timeouts: float) -> "RetryingS3":
+        _, (options,) = super().__reduce__()
+        return _restore(options | timeouts, self._checksums, num_retries)
+
     def delete_dir(self, path: str) -> None:
         """Delete a folder and its files.
 
@@ -55,8 +67,8 @@ class RetryingS3(pafs.S3FileSystem):  # type: ignore[misc]
         super().delete_dir(path)
 
 
-def _restore(options: dict[str, Any], checksums: str) -> RetryingS3:
-    retry_strategy = pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES)
+def _restore(options: dict[str, Any], checksums: str, num_retries: int = NUM_RETRIES) -> RetryingS3:
+    retry_strategy = pafs.AwsDefaultS3RetryStrategy(max_attempts=num_retries)
     return RetryingS3(checksums=checksums, retry_strategy=retry_strategy, **options)
 
 
@@ -75,8 +87,8 @@ def _set_variable(name: str, value: str) -> Iterator[None]:
                 os.environ[name] = old
 
 
-def s3_filesystem(*, at_start: bool = False, is_brief: bool = False) -> RetryingS3:
-    """Return S3 as configured in environment and files; `at_start` with fewer retries, `is_brief` with one.
+def s3_filesystem() -> RetryingS3:
+    """Return S3 as configured in environment and files.
 
     pyarrow's standard retry strategy has a quota that is never refilled: after a hundred retries a process
     fails at the first fault. Files below 10 MB are sent in one request, which is safe to repeat.
@@ -85,21 +97,16 @@ def s3_filesystem(*, at_start: bool = False, is_brief: bool = False) -> Retrying
         InputError: a setting is not valid.
     """
     settings = find_settings()
-    num_retries = NUM_RETRIES_AT_START if at_start else NUM_RETRIES
     options: dict[str, Any] = {
-        "retry_strategy": pafs.AwsDefaultS3RetryStrategy(max_attempts=num_retries),
         "allow_delayed_open": True,
+        "connect_timeout": 5.0,
+        "request_timeout": 20.0,
     }
-    if not at_start:
-        options |= {"connect_timeout": 5.0, "request_timeout": 20.0}
-    if is_brief:
-        retry_strategy = pafs.AwsDefaultS3RetryStrategy(max_attempts=NUM_RETRIES_IF_BRIEF)
-        options |= {"retry_strategy": retry_strategy, "connect_timeout": 2.0, "request_timeout": 4.0}
     if settings.address:
         options |= {"endpoint_override": settings.address, "scheme": settings.scheme}
     if settings.region:
         options["region"] = settings.region
-    return RetryingS3(checksums=settings.checksums, **options)
+    return _restore(options, settings.checksums)
 
 
 def open_input(filesystem: pafs.FileSystem, path: str) -> pa.NativeFile:

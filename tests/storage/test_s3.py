@@ -91,8 +91,10 @@ def old_server(proxy) -> Iterator[FaultyS3]:
 WORKER = """
 import pickle, sys
 location = pickle.load(sys.stdin.buffer)
-from ocr_ray.storage.location import list_files, read_bytes, write_bytes
+from ocr_ray.storage.location import check_writable, exists, list_files, read_bytes, try_briefly, write_bytes
+check_writable(location, "--out-uri")
 write_bytes(location / "small", b"x")
+assert exists(try_briefly(location / "small"))
 write_bytes(location / "below/large", bytes(11 << 20))
 with location.filesystem.open_output_stream(f"{location.path}/streamed") as stream:
     stream.write(b"y")
