@@ -40,6 +40,8 @@ HEAVY = {
     "torch": "model training",
     "transformers": "model training",
     "trdg": "render/trdg",
+    "gradio": "reading/demo",
+    "pypdfium2": "reading/files",
     "matplotlib": "training/tracking",
     "tensorboardX": "training/tracking",
     "ray": "cluster aws */job evaluation/predict training/worker",
