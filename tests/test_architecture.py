@@ -44,6 +44,8 @@ HEAVY = {
     "torch": "model training",
     "transformers": "model training",
     "trdg": "render/trdg",
+    "gradio": "reading/demo",
+    "pypdfium2": "reading/files",
     "matplotlib": "training/tracking",
     "tensorboardX": "training/tracking",
     "wandb": "training/tracking/services",
@@ -55,6 +57,7 @@ HEAVY = {
 DRIVERS = [
     *("ocr_ray.render.job", "ocr_ray.pages.crop_job", "ocr_ray.pages.label_job", "ocr_ray.audit.job"),
     *("ocr_ray.training.finished", "ocr_ray.evaluation.job", "ocr_ray.experiment.job"),
+    "ocr_ray.reading.job",
 ]
 """What the jobs import before they know that there is work: the rest takes seconds."""
 PART_MAKERS = ["ocr_ray.cluster.make_parts", "ocr_ray.render.lines", "ocr_ray.pages.crop_part"]
@@ -177,12 +180,11 @@ def test_a_job_is_imported_by_no_one(path: Path) -> None:
         (["ocr_ray.training.loop"], ["trdg", "ray", "cv2"]),
         (["ocr_ray.evaluation.report", "ocr_ray.metrics"], ["torch", "transformers", "ray", "cv2", "trdg"]),
         (DRIVERS, ["ray", "torch", "transformers", "pandas", "matplotlib", "tensorboardX", "trdg"]),
-        (["ocr_ray.reading.job"], ["ray", "pandas", "matplotlib", "gradio", "pypdfium2", "trdg"]),
         (PART_MAKERS, ["ray.data", "ray.train", "torch", "transformers", "pandas", "matplotlib", "trdg"]),
     ],
     ids=[
         *("render", "render without trdg", "pages", "training", "evaluation"),
-        *("jobs until work begins", "reading", "workers that make parts"),
+        *("jobs until work begins", "workers that make parts"),
     ],
 )
 def test_a_room_loads_no_library_of_another(modules: list[str], unwanted: list[str]) -> None:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from PIL import Image, UnidentifiedImageError
@@ -23,6 +24,8 @@ MAX_LINE_PIXELS = 50_000_000
 """As many as a page can have, since a line is at most a page; a line of print has about 100,000."""
 MAX_LINE_SIDE_PX = 65_500
 """The longest side that JPEG allows."""
+PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
+"""Modes of a PIL image that a PNG file holds as they are."""
 BAD_IMAGE = (
     *(OSError, SyntaxError, ValueError, EOFError, IndexError),
     *(struct.error, zlib.error, Image.DecompressionBombError),
@@ -117,3 +120,29 @@ def check_image_size(size_px: tuple[int, int], name: str) -> None:
             f"the image of {name} must have at most {MAX_LINE_PIXELS:,} px and {MAX_LINE_SIDE_PX:,} px per "
             f"side, got {width_px} x {height_px} px"
         )
+
+
+def name_image(image: Image.Image | bytes | str | Path, number: int) -> str:
+    """Return the name of an image in messages: its path, or `image 3`."""
+    return str(image) if isinstance(image, str | Path) else f"image {number}"
+
+
+def encode_as_file(image: Image.Image | bytes | str | Path, name: str) -> bytes:
+    """Return the bytes of an image file; one of a PIL image keeps grey pixels grey, which are read faster.
+
+    Raises:
+        InputError: a path cannot be read, or a PIL image is too large or cannot be loaded.
+    """
+    if isinstance(image, bytes):
+        return image
+    try:
+        if isinstance(image, str | Path):
+            return Path(image).read_bytes()
+        check_image_size(image.size, name)
+        buffer = io.BytesIO()
+        (image if image.mode in PNG_MODES else image.convert("RGB")).save(buffer, "PNG", compress_level=1)
+    except InputError:
+        raise
+    except BAD_IMAGE as error:
+        raise InputError(f"an image must be a PNG or JPEG file of a line, {name} is not: {error}") from error
+    return buffer.getvalue()

@@ -1,6 +1,5 @@
 """A model that reads images of lines, for programs."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,12 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from ocr_ray.dataset.images import BAD_IMAGE, check_image_size
-from ocr_ray.errors import InputError
+from ocr_ray.dataset.images import encode_as_file, name_image
 from ocr_ray.model.load import OcrModel, load_model_to_read
 from ocr_ray.model.options import Decoding, choose_precision
 from ocr_ray.model.precision import read_capability
 from ocr_ray.model.read import read_images
 from ocr_ray.storage.location import locate_model
-
-PNG_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
-"""Modes of a PIL image that a PNG file holds as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,29 +76,3 @@ def load_recognizer(model_uri: str, *, use_gpu: bool | None = None) -> Recognize
     on_gpu = torch.cuda.is_available() if use_gpu is None else use_gpu
     model.network.to("cuda" if on_gpu else "cpu").eval()
     return Recognizer(model)
-
-
-def name_image(image: Image.Image | bytes | str | Path, number: int) -> str:
-    """Return the name of an image in messages: its path, or `image 3`."""
-    return str(image) if isinstance(image, str | Path) else f"image {number}"
-
-
-def encode_as_file(image: Image.Image | bytes | str | Path, name: str) -> bytes:
-    """Return the bytes of an image file; one of a PIL image keeps grey pixels grey, which are read faster.
-
-    Raises:
-        InputError: a path cannot be read, or a PIL image is too large or cannot be loaded.
-    """
-    if isinstance(image, bytes):
-        return image
-    try:
-        if isinstance(image, str | Path):
-            return Path(image).read_bytes()
-        check_image_size(image.size, name)
-        buffer = io.BytesIO()
-        (image if image.mode in PNG_MODES else image.convert("RGB")).save(buffer, "PNG", compress_level=1)
-    except InputError:
-        raise
-    except BAD_IMAGE as error:
-        raise InputError(f"an image must be a PNG or JPEG file of a line, {name} is not: {error}") from error
-    return buffer.getvalue()

@@ -132,13 +132,6 @@ class LabelConfig:
     """How the parts of an earlier run are checked. footers: by their footers; rows: every row is hashed."""
 
     def __post_init__(self) -> None:
-        names = ("model_uri", "pages_uri") if not self.apply else ("labelled_uri",)
-        if missing := [f"--{name.replace('_', '-')}" for name in names if not getattr(self, name)]:
-            raise ValueError(
-                f"{' and '.join(missing)} must be given {'with' if self.apply else 'without'} --apply"
-            )
-        if self.labelled_uri and not self.apply:
-            raise ValueError("--labelled-uri must be given with --apply only, which names the corrections")
         if not 0 <= self.flag_below <= 1:
             raise ValueError(f"flag_below must be from 0 to 1, got {self.flag_below}")
         if self.max_aspect is not None and not self.max_aspect >= 1:

@@ -12,6 +12,7 @@ from ocr_ray.cluster.on_gpu import call_on_gpu
 from ocr_ray.cluster.produce import produce
 from ocr_ray.dataset.plan import MANIFEST, Plan, check_reserved, cut_parts, read_plan_config
 from ocr_ray.dataset.versions import drawing_versions
+from ocr_ray.errors import InputError
 from ocr_ray.model.options import Decoding
 from ocr_ray.model.reader import LineReader, make_model_reader
 from ocr_ray.model.reading_precision import settle_precision
@@ -38,6 +39,7 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
         InputError: pages or model cannot be read, or the dataset cannot be written; raised before any page
             is read.
     """
+    _check_flags(config)
     if config.apply:
         return apply_corrections(config)
     out = locate(config.out_uri)
@@ -53,6 +55,17 @@ def label_pages(config: LabelConfig) -> dict[str, Any]:
         decoding = Decoding(batch_size=config.batch_size, precision=precision, max_aspect=config.max_aspect)
         reader = make_model_reader(config.model_uri, decoding, use_gpu=config.use_gpu, is_checked=is_made)
         return label_with(reader, config, pages)
+
+
+def _check_flags(config: LabelConfig) -> None:
+    """Check that the flags of one of the two kinds of work are given."""
+    names = ["labelled_uri"] if config.apply else ["model_uri", "pages_uri"]
+    if missing := [f"--{name.replace('_', '-')}" for name in names if not getattr(config, name)]:
+        raise InputError(
+            f"{' and '.join(missing)} must be given {'with' if config.apply else 'without'} --apply"
+        )
+    if config.labelled_uri and not config.apply:
+        raise InputError("--labelled-uri must be given with --apply only, which names the corrections")
 
 
 def label_with(reader: LineReader, config: LabelConfig, pages: PageSet) -> dict[str, Any]:

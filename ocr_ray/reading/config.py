@@ -1,6 +1,7 @@
 """The flags of `read` and `demo`."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 
@@ -14,7 +15,7 @@ FLAG_BELOW = 0.9
 class ReadConfig:
     """Read the text of images: of single lines, of whole pages, of the pages of a PDF."""
 
-    images: tyro.conf.Positional[tuple[str, ...]]
+    images: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="IMAGE…")]
     """The images: files (.png, .jpg, .pdf), or folders of them with their sub-folders.
     Without --boxes the lines of a page are found at the gaps between them, which needs upright print in one
     column on plain paper; figures and tables are left out."""

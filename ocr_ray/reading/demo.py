@@ -50,8 +50,8 @@ def show_demo(config: DemoConfig) -> None:
         )
     except ValueError as error:  # gradio asks its own page for an answer within seconds
         raise ProductionError(
-            f"the page at http://{HOST}:{config.port} must answer, it does not: {error}; set NO_PROXY={HOST} if "
-            "a proxy is in use, or run it again when the machine has less to do"
+            f"the page at http://{HOST}:{config.port} must answer, it does not: {error}; set "
+            f"NO_PROXY={HOST} if a proxy is in use, or run it again when the machine has less to do"
         ) from error
     log.info("the demo is at http://%s:%d; Ctrl-C ends it", HOST, config.port)
     try:

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow.fs as pafs
 from PIL import Image
 
+from ocr_ray.dataset.images import encode_as_file, name_image
 from ocr_ray.errors import CropError, InputError, require_package
-from ocr_ray.model.recognizer import encode_as_file, name_image
 from ocr_ray.pages.files.page_image import MAX_PAGE_PIXELS, decode_page
 from ocr_ray.pages.files.store import IMAGE_EXTENSIONS, page_id_of
 from ocr_ray.pages.labels.page_label import PageLabel

@@ -12,10 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ocr_ray.errors import InputError, ProductionError
-from ocr_ray.model.recognizer import load_recognizer
 from ocr_ray.reading.config import FLAG_BELOW, ReadConfig
 from ocr_ray.reading.files import find_images
-from ocr_ray.reading.read import BoxSource, Failure, ReadLine, read_images
+from ocr_ray.reading.read import BoxSource, Failure, ReadLine, load, read_images
 from ocr_ray.storage.strict_json import to_json
 
 log = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ def read_and_print(config: ReadConfig) -> None:
     """
     images = find_images(config.images)
     boxes = BoxSource(uri=config.boxes, box_format=config.box_format) if config.boxes else None
-    recognizer = load_recognizer(config.model)
+    recognizer = load(config.model)
     show = _print_json if config.json or not sys.stdout.isatty() else _print_table
     num_lines, failures = 0, []
     try:

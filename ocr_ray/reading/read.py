@@ -4,13 +4,12 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from ocr_ray.errors import InputError, RowError
-from ocr_ray.model.recognizer import Recognizer, load_recognizer
 from ocr_ray.pages.crop import Corners, cut_boxes
 from ocr_ray.pages.files.store import page_id_of
 from ocr_ray.pages.labels.page_label import BoxFormat, PageLabel
@@ -24,6 +23,9 @@ from ocr_ray.reading.files import (
     find_label,
     open_pages,
 )
+
+if TYPE_CHECKING:
+    from ocr_ray.model.recognizer import Recognizer
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ _Cut = tuple[str, int, Corners, Image.Image]
 
 
 def read(
-    model: Recognizer | str,
+    model: "Recognizer | str",
     images: Sequence[ImageLike] | ImageLike,
     *,
     boxes: str | None = None,
@@ -93,7 +95,7 @@ def read(
         ('image 0', 1, (0, 0))
     """
     found = find_images(images)
-    recognizer = load_recognizer(model) if isinstance(model, str) else model
+    recognizer = load(model) if isinstance(model, str) else model
     lines: list[ReadLine] = []
     for group in read_images(
         recognizer, found, BoxSource(uri=boxes, box_format=box_format) if boxes else None
@@ -106,7 +108,7 @@ def read(
 
 
 def read_images(
-    recognizer: Recognizer, images: Sequence[NamedImage], boxes: BoxSource | None = None
+    recognizer: "Recognizer", images: Sequence[NamedImage], boxes: BoxSource | None = None
 ) -> Iterator[list[ReadLine | Failure]]:
     """Yield the lines of images in groups that are read together, and what cannot be read, in their order."""
     waiting: list[_Cut | Failure] = []
@@ -122,7 +124,14 @@ def read_images(
         yield _read_cuts(recognizer, waiting)
 
 
-def _read_cuts(recognizer: Recognizer, cuts: Sequence[_Cut | Failure]) -> list[ReadLine | Failure]:
+def load(model: str) -> "Recognizer":
+    """Return a model ready to read; imports PyTorch, which takes seconds."""
+    from ocr_ray.model.recognizer import load_recognizer
+
+    return load_recognizer(model)
+
+
+def _read_cuts(recognizer: "Recognizer", cuts: Sequence[_Cut | Failure]) -> list[ReadLine | Failure]:
     readings = iter(recognizer.read([cut[3] for cut in cuts if not isinstance(cut, Failure)]))
     lines: list[ReadLine | Failure] = []
     for cut in cuts:

@@ -13,6 +13,7 @@ from ocr_ray.errors import InputError, ProductionError
 from ocr_ray.pages.apply_job import ApplyInputs, apply_part
 from ocr_ray.pages.config import LabelConfig
 from ocr_ray.pages.corrections import Corrections, check_corrections, correct_label, parse_corrections
+from ocr_ray.pages.label_job import label_pages
 from ocr_ray.pages.label_studio import PageTask, make_task, task_of_page
 from ocr_ray.pages.labels.read import read_label
 from ocr_ray.storage.location import locate, read_bytes
@@ -130,8 +131,8 @@ def test_flags_that_do_not_belong_together_are_refused() -> None:
             "--labelled-uri must be given with --apply",
         ),
     ):
-        with pytest.raises(ValueError, match=message):
-            LabelConfig(out_uri="o", **flags)
+        with pytest.raises(InputError, match=message):
+            label_pages(LabelConfig(out_uri="o", **flags))
 
 
 def test_a_task_has_the_format_that_label_studio_documents() -> None:

@@ -12,9 +12,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 import ocr_ray
 from ocr_ray.cli.commands import run_named_job
+from ocr_ray.dataset.images import encode_as_file
 from ocr_ray.errors import InputError
 from ocr_ray.model.pixels import make_pixels
-from ocr_ray.model.recognizer import Recognizer, encode_as_file, load_recognizer
+from ocr_ray.model.recognizer import Recognizer, load_recognizer
 from ocr_ray.render.one_line import render_line
 
 TEXTS = ["탁자 7개에 앉으려고", "3 × 8 = 24", "모두 몇 개인지"]
