@@ -3,6 +3,7 @@
 A section appears where the report has its data. A key without a section of its own is shown as it is, so that
 every value of report.json can be seen.
 
+`holdout`            what `Holdout.describe` returns, shown first
 `overall`            entry: lines, rates, counts, `intervals` {rate: [low, high]}
 `by_…`               {slice: entry}; `unknown_lines` {family: lines that are in no slice of it}
 `baseline`           what `compare_reports` returns
@@ -45,6 +46,11 @@ MAX_CONFUSION_IMAGES = 3
 MAX_EXAMPLES = 30
 MAX_P_VALUE = 0.05
 """A difference is marked as significant below this p-value, in slices below this q-value."""
+HOLDOUT_NOTE = (
+    "Lines with a font, a word, a number of three or more digits, a problem (whatever its numbers) or a "
+    "topic of the page ids that the training data does not have. What the base model was trained on before is not "
+    "known. “–”: not known."
+)
 NOTES = {
     "context_dependence": "Does the model read, or guess from context? Errors in the last third of a line "
     "against the first, and on shuffled words against the same words in order. Both ratios are near 1 for a "
@@ -63,7 +69,7 @@ NOTES = {
 """The sections of plain values in their order, each with its explanation."""
 _OWN_KEYS = {
     *("overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines"),
-    *("joined_problems", *NOTES),
+    *("holdout", "joined_problems", *NOTES),
 }
 _HIGHER_IS_BETTER = ("exact_match", "character_accuracy")
 _LINES = {
@@ -98,6 +104,9 @@ def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> 
 
 def _list_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
     baseline = (report.get("baseline") or {}).get("figures") or {}
+    if holdout := report.get("holdout"):
+        content = {"note": HOLDOUT_NOTE, "blocks": make_blocks(holdout)}
+        yield Section("Never seen in training", "values", content)
     yield Section("Overview", "overview", _describe_overview(report))
     for name in report:
         if name.startswith("by_") and report[name]:
