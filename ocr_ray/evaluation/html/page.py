@@ -48,8 +48,8 @@ MAX_P_VALUE = 0.05
 """A difference is marked as significant below this p-value, in slices below this q-value."""
 HOLDOUT_NOTE = (
     "Lines with a font, a word, a number of three or more digits, a problem (whatever its numbers) or a "
-    "topic of the page ids that the training data does not have. What the base model was trained on before is not "
-    "known. “–”: not known."
+    "topic of the page ids that the training data does not have. What the base model was trained "
+    "on before is not known. “–”: not known."
 )
 NOTES = {
     "context_dependence": "Does the model read, or guess from context? Errors in the last third of a line "
