@@ -105,7 +105,7 @@ def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> 
 def _list_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
     baseline = (report.get("baseline") or {}).get("figures") or {}
     if holdout := report.get("holdout"):
-        content = {"note": HOLDOUT_NOTE, "blocks": make_blocks(holdout)}
+        content = {"note": HOLDOUT_NOTE, "blocks": make_blocks(holdout, "", baseline.get("holdout"))}
         yield Section("Never seen in training", "values", content)
     yield Section("Overview", "overview", _describe_overview(report))
     for name in report:

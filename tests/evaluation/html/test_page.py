@@ -20,6 +20,7 @@ from ocr_ray.evaluation.html.tables import show_name, show_percent
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'&amp;\u202e</td></section>'
 TITLES = [
+    "Never seen in training",
     "Overview",
     *("By dataset", "By source", "By font", "By length", "By aspect ratio", "Line starts mid-word"),
     *("Line ends mid-word", "By position on the page", "Line contains a fraction", "Font seen in training"),
@@ -29,6 +30,7 @@ TITLES = [
     *("Random lines", "Configuration and hashes"),
 ]
 SECTION_OF = {
+    "holdout": "Never seen in training",
     "overall": "Overview",
     "by_third": "By third of the line",
     "overread": "Trailing hallucination",
