@@ -2,9 +2,9 @@
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -18,12 +18,14 @@ from ocr_ray.dataset.stored_rows import NUM_FOOTER_THREADS, iter_groups
 from ocr_ray.dataset.texts import iter_texts
 from ocr_ray.errors import InputError, StorageError
 from ocr_ray.evaluation.analysis.context_dependence import SPLICED
+from ocr_ray.evaluation.analysis.holdout import find_topic
 from ocr_ray.evaluation.analysis.seen_words import SeenWords
 from ocr_ray.evaluation.analysis.slices import SliceInputs
 from ocr_ray.evaluation.analysis.whole_problems import read_problems
 from ocr_ray.model.options import Decoding
 from ocr_ray.storage.json_fields import expect
 from ocr_ray.storage.location import Location, locate, read_bytes, try_briefly
+from ocr_ray.text.numbers import find_long_numbers, mask_numbers
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ class EvaluationInputs:
     """Training datasets of the model; empty if one is unknown, missing or has changed."""
     trained_on: bool
     """Whether the user named them; then they must be readable."""
+    base_model: str = ""
+    """The model that training started from, from metrics.json; empty if it does not say."""
     decoding: Decoding
     plan: Plan
 
@@ -123,18 +127,45 @@ def read_slice_inputs(inputs: EvaluationInputs, split: str) -> SliceInputs:
     problems = {
         name: read_problems(folder, split, inputs.label_column) for name, folder in inputs.datasets.items()
     }
-    folders = tuple(inputs.training_datasets.values())
-    if not folders:
-        return SliceInputs(problems=problems)
+    known = SliceInputs(problems=problems, base_model=inputs.base_model)
+    if not inputs.training_datasets:
+        return known
     try:
-        words = SeenWords(text for folder in folders for text in iter_texts(folder, inputs.label_column))
-        fonts = frozenset(font for folder in folders for font in read_manifest(folder).counts["by_font"])
+        return _add_training(known, tuple(inputs.training_datasets.values()), inputs.label_column)
     except (InputError, StorageError, OSError) as error:
         if inputs.trained_on:
             raise
         _warn_of_unknown_words(f"the data that the model was trained on cannot be read ({error})")
-        return SliceInputs(problems=problems)
-    return SliceInputs(training_words=words, training_fonts=fonts, problems=problems)
+        return known
+
+
+def _add_training(known: SliceInputs, folders: Sequence[Location], column: LabelColumn) -> SliceInputs:
+    """Return the inputs with what the train splits of datasets hold."""
+
+    def iter_all_texts() -> Iterator[str]:
+        return (text for folder in folders for text in iter_texts(folder, column))
+
+    pages = [item for folder in folders for item in read_problems(folder, "train", column).items()]
+    # A page without a text could be of any problem.
+    has_texts = all(problem.reference is not None for _, problem in pages)
+    return replace(
+        known,
+        training_words=SeenWords(iter_all_texts()),
+        training_numbers=SeenWords(iter_all_texts(), find_words=find_long_numbers),
+        training_fonts=frozenset(font for folder in folders for font in _list_training_fonts(folder)),
+        training_problems=frozenset(mask_numbers(problem.reference or "") for _, problem in pages)
+        if has_texts
+        else None,
+        training_topics=frozenset(filter(None, (find_topic(page_id) for page_id, _ in pages))),
+        training_datasets=tuple(folder.uri for folder in folders),
+    )
+
+
+def _list_training_fonts(dataset: Location) -> set[str]:
+    """Return the fonts of a dataset without those that only its test split has."""
+    manifest = read_manifest(dataset)
+    held_out = manifest.config.get("holdout_fonts")
+    return {*manifest.counts["by_font"]} - {*(held_out if isinstance(held_out, list) else ())}
 
 
 def read_word_origins(parts: Sequence[LinesPart]) -> dict[tuple[str, str], list[WordOrigin]]:

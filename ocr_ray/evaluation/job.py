@@ -157,6 +157,7 @@ def resolve_inputs(config: EvaluationConfig, *, is_checked: bool = False) -> Eva
         out=out,
         training_datasets=find_training_datasets(facts.metrics) if trained_on is None else trained_on,
         trained_on=trained_on is not None,
+        base_model=str(facts.metrics.get("base_model") or ""),
         decoding=decoding,
         plan=plan,
     )

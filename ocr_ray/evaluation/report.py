@@ -27,6 +27,7 @@ from ocr_ray.evaluation.analysis.confusions import Confusions
 from ocr_ray.evaluation.analysis.context_dependence import ContextDependence
 from ocr_ray.evaluation.analysis.error_kinds import ErrorKinds
 from ocr_ray.evaluation.analysis.flagged_readings import FlaggedReadings
+from ocr_ray.evaluation.analysis.holdout import Holdout
 from ocr_ray.evaluation.analysis.slices import LineSlices, SliceInputs, SliceSums
 from ocr_ray.evaluation.analysis.trailing_hallucination import TrailingHallucination
 from ocr_ray.evaluation.analysis.whole_problems import JoinedProblems
@@ -56,6 +57,7 @@ def make_metrics(
 ) -> dict[str, Metric]:
     """Return the metrics by their keys in report.json, all over no lines."""
     return {
+        "holdout": Holdout(inputs),
         "overread": TrailingHallucination(),
         "arithmetic": Arithmetic(),
         "collapse": Collapse(),
@@ -122,7 +124,9 @@ class Evaluation:
         for family, intervals_by_name in intervals.items():
             for name, slice_intervals in intervals_by_name.items():
                 slices[family][name]["intervals"] = slice_intervals
-        report = {"config": asdict(self._config), **slices}
+        figures = {name: metric.describe() for name, metric in self._metrics.items()}
+        # Whoever reads a rate must have read first what it is a rate of.
+        report = {"holdout": figures.pop("holdout"), "config": asdict(self._config), **slices}
         if self._config.label_column == "markup":
             report["printed"] = {**describe_counts(self._printed), "unprintable": self._num_unprintable}
         if self._in_pieces.any():
@@ -133,7 +137,7 @@ class Evaluation:
                 "whole": whole,
                 "in_pieces": in_pieces,
             }
-        return {**report, **{name: metric.describe() for name, metric in self._metrics.items()}}
+        return {**report, **figures}
 
     def _add_printed(self, table: pa.Table) -> list[Reading]:
         """Count lines of markup by what they print, and return them in print."""

@@ -7,11 +7,11 @@ are dealt anew, so that the shares are met as nearly as the groups allow.
 """
 
 import hashlib
-import re
-import unicodedata
 
 import numpy as np
 import numpy.typing as npt
+
+from ocr_ray.text.numbers import mask_numbers
 
 NEAR_SHARE = 0.25
 """How far the smaller split may be from its number of pages, as a share of it."""
@@ -23,16 +23,13 @@ MAX_SUM_BITS = 2**31
 Keys = npt.NDArray[np.uint64]
 Sizes = npt.NDArray[np.int64]
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_SPACE = re.compile(r"\s+")
-
 
 def problem_key(problem_markup: str, seed: int) -> int:
     """Return the hash of a problem's group, keyed by `seed`: 64 bits, equal for problems of one group.
 
     Numbers are masked and white space is removed before hashing.
     """
-    masked = _SPACE.sub("", _NUMBER.sub("0", unicodedata.normalize("NFC", problem_markup)))
+    masked = mask_numbers(problem_markup)
     digest = hashlib.blake2b(masked.encode(), digest_size=8, key=seed.to_bytes(8, "little")).digest()
     return int.from_bytes(digest, "little")
 

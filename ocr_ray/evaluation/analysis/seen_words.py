@@ -1,7 +1,7 @@
 """The words of the training data, to score seen and unseen words separately."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -20,11 +20,17 @@ class SeenWords:
     With ten million words, one in 10**12 other words is taken for a member.
     """
 
-    def __init__(self, texts: Iterable[str], *, chunk_words: int = 1_000_000) -> None:
-        """Read the texts once; memory holds at most two chunks in addition to the set."""
+    def __init__(
+        self,
+        texts: Iterable[str],
+        *,
+        find_words: Callable[[str], Iterable[str]] = str.split,
+        chunk_words: int = 1_000_000,
+    ) -> None:
+        """Read the texts once, in canonical form; memory holds at most two chunks in addition to the set."""
         self._hashes = np.empty(0, np.uint64)
         chunk: list[int] = []
-        for word_hash in _hash_words(texts):
+        for word_hash in _hash_words(texts, find_words):
             chunk.append(word_hash)
             if len(chunk) == chunk_words:
                 self._add(chunk)
@@ -43,9 +49,9 @@ class SeenWords:
         self._hashes = np.union1d(self._hashes, np.array(chunk, np.uint64))
 
 
-def _hash_words(texts: Iterable[str]) -> Iterator[int]:
+def _hash_words(texts: Iterable[str], find_words: Callable[[str], Iterable[str]]) -> Iterator[int]:
     for text in texts:
-        yield from (_hash(strip_word(word)) for word in normalise(text).split())
+        yield from (_hash(strip_word(word)) for word in find_words(normalise(text)))
 
 
 def _hash(word: str) -> int:

@@ -57,6 +57,16 @@ class SliceInputs:
     training_words: Container[str] | None = None
     """Words of the training data, without surrounding punctuation."""
     training_fonts: Container[str] | None = None
+    training_numbers: Container[str] | None = None
+    """Digits of the numbers of three or more."""
+    training_problems: Container[str] | None = None
+    """Texts of the problems on the pages trained on, as `mask_numbers` returns them."""
+    training_topics: Container[str] | None = None
+    """Of the page ids trained on."""
+    training_datasets: tuple[str, ...] = ()
+    """Their locations; empty if they are unknown."""
+    base_model: str = ""
+    """The model that training started from; empty if it is unknown."""
     problems: Mapping[str, Mapping[str, ProblemText]] = field(default_factory=dict)
     """Problem texts by dataset and page id, from the column that holds the reference."""
 

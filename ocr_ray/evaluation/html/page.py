@@ -3,6 +3,7 @@
 A section appears where the report has its data. A key without a section of its own is shown as it is, so that
 every value of report.json can be seen.
 
+`holdout`            what `Holdout.describe` returns, after the summary
 `overall`            entry: lines, rates, counts, `intervals` {rate: [low, high]}
 `by_…`               {slice: entry}; `unknown_lines` {family: lines that are in no slice of it}
 `baseline`           what `compare_reports` returns
@@ -10,7 +11,7 @@ every value of report.json can be seen.
 `calibration`        what `Calibration.describe` returns
 `confusions`         [{truth, read, count}], the most common first
 `error_kinds`        counts of wrong lines by kind
-`config` `hashes` `created_at` `holdout`   what was evaluated
+`config` `hashes` `created_at`   what was evaluated
 the keys of `NOTES`  plain values
 """
 
@@ -48,6 +49,11 @@ SUMMARY, SLICES, GUESSING, MEASURES, LINES, ORIGIN = (
     *("Findings", "Error rates by group", "Reading or guessing", "Other measures", "Lines", "Origin"),
 )
 """The groups of sections, in the table of contents."""
+HOLDOUT_NOTE = (
+    "Lines with a font, a word, a number of three or more digits, a problem (whatever its numbers) or a "
+    "topic of the page ids that the training data does not have. What the base model was trained "
+    "on before is not known. “–”: not known."
+)
 NOTES = {
     "context_dependence": "Does the model read, or guess from context? Errors in the last third of a line "
     "against the first, and on shuffled words against the same words in order. Both ratios are near 1 for a "
@@ -69,9 +75,9 @@ NOTES = {
 """The sections of plain values in their order, each with its explanation."""
 _GUESSING = ("context_dependence", "overread", "arithmetic", "collapse", "error_kinds")
 _OWN_KEYS = {
-    *("created_at", "holdout"),
+    "created_at",
     *("overall", "baseline", "calibration", "confusions", "config", "hashes", "unknown_lines"),
-    *("joined_problems", *NOTES),
+    *("holdout", "joined_problems", *NOTES),
 }
 _HIGHER_IS_BETTER = ("exact_match", "character_accuracy")
 _LINES = {
@@ -112,14 +118,15 @@ def report_html(report: Mapping[str, Any], examples: Examples | None = None) -> 
 def _list_sections(report: Mapping[str, Any], examples: Examples) -> Iterator[Section]:
     baseline = (report.get("baseline") or {}).get("figures") or {}
     yield Section(SUMMARY, "Summary", "summary", describe_summary(report))
+    if holdout := report.get("holdout"):
+        content = {"note": HOLDOUT_NOTE, "blocks": make_blocks(holdout, "", baseline.get("holdout"))}
+        yield Section(SUMMARY, "Never seen in training", "values", content)
     kinds = [
         {"title": KIND_TITLES[kind], "lines": [_describe_example(line) for line in lines]}
         for kind, lines in examples.kinds.items()
     ]
     yield Section(SUMMARY, "Typical errors", "kinds", kinds)
     yield Section(SUMMARY, "Overview", "overview", _describe_overview(report))
-    if report.get("holdout"):
-        yield _make_section(report, "holdout", SUMMARY)
     for name in report:
         if name.startswith("by_"):
             yield Section(SLICES, show_title(name), "family", _describe_family(report, name))
