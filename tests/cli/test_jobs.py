@@ -183,12 +183,15 @@ def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tm
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num-lines", "0"], "num_lines must be from 1"),
-        (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
-        (["--arithmetic.grades", "7"], "grades must be one or more of 1 to 6"),
+        (["--num-lines", "0"], "--num-lines must be from 1"),
+        (
+            ["--min-length", "9", "--max-length", "8"],
+            "--min-length must be at least 1 and at most --max-length",
+        ),
+        (["--arithmetic.grades", "7"], "--arithmetic.grades must be one or more of 1 to 6"),
         (["--fonts", "없는 글꼴"], "font '없는 글꼴' must be installed"),
         (["--out-uri", "gs://bucket/x"], "--out-uri must be a local path or s3"),
-        (["--seed", "-1"], "seed must be from 0"),
+        (["--seed", "-1"], "--seed must be from 0"),
     ],
 )
 def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
@@ -203,7 +206,7 @@ def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
 def test_a_run_name_that_is_no_folder_name_exits_2(name: str, monkeypatch, capsys) -> None:
     words = [name if word == "x" else word for word in SMALL_JOBS["train_trocr"]]
     assert run(monkeypatch, "train_trocr", *words) == 2
-    assert "run_name must be a name" in "".join(capsys.readouterr())
+    assert "--run-name must be a name" in "".join(capsys.readouterr())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -353,5 +356,5 @@ def test_a_real_job_ends_with_its_summary_and_refuses_another_seed(
 @pytest.mark.parametrize("flag", ["--num-lines", "--num-pages", "--epochs", "--num-workers"])
 def test_quickstart_refuses_a_zero_before_any_work(flag: str, monkeypatch, capsys, tmp_path) -> None:
     assert run(monkeypatch, "quickstart", "--out-uri", str(tmp_path / "out"), flag, "0") == 2
-    assert f"{flag[2:].replace('-', '_')} must be" in capsys.readouterr().err
+    assert f"{flag} must be" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
