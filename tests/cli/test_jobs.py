@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import logging
 import os
 import re
 import subprocess
@@ -358,3 +359,16 @@ def test_quickstart_refuses_a_zero_before_any_work(flag: str, monkeypatch, capsy
     assert run(monkeypatch, "quickstart", "--out-uri", str(tmp_path / "out"), flag, "0") == 2
     assert f"{flag} must be" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_demonstration_leaves_out_warnings_that_are_expected_of_a_small_run(caplog) -> None:
+    from ocr_ray.quickstart.job import without_warnings_of_real_runs
+
+    caplog.set_level(logging.INFO)
+    names = ("ocr_ray.training.job", "ocr_ray.evaluation.job", "ocr_ray.other")
+    with without_warnings_of_real_runs():
+        for name in names:
+            logging.getLogger(name).warning("small")
+            logging.getLogger(name).info("going on")
+    logging.getLogger(names[0]).warning("after")
+    assert caplog.messages == ["going on", "going on", "small", "going on", "after"]
