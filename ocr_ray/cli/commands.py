@@ -87,6 +87,7 @@ def run_named_job(name: str, *, prog: str | None = None, arguments: Sequence[str
         prog=prog or f"python -m jobs.{name}",
         description=SUMMARIES[name],
         arguments=arguments,
+        job=name,
     )
 
 

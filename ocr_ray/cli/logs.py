@@ -1,5 +1,7 @@
 """Logs of a job on standard error: plain lines or, with OCR_RAY_LOG=json, one JSON object per line.
 
+On a terminal they are short, with a bar that shows progress; see `terminal`.
+
 Keys and passwords in URIs are masked.
 """
 
@@ -58,8 +60,19 @@ def start_logs() -> None:
     sys.excepthook = _log_exception
     if log_format == JSON:
         _log_json()
+    elif log_format == TEXT and sys.stderr.isatty():
+        from ocr_ray.cli.terminal import log_to_terminal  # loads rich, which files and pipes do not need
+
+        log_to_terminal()
     elif log_format != TEXT:
         raise InputError(f"{VARIABLE} must be {TEXT} or {JSON}, got {log_format!r}")
+
+
+def end_progress() -> None:
+    """Remove the progress bar of a terminal, so that the summary stands below the logs."""
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, logging.StreamHandler):
+            handler.close()
 
 
 def _log_json() -> None:

@@ -81,7 +81,7 @@ def produce(
                 finished.add(stats, texts, was_made=was_made)
     elif needs_plan:
         write_plan(out, plan)
-    _check_rejects(finished.stats.values(), options.max_reject_fraction)
+    _check_rejects(out, finished.stats.values(), options.max_reject_fraction)
     parts = [finished.stats[part] for part in plan.parts]
     manifest = build_manifest(plan, parts, texts=finished.texts, versions={"ray": version("ray")})
     if finished.num_made or not _holds_license(out, plan):
@@ -110,18 +110,20 @@ def _holds_license(out: Location, plan: Plan) -> bool:
     return given is None or (read_json(out / MANIFEST).get("flags") or {}).get("license") == given
 
 
-def _check_rejects(parts: Iterable[PartStats], max_reject_fraction: float) -> None:
+def _check_rejects(out: Location, parts: Iterable[PartStats], max_reject_fraction: float) -> None:
     rejects: Counter[str] = Counter()
-    lines = 0
+    lines, first = 0, ""
     for part in parts:
         lines += part.rows
         rejects.update(part.rejects)
+        first = first or (part.spec.rejects_path if part.num_rejects else "")
     if not lines:
         raise ProductionError(f"a dataset must have at least one line, got none; rejects: {dict(rejects)}")
     if rejects.total() > max_reject_fraction * (lines + rejects.total()):
         raise ProductionError(
             f"rejects must be at most {max_reject_fraction:.2%} of all, got {rejects.total()} rejects and "
-            f"{lines} lines: {dict(rejects)}; see rejects/, or raise --max-reject-fraction"
+            f"{lines} lines: {dict(rejects)}; page, box and reason of each are in {out / 'rejects'}, the "
+            f"first in {first}; mend them, or raise --max-reject-fraction"
         )
 
 

@@ -22,7 +22,10 @@ LINE_SECONDS_BOUNDARIES = [0.0003, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.0
 
 
 class Progress:
-    """Logs the progress of the parts of a dataset, at most every ten seconds and at the end."""
+    """Logs the progress of the parts of a dataset, at most every ten seconds and at the end.
+
+    In between there are records of level DEBUG, which move the bar on a terminal.
+    """
 
     def __init__(
         self, name: str, *, num_parts: int, num_pending: int, clock: Callable[[], float] = time.monotonic
@@ -40,17 +43,20 @@ class Progress:
         self._num_rejects += stats.num_rejects
         now_s, left = self._clock(), self._num_pending - self._num_done
         show_parts(self._name, done=self._num_parts - left, pending=left)
-        if left and now_s - self._logged_s < LOG_INTERVAL_S:
-            return
-        self._logged_s, elapsed_s = now_s, now_s - self._started_s
-        log.info(
-            "%s: %d of %d parts, %.0f lines/s, %s left, %d rejects",
-            self._name,
-            self._num_parts - left,
-            self._num_parts,
-            self._num_lines / max(elapsed_s, 1e-9),
-            timedelta(seconds=round(elapsed_s / self._num_done * left)),
-            self._num_rejects,
+        is_due = not left or now_s - self._logged_s >= LOG_INTERVAL_S
+        if is_due:
+            self._logged_s = now_s
+        elapsed_s, done = now_s - self._started_s, self._num_parts - left
+        time_left = timedelta(seconds=round(elapsed_s / self._num_done * left))
+        rate = f"{self._num_lines / max(elapsed_s, 1e-9):.0f} lines/s"
+        numbers = f"{rate}, {time_left} left, {self._num_rejects} rejects"
+        progress = {"name": self._name, "done": done, "total": self._num_parts, "numbers": numbers}
+        level = logging.INFO if is_due else logging.DEBUG
+        log.log(
+            level,
+            "%s: %d of %d parts, %s",
+            *(self._name, done, self._num_parts, numbers),
+            extra={"progress": progress},
         )
 
 

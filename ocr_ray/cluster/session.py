@@ -24,6 +24,8 @@ from ocr_ray.errors import InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.location import Location, write_bytes
 
+log = logging.getLogger(__name__)
+
 CONNECT_TIMEOUT_S = 20
 _LOCAL = {"RAY_process_group_cleanup_enabled": "0"}
 """Settings of a Ray that this process starts: workers stay in the process group of Ray's other processes."""
@@ -119,6 +121,8 @@ def _set_up_ray_data() -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if of_job and isinstance(handler, logging.StreamHandler):  # the other handler writes a file
             handler.setFormatter(of_job[0].formatter)
+            if not isinstance(of_job[0], logging.StreamHandler):  # on a terminal
+                handler.setLevel(logging.WARNING)
 
 
 def _is_other_error(record: logging.LogRecord) -> bool:
@@ -127,14 +131,26 @@ def _is_other_error(record: logging.LogRecord) -> bool:
     return not isinstance(getattr(error, "cause", error), InputError | ProductionError)
 
 
+def _share_handlers() -> None:
+    """Hand Ray's records to the handlers of a job on a terminal, which leave out its chatter."""
+    of_job = logging.getLogger().handlers
+    if of_job and not isinstance(of_job[0], logging.StreamHandler):
+        ray_logger = logging.getLogger("ray")  # its handler is made when Ray is imported
+        ray_logger.handlers.clear()
+        ray_logger.propagate = True
+
+
 def start_ray(num_cpus: int | None) -> None:
     """Join the cluster that RAY_ADDRESS names, else start Ray on this machine; see `ray_session`."""
+    _share_handlers()
     address = os.environ.get("RAY_ADDRESS")
     try:
         if address:
+            log.debug("joining Ray at %s ...", address)
             _check_connection(address)
             ray.init(log_to_driver=False)
         else:
+            log.debug("starting Ray ...")
             changes = {name: value for name, value in _LOCAL.items() if name not in os.environ}
             with starting_in_group(), environment(changes):
                 ray.init(

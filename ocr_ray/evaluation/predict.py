@@ -71,7 +71,18 @@ def predict_lines(
     show_parts(inputs.out.name, done=len(done), pending=len(rows))
     for number, row in enumerate(dataset.iter_rows(), start=len(done) + 1):
         show_parts(inputs.out.name, done=number, pending=len(inputs.parts) - number)
-        log.info("%s: %d of %d parts read, %d lines", row["path"], number, len(inputs.parts), row["rows"])
+        total = len(inputs.parts)
+        progress = {
+            "name": "reading",
+            "done": number,
+            "total": total,
+            "numbers": f"{number} of {total} parts",
+        }
+        log.info(
+            "%s: %d of %d parts read, %d lines",
+            *(row["path"], number, total, row["rows"]),
+            extra={"progress": progress},
+        )
     return len(done)
 
 

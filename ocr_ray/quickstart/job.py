@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -25,6 +27,23 @@ PAGE_FONT = "맑은 고딕"
 """Pages of AI Hub are printed in a sans serif."""
 
 
+@contextmanager
+def without_warnings_of_real_runs() -> Iterator[None]:
+    """Leave out the warnings about mixture and incomplete predictions, expected of so small a run."""
+    loggers = [logging.getLogger(name) for name in ("ocr_ray.training.job", "ocr_ray.evaluation.job")]
+    for logger in loggers:
+        logger.addFilter(_is_no_warning)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeFilter(_is_no_warning)
+
+
+def _is_no_warning(record: logging.LogRecord) -> bool:
+    return record.levelno != logging.WARNING
+
+
 def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     """Make all datasets and models under `out_uri`; return their counts and locations."""
     out = locate(config.out_uri)
@@ -34,7 +53,10 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     check_reserved(out, plan, growing="")
     write_json(out / PLAN, {"config": plan})
     num_cpus = max(os.cpu_count() or 1, config.num_workers)
-    with early_ray(num_cpus=num_cpus, dashboard=config.dashboard, unless=exists(out / "evaluation" / REPORT)):
+    with (
+        without_warnings_of_real_runs(),
+        early_ray(num_cpus=num_cpus, dashboard=config.dashboard, unless=exists(out / "evaluation" / REPORT)),
+    ):
         log.info("1 of 5: rendering %d lines", config.num_lines)
         lines = render_lines(plan_lines(config, out.uri, fonts))
         log.info("2 of 5: drawing %d pages", config.num_pages)

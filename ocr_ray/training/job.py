@@ -272,6 +272,7 @@ def _train(config: TrainJobConfig, run: Location, data: TrainData, model: Locati
             except ray.train.ControllerError as error:
                 with translate_errors(run):
                     raise error.controller_failure from error
+        log.debug("training ended", extra={"progress": {"name": "training", "done": 1, "total": 1}})
         return stop.exit_code
 
 

@@ -129,9 +129,17 @@ class _Recorder:
         if state.history[-1]["kind"] == "train" and now_s - self._logged_s >= PROGRESS_INTERVAL_S:
             self._logged_s = now_s
             with monitoring("the progress in the log"):
-                log.info(
-                    format_progress(state.history, epochs=self._epochs, lines_per_epoch=self._lines_per_epoch)
+                text = format_progress(
+                    state.history, epochs=self._epochs, lines_per_epoch=self._lines_per_epoch
                 )
+                total = self._epochs * self._lines_per_epoch
+                progress = {
+                    "name": "training",
+                    "done": state.lines,
+                    "total": total,
+                    "numbers": text.partition(" lines, ")[2],
+                }
+                log.info(text, extra={"progress": progress})
 
     def close(self) -> None:
         """Write pending records to the tracking files."""

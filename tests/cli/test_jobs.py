@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import logging
 import os
 import re
 import subprocess
@@ -186,12 +187,15 @@ def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tm
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--num-lines", "0"], "num_lines must be from 1"),
-        (["--min-length", "9", "--max-length", "8"], "min_length must be at least 1 and at most max_length"),
-        (["--arithmetic.grades", "7"], "grades must be one or more of 1 to 6"),
+        (["--num-lines", "0"], "--num-lines must be from 1"),
+        (
+            ["--min-length", "9", "--max-length", "8"],
+            "--min-length must be at least 1 and at most --max-length",
+        ),
+        (["--arithmetic.grades", "7"], "--arithmetic.grades must be one or more of 1 to 6"),
         (["--fonts", "없는 글꼴"], "font '없는 글꼴' must be installed"),
         (["--out-uri", "gs://bucket/x"], "--out-uri must be a local path or s3"),
-        (["--seed", "-1"], "seed must be from 0"),
+        (["--seed", "-1"], "--seed must be from 0"),
     ],
 )
 def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
@@ -206,7 +210,7 @@ def test_a_value_out_of_range_exits_2_and_says_what_must_hold(
 def test_a_run_name_that_is_no_folder_name_exits_2(name: str, monkeypatch, capsys) -> None:
     words = [name if word == "x" else word for word in SMALL_JOBS["train_trocr"]]
     assert run(monkeypatch, "train_trocr", *words) == 2
-    assert "run_name must be a name" in "".join(capsys.readouterr())
+    assert "--run-name must be a name" in "".join(capsys.readouterr())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -356,5 +360,18 @@ def test_a_real_job_ends_with_its_summary_and_refuses_another_seed(
 @pytest.mark.parametrize("flag", ["--num-lines", "--num-pages", "--epochs", "--num-workers"])
 def test_quickstart_refuses_a_zero_before_any_work(flag: str, monkeypatch, capsys, tmp_path) -> None:
     assert run(monkeypatch, "quickstart", "--out-uri", str(tmp_path / "out"), flag, "0") == 2
-    assert f"{flag[2:].replace('-', '_')} must be" in capsys.readouterr().err
+    assert f"{flag} must be" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_the_demonstration_leaves_out_warnings_that_are_expected_of_a_small_run(caplog) -> None:
+    from ocr_ray.quickstart.job import without_warnings_of_real_runs
+
+    caplog.set_level(logging.INFO)
+    names = ("ocr_ray.training.job", "ocr_ray.evaluation.job", "ocr_ray.other")
+    with without_warnings_of_real_runs():
+        for name in names:
+            logging.getLogger(name).warning("small")
+            logging.getLogger(name).info("going on")
+    logging.getLogger(names[0]).warning("after")
+    assert caplog.messages == ["going on", "going on", "small", "going on", "after"]

@@ -177,7 +177,12 @@ def find_fonts(names: Iterable[str], *, folder: Location | None = None) -> list[
                 f"--fonts must be different fonts, {same.name!r} and {font.name!r} are both {font.family} "
                 f"({font.file_name}); leave one out"
             )
+    log.debug("fonts: %s", ", ".join(map(_describe_briefly, fonts)))
     return fonts
+
+
+def _describe_briefly(font: Font) -> str:
+    return f"{font.name} (replaced by {font.family})" if font.is_substitute else font.name
 
 
 def find_available_fonts(names: Iterable[str]) -> list[Font]:
@@ -275,6 +280,7 @@ def _find_family(request: FontRequest, indexes: Sequence[_FontIndex]) -> Font:
                 log.warning(
                     "%s: replaced by %s (%s); for the original: --fonts '%s=/path'",
                     *(family, replacement, file.uri, family),
+                    extra={"detail": True},
                 )
             return font
         if errors:
@@ -332,7 +338,9 @@ def _read_font(location: Location, request: FontRequest, *, name: str, is_substi
     with _require_usable(name, location):
         num_characters = _count_usable(font)
     log.info(
-        "font %s: %s in %s, %d characters", name, _describe_choice(font, faces), location, num_characters
+        "font %s: %s in %s, %d characters",
+        *(name, _describe_choice(font, faces), location, num_characters),
+        extra={"detail": True},
     )
     return font
 
