@@ -29,7 +29,7 @@ ROOMS = {
     "pages": "errors randomness html_page storage text cli dataset model cluster",
     "training": "errors randomness storage text metrics cli dataset model cluster",
     "evaluation": "errors randomness html_page storage text metrics cli dataset model cluster",
-    "audit": "errors randomness storage text cli dataset textgen cluster render pages",
+    "audit": "errors randomness html_page storage text cli dataset textgen cluster render pages",
     "quickstart": "storage dataset cluster render pages training evaluation",
 }
 """Each folder or module of the package, from the ground up, and what it may import: rooms above it only."""
