@@ -20,8 +20,9 @@ lint: setup
 	$(RUN) -m ruff format --check $(CODE)
 	$(RUN) -m mypy
 
-# Builds the documentation in site/; fails on a broken link or reference.
+# Runs the notebook, then builds the documentation in site/; fails on an error in either, or a broken link or reference.
 docs: setup
+	.venv/bin/jupyter-execute --timeout=300 docs/notebook.ipynb
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
 
 bench: setup

@@ -29,7 +29,7 @@ ROOMS = {
     "pages": "errors randomness html_page storage text cli dataset model cluster",
     "training": "errors randomness storage text metrics cli dataset model cluster",
     "evaluation": "errors randomness html_page storage text metrics cli dataset model cluster",
-    "audit": "errors randomness storage text cli dataset textgen cluster render pages",
+    "audit": "errors randomness html_page storage text cli dataset textgen cluster render pages",
     "reading": "errors storage dataset model pages",
     "experiment": (
         "errors randomness html_page storage metrics cli dataset textgen model cluster render pages training "

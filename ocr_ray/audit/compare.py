@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ocr_ray.audit.nearer import MEASURED_STYLES, find_nearer_flags
+from ocr_ray.cli.flags import write_arguments
 from ocr_ray.dataset.images import open_line_image
 from ocr_ray.dataset.lines import TextLine, table_to_lines
 from ocr_ray.dataset.manifest import read_manifest
@@ -19,6 +21,7 @@ from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
 from ocr_ray.randomness import keyed_generator
 from ocr_ray.storage.location import Location
+from ocr_ray.storage.strict_json import parse_json
 from ocr_ray.text.characters import CLASSES, classify
 
 SPLIT = "train"
@@ -26,6 +29,7 @@ MAX_LINES = 2_000
 MAX_GROUPS = 125
 NUM_CHARACTERS = 30
 """Number of over- and of under-represented characters that are listed."""
+NUM_BINS = 24
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MEASURES = ("length", "text_height_px", "ink_grey", "paper_grey", "aspect")
 """length: characters; ink_grey and paper_grey: the 5th and the 95th percentile of an image's grey values;
@@ -37,10 +41,15 @@ class LineSample:
     """Text statistics and measures of a sample of lines."""
 
     texts: TextStatistics = field(default_factory=TextStatistics)
+    styles: list[dict[str, Any]] = field(default_factory=list)
+    """Of lines that were drawn with one."""
     measures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in MEASURES})
 
     def add(self, line: TextLine) -> None:
         self.texts.add(line)
+        style = parse_json(line.style) if line.style else {}
+        if style.keys() >= set(MEASURED_STYLES.values()):
+            self.styles.append(style)
         pixels = np.asarray(open_line_image(line.image_bytes, f"line {line.line_id}").convert("L"))
         ink, paper = np.percentile(pixels, (5, 95), method="nearest")
         values = (
@@ -71,7 +80,7 @@ def measure_text_height(pixels: np.ndarray, height_px: int) -> float:
 
 
 def compare_lines(real: Location, synthetic: Location) -> dict[str, Any]:
-    """Return quantiles, shares and characters of real and synthetic lines.
+    """Return quantiles, histograms, shares and characters of both, and flags for nearer synthetic lines.
 
     Raises:
         InputError: one of the datasets has no lines in its train split.
@@ -84,6 +93,16 @@ def compare_lines(real: Location, synthetic: Location) -> dict[str, Any]:
     return {
         "lines": {name: sample.texts.lengths.total() for name, sample in samples.items()},
         "quantiles": list(QUANTILES),
+        "histograms": {
+            measure: make_histogram({name: sample.measures[measure] for name, sample in samples.items()})
+            for measure in MEASURES
+        },
+        "nearer": find_nearer_flags(
+            samples["real"].measures,
+            samples["synthetic"].measures,
+            samples["synthetic"].styles,
+            real_uri=real.uri,
+        ),
         **{
             measure: {
                 name: np.quantile(sample.measures[measure], QUANTILES).round(2).tolist()
@@ -95,6 +114,21 @@ def compare_lines(real: Location, synthetic: Location) -> dict[str, Any]:
         "over_represented": over,
         "under_represented": under,
         "lacking": [char for char, _ in characters.most_common() if char not in known],
+    }
+
+
+def make_histogram(values: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """Return the edges of bins, and the share of each dataset in each; the ends hold what is beyond."""
+    pooled = np.concatenate(list(values.values()))
+    low, high = np.quantile(pooled, (0.005, 0.995))
+    edges = np.linspace(low, max(high, low + 1e-6), NUM_BINS + 1)
+    counts = {
+        name: np.histogram(np.clip(numbers, edges[0], edges[-1]), edges)[0]
+        for name, numbers in values.items()
+    }
+    return {
+        "edges": edges.round(4).tolist(),
+        **{name: (count / count.sum()).round(4).tolist() for name, count in counts.items()},
     }
 
 
@@ -183,6 +217,8 @@ def format_comparison(comparison: Mapping[str, Any]) -> str:
         named = (f"{c['character']!r} {c['real']:.2%} {c['synthetic']:.2%}" for c in comparison[key])
         lines.append(f"{key} (real, synthetic): {'  '.join(named)}")
     lines.append(f"lacking: {' '.join(comparison['lacking']) or 'none'}")
+    flags = write_arguments(comparison["nearer"])
+    lines.append(f"flags of render_lines for nearer lines: {flags or 'none, they are near'}")
     return "\n".join(lines)
 
 

@@ -40,6 +40,8 @@ class AuditConfig:
     """Random lines to render again and compare byte for byte; parts with a wrong digest, all lines."""
     compare: str | None = None
     """Dataset of real lines to compare with: characters, lengths, height, contrast."""
+    out_uri: str | None = None
+    """Folder for compare.html, which shows the comparison. Default: it is only logged."""
     moved: Annotated[MovedConfig, tyro.conf.arg(name="")] = field(default_factory=MovedConfig)
     num_cpus: int | None = None
     """Maximum number of CPUs. Default: all of this machine or cluster."""
@@ -47,6 +49,8 @@ class AuditConfig:
     """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
 
     def __post_init__(self) -> None:
+        if self.out_uri is not None and self.compare is None:
+            raise ValueError("out_uri is the folder for the page of compare, which is not given")
         if self.rerender < 0:
             raise ValueError(f"rerender must not be negative, got {self.rerender}")
         if self.num_cpus is not None and self.num_cpus < 1:

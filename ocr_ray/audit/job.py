@@ -1,6 +1,7 @@
 """The job audit_lines: checks parts, rows and counts of a dataset, and renders some lines again.
 
-Nothing is written. Each finding is reported with its file and lines, and with the command that repairs it.
+Nothing is written but the page of a comparison. Each finding is reported with its file and lines, and with
+the command that repairs it.
 """
 
 import logging
@@ -14,6 +15,7 @@ from itertools import accumulate
 from typing import Any, NoReturn
 
 from ocr_ray.audit.compare import compare_lines, format_comparison
+from ocr_ray.audit.compare_page import PAGE, comparison_html
 from ocr_ray.audit.config import AuditConfig, MovedConfig
 from ocr_ray.audit.expected import ExpectedDataset, read_expected
 from ocr_ray.audit.findings import Finding
@@ -32,7 +34,14 @@ from ocr_ray.randomness import keyed_generator
 from ocr_ray.render.config import RenderConfig
 from ocr_ray.render.job import plan_rendering
 from ocr_ray.render.lines import RenderInputs, get_line_renderer
-from ocr_ray.storage.location import Location, list_files, require_folder
+from ocr_ray.storage.location import (
+    Location,
+    check_writable,
+    list_files,
+    locate,
+    require_folder,
+    write_bytes,
+)
 from ocr_ray.storage.strict_json import parse_json, to_json
 
 log = logging.getLogger(__name__)
@@ -52,6 +61,8 @@ def audit_lines(config: AuditConfig) -> dict[str, Any]:
     """
     started_s = time.monotonic()
     expected = read_expected(require_folder(config.lines_uri, "--lines-uri"))
+    if config.out_uri:
+        check_writable(locate(config.out_uri, "--out-uri"), "--out-uri")
     with early_ray(num_cpus=config.num_cpus, dashboard=config.dashboard, modules=WORKER_MODULES):
         real = require_lines(config.compare, "--compare") if config.compare else None
         inputs = _plan_rerendering(expected, config.moved) if config.rerender else None
@@ -75,7 +86,14 @@ def audit_lines(config: AuditConfig) -> dict[str, Any]:
     if real:
         comparison = compare_lines(real, expected.location)
         log.info("compared with real lines:\n%s", format_comparison(comparison))
-        summary["comparison"] = comparison
+        if config.out_uri:
+            page = locate(config.out_uri) / PAGE
+            write_bytes(
+                page, comparison_html(comparison, real, expected.location, expected.plan.flags).encode()
+            )
+            log.info("the comparison as a page: %s", page)
+            summary["page"] = page.uri
+        summary["comparison"] = {name: value for name, value in comparison.items() if name != "histograms"}
     return summary
 
 

@@ -37,6 +37,11 @@ def write_command(job: str, flags: Mapping[str, Any]) -> str:
     return shlex.join(["ocr-ray", job.replace("_", "-"), *list_arguments(flags)])
 
 
+def write_arguments(flags: Mapping[str, Any]) -> str:
+    """Return these flags as a shell takes them."""
+    return shlex.join(list_arguments(flags))
+
+
 def describe_flags(
     config: Any, *, resolve: Callable[[str, Any], Any] = lambda flag, value: value
 ) -> dict[str, Any]:

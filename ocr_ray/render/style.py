@@ -53,20 +53,22 @@ class StyleConfig:
                 if not 0 <= value <= 1:
                     raise ValueError(f"style.{field.name} must be from 0 to 1, got {value}")
                 continue
-            low, high = _LIMITS[field.name]
+            low, high = LIMITS[field.name]
             if not low <= value[0] <= value[1] <= high:
                 raise ValueError(
                     f"style.{field.name} must be two values from {low} to {high}, the smaller first, "
                     f"got {value}"
                 )
-        if self.ink[1] + 32 > self.paper[0]:
+        if self.ink[1] + MIN_CONTRAST > self.paper[0]:
             raise ValueError(
-                "style.ink must be at least 32 grey values below style.paper, "
+                f"style.ink must be at least {MIN_CONTRAST} grey values below style.paper, "
                 f"got ink up to {self.ink[1]} and paper from {self.paper[0]}"
             )
 
 
-_LIMITS: dict[str, tuple[float, float]] = {
+MIN_CONTRAST = 32
+"""Grey values between the lightest ink and the darkest paper."""
+LIMITS: dict[str, tuple[float, float]] = {
     "text_height_px": (6, 256),
     "margin": (0.01, 2),
     "ink": (0, 255),

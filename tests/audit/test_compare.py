@@ -1,21 +1,35 @@
 """Comparison of two small datasets of boxes with known sizes, greys and characters."""
 
+import html
 import io
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+import tyro
 from builders.stub_lines import make_line
 from PIL import Image
 
-from ocr_ray.audit.compare import compare_lines, format_comparison, measure_text_height
+from ocr_ray.audit.compare import (
+    MEASURES,
+    compare_lines,
+    format_comparison,
+    make_histogram,
+    measure_text_height,
+)
+from ocr_ray.audit.compare_page import comparison_html
+from ocr_ray.audit.nearer import find_nearer_flags, measure_distance
 from ocr_ray.dataset.lines import TextLine
 from ocr_ray.dataset.manifest import build_manifest
 from ocr_ray.dataset.parts import write_part
 from ocr_ray.dataset.plan import Plan, cut_parts
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import InputError
+from ocr_ray.render.config import RenderConfig
+from ocr_ray.render.style import StyleConfig
 from ocr_ray.storage.location import Location, locate, write_json
 
 
@@ -140,6 +154,78 @@ def test_text_height_counts_the_rows_with_ink(rows: list[int], height_px: int, e
     pixels = np.full((10, 100), 255, np.uint8)
     pixels[:, 30:60] = np.array(rows, np.uint8)[:, None]
     assert measure_text_height(pixels, height_px) == pytest.approx(expected)
+
+
+def test_a_histogram_has_the_shares_of_each_dataset_in_the_same_bins() -> None:
+    histogram = make_histogram({"real": [0.0, 0.1, 24.0, 24.0], "synthetic": [12.1] * 5})
+    assert (len(histogram["edges"]), histogram["edges"][-1]) == (25, 24.0)
+    assert [histogram["real"][0], histogram["real"][-1], sum(histogram["real"])] == [0.5, 0.5, 1.0]
+    assert histogram["synthetic"] == [0.0] * 12 + [1.0] + [0.0] * 11
+    assert make_histogram({"real": [7.0], "synthetic": [7.0]})["real"][0] == 1.0
+
+
+def test_the_distance_of_two_samples_is_that_of_kolmogorov_and_smirnov() -> None:
+    assert measure_distance([1, 2, 3, 4], [1, 2, 3, 4]) == 0
+    assert measure_distance([1, 2], [3, 4, 5]) == 1
+    assert measure_distance([1, 2, 3, 4], [3, 4, 5, 6]) == 0.5  # at 2: half of the first, none of the second
+
+
+def test_flags_turn_what_was_measured_into_what_a_style_asks_for() -> None:
+    styles = [{"text_height_px": height, "ink": 50, "paper": 240} for height in range(20, 60)]
+    synthetic = {
+        "length": [5.0, 9.0] * 20,
+        "text_height_px": [0.8 * style["text_height_px"] for style in styles],
+        "ink_grey": [60.0] * 40,  # the blur thins it
+        "paper_grey": [240.0] * 40,
+    }
+    real = {
+        "length": [5.0, 9.0] * 20,
+        "text_height_px": np.linspace(8, 16, 101).tolist(),
+        "ink_grey": [60.0] * 40,
+        "paper_grey": [240.0] * 40,
+    }
+    # The 5 % and 95 % quantiles 8.4 and 15.6, as the height of the ink is 0.8 of that asked for.
+    assert find_nearer_flags(real, synthetic, styles, real_uri="crops") == {"style.text-height-px": (10, 20)}
+    darker = real | {
+        "ink_grey": [30.0] * 40,
+        "length": [3.0] * 40,
+        "text_height_px": synthetic["text_height_px"],
+    }
+    assert find_nearer_flags(darker, synthetic, styles, real_uri="crops") == {
+        "lengths-like": "crops",
+        "style.ink": (20, 20),
+        "style.paper": (240, 240),
+    }
+    dark = darker | {"length": synthetic["length"], "paper_grey": [35.0] * 40, "ink_grey": [200.0] * 40}
+    flags = find_nearer_flags(dark, synthetic, styles, real_uri="crops")
+    StyleConfig(ink=flags["style.ink"], paper=flags["style.paper"])  # raises ValueError if they do not fit
+    assert find_nearer_flags(synthetic, synthetic, styles, real_uri="crops") == {}
+    assert find_nearer_flags(real, synthetic, [], real_uri="crops") == {}  # no styles: crops
+
+
+def test_the_page_shows_both_histograms_the_characters_and_a_command_that_runs(comparison, datasets) -> None:
+    nearer = {"lengths-like": "/data/my crops", "style.text-height-px": (10, 20)}
+    shown = comparison | {"nearer": nearer, "lacking": ["<", "을"]}
+    flags = {"out-uri": "/data/lines", "num-lines": 500, "style": "plain"}
+    page = comparison_html(shown, *datasets, flags)
+    for side in ("real", "synthetic"):
+        rects = re.findall(rf'<rect class="{side}" [^>]*height="([\d.]+)"', page)
+        histograms = [comparison["histograms"][measure][side] for measure in MEASURES]
+        assert len(rects) == sum(share > 0 for shares in histograms for share in shares)
+        assert float(max(rects, key=float)) == 120.0
+    assert "&lt; 을" in page
+    assert "<script" not in page
+    commands = [html.unescape(text) for text in re.findall("<pre>(.*?)</pre>", page)]
+    assert commands[0] == "--lengths-like '/data/my crops' --style.text-height-px 10 20"
+    program, job, *arguments = shlex.split(commands[1])
+    assert (program, job) == ("ocr-ray", "render-lines")
+    config = tyro.cli(RenderConfig, args=arguments)
+    assert (config.out_uri, config.style, config.look.text_height_px) == (
+        "/data/lines_nearer",
+        "pages",
+        (10, 20),
+    )
+    assert (config.num_lines, config.sources.lengths_like) == (500, "/data/my crops")
 
 
 def test_a_comparison_is_formatted_as_a_table(comparison) -> None:
