@@ -171,7 +171,7 @@ def _factor(value: float | None) -> str:
 
 
 def _make_charts(report: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return for each set the curves of CER over the ratio, with pages alone as ratio 0; none of one ratio."""
+    """Return the curves of CER by ratio for each set, with pages alone as 0; none if there is one ratio."""
     pages, *others = report["arms"]
     ratios = sorted({arm["ratio"] for arm in others})
     if len(ratios) < 2:
