@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, replace
 
+from ocr_ray.experiment.arms import Added
 from ocr_ray.experiment.config import MODEL, ExperimentConfig, default_training
 
-ADDED, RATIO = "words_spliced", 0.5
+ADDED: Added = "words_spliced"
+RATIO = 0.5
 """The lines that the second model is trained on in addition, and how many for each line of pages."""
 
 
