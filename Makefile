@@ -6,8 +6,10 @@ CODE := ocr_ray jobs tests benchmarks
 
 .PHONY: demo test soak lint docs bench setup constraints
 
+# The summary goes to a file, so that the last lines say what was found.
 demo: setup
-	$(RUN) -m jobs.quickstart
+	mkdir -p runs
+	$(RUN) -m jobs.quickstart >runs/quickstart.json
 
 test: setup
 	$(RUN) -m pytest

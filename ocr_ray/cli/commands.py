@@ -47,7 +47,7 @@ JOBS = {
     "watch_spot": Job(config="aws.config:SpotConfig", work="aws.spot:watch_spot"),
 }
 SUMMARIES = {
-    "quickstart": "Run every step on a small scale: render, crop, train, evaluate.",
+    "quickstart": "Run every step on a small scale: train with and without context-free lines, compare.",
     "plan_dataset": "Estimate how many lines to render, and the time, storage and cost.",
     "render_lines": "Render lines of random words and arithmetic into a Parquet dataset.",
     "audit_lines": "Check a dataset against its plan and manifest; can render lines again to compare them.",

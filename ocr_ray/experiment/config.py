@@ -19,11 +19,11 @@ def default_training() -> TrainConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExperimentConfig:
-    """Train models that differ only in their lines, and compare them: what do context-free lines change?
+    """Train models that differ only in their lines, and compare them: what context-free lines change.
 
     Every model starts from --model and takes the same number of steps over as many lines. All are evaluated
-    on the same lines: held-out problems, spliced lines, problems cut into three boxes, and words. Run it again
-    to resume; more --added, --ratios and --num-seeds add to what is there.
+    on the same lines: held-out problems, spliced lines, problems cut into three boxes, and words. Run it
+    again to resume; more --added, --ratios and --num-seeds add to what is there.
     """
 
     out_uri: str

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.plan import MANIFEST
@@ -80,7 +81,7 @@ def _draw_pages(config: ExperimentConfig, out: Location) -> None:
     fonts = find_available_fonts(DEFAULT_FONTS)
     font = next((font for font in fonts if font.name == PAGE_FONT), fonts[0])
     seed = config.train.seed
-    print_in = {
+    print_in: dict[str, Any] = {
         "font_bytes": font.content,
         "font_index": font.face,
         "font_axes": [value for _, value in font.axes],

@@ -17,6 +17,7 @@ from ocr_ray.experiment.config import ExperimentConfig, plan_run
 from ocr_ray.experiment.data import choose_model, make_data
 from ocr_ray.experiment.findings import find_in_words
 from ocr_ray.experiment.measures import SETS, RunMeasures, describe_arm, measure_run
+from ocr_ray.experiment.page import choose_arms, choose_lines, experiment_html
 from ocr_ray.experiment.runs import (
     SPLIT,
     RunPlan,
@@ -25,7 +26,7 @@ from ocr_ray.experiment.runs import (
     is_evaluated,
     plan_evaluation,
 )
-from ocr_ray.storage.location import Location, locate, write_json
+from ocr_ray.storage.location import Location, locate, write_bytes, write_json
 
 log = logging.getLogger(__name__)
 REPORT, REPORT_PAGE = "report.json", "report.html"
@@ -63,12 +64,15 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
     for run in runs:
         check_steps(run, out, config.num_steps, config.num_lines_trained)
     report = _make_report(config, out)
+    write_bytes(out / REPORT_PAGE, _make_page(config, out, report).encode())
     write_json(out / REPORT, report)
     for sentence in report["findings"]:
         log.info("%s", sentence)
+    log.info("the page to open: %s", out / REPORT_PAGE)
     return {
         "out_uri": out.uri,
         "report": (out / REPORT).uri,
+        "page": (out / REPORT_PAGE).uri,
         "arms": len(report["arms"]),
         "runs": len(runs),
         "steps_per_run": config.num_steps,
@@ -127,6 +131,15 @@ def _make_report(config: ExperimentConfig, out: Location) -> dict[str, Any]:
         ],
     }
     return {**report, "findings": find_in_words(report)}
+
+
+def _make_page(config: ExperimentConfig, out: Location, report: dict[str, Any]) -> str:
+    """Return the page of the report, with lines as the first seed of two arms has read them."""
+    chosen, parts = choose_arms(report), list_parts(out)
+    runs = {run.arm.name: run for run in reversed(config.runs)}
+    predictions = {name: read_run(runs[name], out, len(parts)) for name in chosen}
+    labels = {arm["name"]: arm["label"] for arm in report["arms"]}
+    return experiment_html(report, choose_lines(predictions, parts, labels))
 
 
 def _measure_runs(runs: Sequence[Run], out: Location) -> Iterator[tuple[Run, RunMeasures]]:

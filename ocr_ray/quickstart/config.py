@@ -1,61 +1,66 @@
 """Flags of quickstart."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ocr_ray.render.config import RenderConfig
-from ocr_ray.render.fonts.find import Font
-from ocr_ray.training.config import TINY, TrainConfig, TrainJobConfig
+from ocr_ray.experiment.arms import Added
+from ocr_ray.experiment.config import MODEL, ExperimentConfig, default_training
+
+ADDED: Added = "words_spliced"
+RATIO = 0.5
+"""The lines that the second model is trained on in addition, and how many for each line of pages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuickstartConfig:
-    """Render lines, draw and crop pages, train a small model on two workers, and evaluate it.
+    """Every step on a small scale: train on pages alone, and on context-free lines too, and compare both.
 
-    A demonstration of the whole pipeline: the model is trained for too few steps to read well.
+    Both start from the same model and take the same steps.
     """
 
     out_uri: str = "runs/quickstart"
-    """Folder for lines/, pages/, crops/, runs/, models/ and evaluation/; a second run resumes there."""
+    """Folder for data/, runs/, models/, evaluation/ and report.html; a second run resumes there."""
+    model: str = MODEL
+    """Model that both start from: a folder, a hub id, or a value that train_trocr accepts."""
     num_lines: int = 2_000
-    """Lines to render."""
-    num_pages: int = 60
+    """Lines of words to render, and as many to splice from words of pages."""
+    num_pages: int = 400
     """Pages to draw, with labels in AI Hub's format."""
-    epochs: int = 2
+    lines_per_epoch: int = 10_000
+    """Lines of an epoch."""
+    epochs: int = 1
     """Number of training epochs."""
     num_workers: int = 2
     """Number of data-parallel training workers."""
     seed: int = 0
-    """Seed of all lines, pages and initial weights."""
+    """Seed of all lines, pages and of training."""
     dashboard: bool = True
     """Start Ray's dashboard too, if the job starts Ray itself; without it the start is faster."""
 
     def __post_init__(self) -> None:
-        if self.num_pages < 1:
-            raise ValueError(f"num_pages must be at least 1, got {self.num_pages}")
-        plan_lines(self, "", [])  # checks the other flags
-        plan_training(self, "")
+        plan_experiment(self)  # checks the flags
 
 
-def plan_lines(config: QuickstartConfig, out_uri: str, fonts: list[Font]) -> RenderConfig:
-    """Return the configuration of the rendering; parts are small, so that every CPU gets several."""
-    return RenderConfig(
-        out_uri=f"{out_uri}/lines",
-        num_lines=config.num_lines,
+def plan_experiment(config: QuickstartConfig) -> ExperimentConfig:
+    """Return the experiment of two arms and one seed."""
+    train = replace(
+        default_training(),
+        epochs=config.epochs,
+        lines_per_epoch=config.lines_per_epoch,
+        lr=3e-4,
+        max_grad_norm=1.0,
+        max_generated_lines=32,
         seed=config.seed,
-        fonts=tuple(font.name for font in fonts),
-        validation_share=0.05,
-        lines_per_part=256,
     )
-
-
-def plan_training(config: QuickstartConfig, out_uri: str) -> TrainJobConfig:
-    """Return the configuration of the training; random weights need a higher learning rate."""
-    return TrainJobConfig(
-        lines_uri=(f"{out_uri}/lines", f"{out_uri}/crops"),
-        model=TINY,
-        run_name="quickstart",
-        runs_uri=f"{out_uri}/runs",
-        models_uri=f"{out_uri}/models",
+    return ExperimentConfig(
+        out_uri=config.out_uri,
+        model=config.model,
+        added=(ADDED,),
+        ratios=(RATIO,),
+        num_seeds=1,
+        num_pages=config.num_pages,
+        num_box_pages=60,
+        num_lines=config.num_lines,
         num_workers=config.num_workers,
-        train=TrainConfig(epochs=config.epochs, lr=5e-4, seed=config.seed),
+        dashboard=config.dashboard,
+        train=train,
     )

@@ -25,25 +25,32 @@ def demo(tmp_path_factory) -> tuple[Path, dict]:
 
 
 def test_other_programs_open_the_datasets(demo, ray_session, tmp_path) -> None:
-    out, summary = demo
-    for name in ("lines", "crops"):
-        opened = datasets.load_dataset(str(out / name), cache_dir=str(tmp_path))
-        assert opened["train"][0]["image"].size == (384, 384)
+    out, _ = demo
+    for name in ("words", "spliced"):
+        opened = datasets.load_dataset(str(out / "data" / name), cache_dir=str(tmp_path))
         counts = {split: rows.num_rows for split, rows in opened.items()}
         for split, count in counts.items():
-            assert ray.data.read_parquet(str(out / name / split)).count() == count
-            query = f"select count(*) from '{out}/{name}/{split}/*.parquet'"
+            assert ray.data.read_parquet(str(out / "data" / name / split)).count() == count
+            query = f"select count(*) from '{out}/data/{name}/{split}/*.parquet'"
             assert duckdb.sql(query).fetchall() == [(count,)]
-    assert summary["lines"]["rendered"] == 2_000
 
 
-def test_the_models_load_and_the_report_counts_every_line(demo) -> None:
+def test_both_models_load_have_taken_the_same_steps_and_are_compared(demo) -> None:
     out, summary = demo
-    for name in ("best_ocr", "trained_ocr"):
-        VisionEncoderDecoderModel.from_pretrained(out / "models" / name)
-        AutoTokenizer.from_pretrained(out / "models" / name)
+    steps = []
+    for arm in ("pages", "words_spliced-0.5"):
+        folder = out / "models" / f"{arm}-seed0" / "trained_ocr"
+        VisionEncoderDecoderModel.from_pretrained(folder)
+        AutoTokenizer.from_pretrained(folder)
+        steps.append(json.loads((folder / "metrics.json").read_text())["metrics"]["step"])
+    assert steps == [summary["steps_per_run"]] * 2
     report = json.loads(Path(summary["report"]).read_text())
-    assert report["overall"]["lines"] == 100 + report["by_dataset"]["crops"]["lines"]
+    evaluated = json.loads((out / "evaluation/pages-seed0/report.json").read_text())
+    cer = report["arms"][0]["sets"]["boxes"]["cer"]["value"]
+    assert cer == pytest.approx(evaluated["by_dataset"]["boxes"]["cer"])
+    page = Path(summary["page"]).read_text(encoding="utf-8")
+    assert page.count("<figure") == 6
+    assert summary["findings"] == report["findings"]
 
 
 def test_a_second_run_makes_nothing_again(demo) -> None:
@@ -53,6 +60,7 @@ def test_a_second_run_makes_nothing_again(demo) -> None:
     result = subprocess.run(command, env=no_ray, capture_output=True, text=True, check=True)
     assert json.loads(result.stdout.splitlines()[-1]) == first
     assert "nothing to train" in result.stderr
+    assert first["findings"][-1] in result.stderr
     refused = subprocess.run([*command, "--num-lines", "9"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert "num_lines: 2000 there, 9 now" in refused.stderr

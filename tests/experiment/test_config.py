@@ -14,7 +14,6 @@ from ocr_ray.errors import InputError
 from ocr_ray.experiment.arms import SOURCES, Arm, list_arms
 from ocr_ray.experiment.config import ExperimentConfig, plan_run
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
-from ocr_ray.training.data.loader import LineLoader
 from ocr_ray.training.data.mixture import describe_mixture
 from ocr_ray.training.data.order import LineOrder
 
@@ -92,7 +91,6 @@ def test_every_run_takes_the_same_steps_over_as_many_lines_whatever_it_is_traine
     assert {plan.model for plan in plans.values()} == {"model"}
     settings = [replace(plan.train, seed=0) for plan in plans.values()]
     assert all(train == settings[0] for train in settings)
-    assert LineLoader.__dataclass_fields__["lines_per_epoch"].default is None
     # A run can be given as a command, and is the same.
     plan = plans["words_spliced-2-seed1"]
     assert tyro.cli(TrainJobConfig, args=list_arguments(describe_flags(plan))) == plan

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from builders.readings import make_reading
+from markupsafe import escape
 
 from ocr_ray.experiment.findings import find_in_words
 from ocr_ray.experiment.measures import (
@@ -16,6 +17,7 @@ from ocr_ray.experiment.measures import (
     estimate_difference,
     estimate_rate,
 )
+from ocr_ray.experiment.page import choose_arms, experiment_html
 
 
 def test_a_line_counts_in_every_measure() -> None:
@@ -108,8 +110,8 @@ def test_it_is_said_that_tails_are_invented_and_what_context_free_lines_change()
     assert words == (
         "Pages with words, ratio 0.5, CER compared with pages alone: held-out problems 3.0 %, worse (+1.0 "
         "points, 95 % interval +1.0 to +1.0); spliced lines 20.0 %, no difference can be told (+0.0 points, "
-        "95 % interval +0.0 to +0.0); problems cut into three boxes 5.0 %, better (-5.0 points, 95 % interval "
-        "-5.0 to -5.0)."
+        "95 % interval +0.0 to +0.0); problems cut into three boxes 5.0 %, better (-5.0 points, 95 % "
+        "interval -5.0 to -5.0)."
     )
     assert conclusion == (
         "Context-free lines make the model better on problems cut into three boxes, worse on held-out "
@@ -142,11 +144,27 @@ def test_running_text_that_helps_as_much_is_named_and_the_best_ratio_is_chosen()
     assert findings[2].startswith("Pages with words, ratio 1, CER")
     assert findings[2].endswith("The ratio was chosen by these figures, which flatters them.")
     assert findings[-1] == (
-        "Context-free lines make the model better on spliced lines; on held-out problems and problems cut into "
-        "three boxes no difference can be told. Running text does so too on spliced lines: there, more lines "
-        "help, with context or not."
+        "Context-free lines make the model better on spliced lines; on held-out problems and problems cut "
+        "into three boxes no difference can be told. Running text does so too on spliced lines: there, more "
+        "lines help, with context or not."
     )
     only_words = make_report({"pages": pages, "words": best, "text": pages}, num_seeds=3)
     assert find_in_words(only_words)[-1].endswith(
         "Running text does not: it is the lack of context that helps."
     )
+
+
+def test_the_page_shows_the_sentences_the_arms_and_marks_what_is_better() -> None:
+    arms = {"pages": make_run({"boxes": (5, 20)}), "words": make_run({"boxes": (5, 5)})}
+    sets = {line_set.name: {"label": line_set.label, "lines": 40} for line_set in SETS}
+    report = make_report(arms, sets=sets)
+    for arm in report["arms"]:
+        factors = ("context_dependence", "last_over_first", "spliced_over_own")
+        arm["context"] = [dict.fromkeys(factors, 1.5)]
+        arm["ratio"] = 0.0 if arm["added"] is None else 0.5
+    report["findings"] = find_in_words(report)
+    page = experiment_html(report, [])
+    assert all(str(escape(sentence)) in page for sentence in report["findings"])
+    assert page.count('class="number better"') == 2  # the CER and that of the last third, on one set
+    assert 'class="number worse"' not in page
+    assert choose_arms(report) == ["pages", "words"]
