@@ -3,6 +3,7 @@
 Its card, README.md, is written by hand.
 """
 
+import json
 import sys
 from pathlib import Path
 from shutil import copyfile
@@ -10,7 +11,9 @@ from shutil import copyfile
 import torch
 from transformers import VisionEncoderDecoderModel
 
-FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "metrics.json")
+FILES = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json")
+METRICS = "metrics.json"
+LICENSE = "apache-2.0"
 
 
 def main(source: Path, target: Path) -> None:
@@ -19,6 +22,10 @@ def main(source: Path, target: Path) -> None:
     network.save_pretrained(target)
     for name in FILES:
         copyfile(source / name, target / name)
+    root = source.resolve().parents[1]  # of the recipe
+    metrics = json.loads((source / METRICS).read_text(encoding="utf-8").replace(f"{root}/", "runs/base/"))
+    text = json.dumps({**metrics, "license": LICENSE}, indent=2, ensure_ascii=False)
+    (target / METRICS).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

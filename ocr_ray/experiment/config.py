@@ -6,10 +6,10 @@ from typing import Annotated
 import tyro
 
 from ocr_ray.experiment.arms import SOURCES, Added, Run, list_arms
-from ocr_ray.training.config import CPU_WORKERS, TINY, TrainConfig, TrainJobConfig
+from ocr_ray.storage.uri import BASE_MODEL
+from ocr_ray.training.config import CPU_WORKERS, TrainConfig, TrainJobConfig
 
-MODEL = TINY
-"""The model that experiments start from by default."""
+MODEL = BASE_MODEL
 
 
 def default_training() -> TrainConfig:
@@ -45,7 +45,7 @@ class ExperimentConfig:
     num_pages: int = 2_000
     """Pages to draw, if there is no --pages-uri."""
     num_box_pages: int = 150
-    """Pages to draw for the evaluation of problems that are cut into three boxes."""
+    """Pages to draw of problems that are cut into three boxes, and of held-out ones if pages are drawn."""
     num_lines: int = 20_000
     """Lines of each kind that is added. Spliced lines must be more than those of pages times the ratio."""
     corpus_uri: str | None = None

@@ -22,12 +22,14 @@ from ocr_ray.training.config import TINY
 from ocr_ray.training.data.mixture import count_sources
 from ocr_ray.training.data.row_groups import open_split
 
-BOXES, WORDS, TEXT, SPLICED = "boxes", "words", "text", "spliced"
+TEST, BOXES, WORDS, TEXT, SPLICED = "test", "boxes", "words", "text", "spliced"
 PAGE_FONT = "맑은 고딕"
 """Pages of AI Hub are printed in a sans serif."""
 VALIDATION_SHARE = 0.2
 """Of the pages and the lines made of them."""
-NUM_EVALUATED_WORDS = 400
+NUM_EVALUATED_WORDS, NUM_EVALUATED_SPLICED = 400, 200
+PAGE_WIDTH_PX = 430
+"""Of drawn pages: lines of about 34 characters, as in the boxes of AI Hub's pages."""
 BOXES_PER_PROBLEM = 3
 NATIVE = ImageConfig(format="png", size="native")
 """Every model's own size can be made from it."""
@@ -52,8 +54,10 @@ def make_data(config: ExperimentConfig, out: Location) -> dict[str, dict[str, in
     )
     crop_pages(pages)
     crop_pages(replace(pages, out_uri=(data / SPLICED).uri, splice=config.num_lines))
-    boxes_uri = (out / "drawn" / BOXES).uri
-    crop_pages(replace(pages, pages_uri=boxes_uri, out_uri=(data / BOXES).uri, validation_share=1.0))
+    held_out = pages if config.pages_uri else _held_out(pages, out / "drawn" / TEST)
+    crop_pages(replace(held_out, out_uri=(data / TEST).uri, splice=_count_spliced(config)))
+    boxes = _held_out(pages, out / "drawn" / BOXES)
+    crop_pages(replace(boxes, out_uri=(data / BOXES).uri))
     words = RenderConfig(
         out_uri=(data / WORDS).uri,
         num_lines=config.num_lines + NUM_EVALUATED_WORDS,
@@ -76,8 +80,20 @@ def make_data(config: ExperimentConfig, out: Location) -> dict[str, dict[str, in
     return {name: count_sources(open_split(name, data / name / "train")) for name in sorted(names)}
 
 
+def _held_out(pages: CropConfig, drawn: Location) -> CropConfig:
+    return replace(pages, pages_uri=drawn.uri, validation_share=1.0)
+
+
+def _count_spliced(config: ExperimentConfig) -> int:
+    """Return the lines to splice so that the validation split has about NUM_EVALUATED_SPLICED."""
+    return round(NUM_EVALUATED_SPLICED / VALIDATION_SHARE) if config.pages_uri else NUM_EVALUATED_SPLICED
+
+
 def _draw_pages(config: ExperimentConfig, out: Location) -> None:
-    """Draw the pages to train on, unless there are others, and the problems cut into three boxes."""
+    """Draw the pages to train on and those to test with, unless there are others, and problems in boxes.
+
+    No template of the problems to test with is among those to train on.
+    """
     fonts = find_available_fonts(DEFAULT_FONTS)
     font = next((font for font in fonts if font.name == PAGE_FONT), fonts[0])
     seed = config.train.seed
@@ -87,11 +103,23 @@ def _draw_pages(config: ExperimentConfig, out: Location) -> None:
         "font_axes": [value for _, value in font.axes],
     }
     if not config.pages_uri:
-        write_pages(out / "drawn" / PAGES, num_pages=config.num_pages, seed=seed, **print_in)
+        for name, templates, num_pages in (
+            (PAGES, "train", config.num_pages),
+            (TEST, "held_out", config.num_box_pages),
+        ):
+            write_pages(
+                out / "drawn" / name,
+                num_pages=num_pages,
+                seed=seed,
+                templates=templates,
+                width_px=PAGE_WIDTH_PX,
+                **print_in,
+            )
     write_pages(
         out / "drawn" / BOXES,
         num_pages=config.num_box_pages,
         seed=seed + 1,
+        templates="held_out",
         boxes_per_problem=BOXES_PER_PROBLEM,
         **print_in,
     )

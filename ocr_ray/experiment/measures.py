@@ -33,8 +33,8 @@ class LineSet(NamedTuple):
 
 
 SETS = (
-    LineSet("problems", "held-out problems", "spliced", "page"),
-    LineSet("spliced", "spliced lines", "spliced", "spliced"),
+    LineSet("problems", "held-out problems", "test", "page"),
+    LineSet("spliced", "spliced lines", "test", "spliced"),
     LineSet("boxes", "problems cut into three boxes", "boxes", None),
     LineSet("words", "words without context", "words", None),
 )
@@ -66,7 +66,7 @@ def measure_run(predictions: pa.Table, word_origins: dict[tuple[str, str], list[
         clusters = number_clusters(table["dataset"], table["page_id"])
         pages[line_set.name] = sum_clusters(counts.reshape(len(lines), 2 * len(MEASURES)), clusters)
         num_lines[line_set.name] = len(lines)
-        if line_set.dataset == "spliced":
+        if line_set.dataset == "test":
             context.add(lines)
     return RunMeasures(pages=pages, num_lines=num_lines, context=context.describe())
 

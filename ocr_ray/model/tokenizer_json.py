@@ -11,14 +11,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
 
 from ocr_ray.errors import InputError
-from ocr_ray.storage.location import (
-    BASE_MODEL,
-    check_reachable,
-    copy_files,
-    list_files,
-    locate,
-    locate_model,
-)
+from ocr_ray.storage.location import check_reachable, copy_files, list_files, locate, locate_model
+from ocr_ray.storage.uri import BASE_MODEL
 
 TOKENIZER_FILES = (
     "tokenizer.json",

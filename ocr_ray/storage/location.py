@@ -19,12 +19,10 @@ from ocr_ray.errors import InputError, ProductionError, StorageError
 from ocr_ray.storage.error_messages import describe_storage_error
 from ocr_ray.storage.s3 import RetryingS3, open_input, s3_filesystem
 from ocr_ray.storage.strict_json import parse_json, to_json
-from ocr_ray.storage.uri import check_no_secret, parse_uri
+from ocr_ray.storage.uri import BASE_MODEL, check_no_secret, parse_uri
 
 log = logging.getLogger(__name__)
 
-BASE_MODEL = "base"
-"""Stands for the small model that comes with the package. A folder of that name is `./base`."""
 HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 SLOW_S = 5.0
 PROBE, PROBE_BYTES = ".probe-", 4096

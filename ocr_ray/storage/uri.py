@@ -11,6 +11,8 @@ from ocr_ray.errors import InputError
 
 SUBMITTED = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set in the driver of a submitted job, which runs in a temporary copy of the code."""
+BASE_MODEL = "base"
+"""Stands for the small model that comes with the package. A folder of that name is `./base`."""
 FORMS = "a local path or s3://bucket/key"
 MAX_KEY_BYTES, MAX_NAME_BYTES = 1024, 255
 _SCHEME = re.compile(r"(s3|file|[a-z][a-z0-9+.-]+(?=:/)):", re.I)

@@ -31,6 +31,7 @@ SMALL_JOBS = {
     "label_pages": ["--model-uri", "tiny", "--pages-uri", "IN", "--out-uri", "OUT"],
     "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
     "read": ["IN", "--model", "tiny"],
+    "experiment": ["--out-uri", "OUT"],
 }
 
 
@@ -132,6 +133,8 @@ def test_a_uri_that_can_never_be_used_exits_2_with_its_flag(
         del words[at : at + 2]
     if job == "render_lines" and flag == "pictures-uri":
         words += ["--renderer", "trdg"]
+    if flag == "labelled-uri":
+        words += ["--apply", "afile"]
     for uri in (
         "",
         "a\0b",
