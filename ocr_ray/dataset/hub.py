@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-from huggingface_hub.utils import validate_repo_id
+from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
 from ocr_ray.dataset.plan import MANIFEST
 from ocr_ray.errors import InputError, ProductionError
@@ -56,7 +56,7 @@ def read_licenses(datasets: Mapping[str, Location]) -> dict[str, str | None]:
     }
 
 
-def describe_license(license_name: str | None) -> dict[str, str]:
+def describe_license(license_name: str | None) -> dict[str, Any]:
     """Return the metadata of a card about a licence."""
     if license_name == AI_HUB:
         return {"license": "other", "license_name": "ai-hub", "license_link": "https://www.aihub.or.kr"}

@@ -75,7 +75,7 @@ def _choose_best(arms: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 def _mean_cer(arm: Mapping[str, Any]) -> float:
     rates = [arm["sets"][name]["cer"]["value"] for name in _SHOWN]
     known = [rate for rate in rates if rate is not None]
-    return sum(known) / max(1, len(known))
+    return float(sum(known)) / max(1, len(known))
 
 
 def _compare(arm: Mapping[str, Any], *, is_chosen: bool) -> str:

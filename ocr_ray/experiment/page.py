@@ -143,8 +143,7 @@ def _make_table(report: Mapping[str, Any], set_name: str) -> dict[str, Any]:
 def _make_cell(measure: Mapping[str, Any], name: str) -> Cell:
     if measure["value"] is None:
         return Cell("", "", "")
-    low, high = measure["interval"] or (None, None)
-    interval = "" if low is None else f"{100 * low:.1f} to {100 * high:.1f}"
+    interval = " to ".join(f"{100 * end:.1f}" for end in measure["interval"] or ())
     return Cell(f"{100 * measure['value']:.1f} %", interval, _judge(measure["difference"], name))
 
 

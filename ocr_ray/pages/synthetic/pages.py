@@ -144,7 +144,7 @@ def _make_71716(
 ) -> SyntheticPage:
     figure = _place_figure(problem, page_width_px, rng)
     text_width_px = (figure[0] if figure else page_width_px) - 2 * MARGIN_PX
-    markups = []
+    markups: list[str] = []
     for part in problem.parts:
         width_px = float(text_width_px)
         if boxes_per_problem:

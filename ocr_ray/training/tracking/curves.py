@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 
 SIZE_INCHES = (12.0, 7.5)
 DPI = 100
-PANELS = [["loss", "cer"], ["lr", "throughput"], ["lr", "wait"]]
+PANELS: Any = [["loss", "cer"], ["lr", "throughput"], ["lr", "wait"]]
 STYLES = ("solid", "dashed", "dashdot", "dotted")
 MARKERS = ("o", "s", "^", "D", "v")
 """Lines of one panel differ in style and marker, and the first is the widest, so that none hides another."""
