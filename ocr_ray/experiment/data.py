@@ -12,11 +12,12 @@ from ocr_ray.experiment.arms import PAGES, SOURCES
 from ocr_ray.experiment.config import ExperimentConfig
 from ocr_ray.pages.config import CropConfig, CropStyle
 from ocr_ray.pages.crop_job import crop_pages
+from ocr_ray.pages.survey import find_pages
 from ocr_ray.pages.synthetic.pages import write_pages
 from ocr_ray.render.config import RenderConfig, SourceConfig
 from ocr_ray.render.fonts.find import DEFAULT_FONTS, find_available_fonts
 from ocr_ray.render.job import render_lines
-from ocr_ray.storage.location import Location, copy_files, exists, locate
+from ocr_ray.storage.location import Location, copy_files, exists, locate, require_folder
 from ocr_ray.textgen.sampler import TextConfig
 from ocr_ray.training.config import TINY
 from ocr_ray.training.data.mixture import count_sources
@@ -33,6 +34,18 @@ PAGE_WIDTH_PX = 430
 BOXES_PER_PROBLEM = 3
 NATIVE = ImageConfig(format="png", size="native")
 """Every model's own size can be made from it."""
+
+
+def check_inputs(config: ExperimentConfig) -> None:
+    """Check that the folders that the user names exist.
+
+    Raises:
+        InputError: one does not.
+    """
+    if config.pages_uri is not None:
+        find_pages(config.pages_uri)
+    if config.corpus_uri is not None:
+        require_folder(config.corpus_uri, "--corpus-uri")
 
 
 def make_data(config: ExperimentConfig, out: Location) -> dict[str, dict[str, int]]:

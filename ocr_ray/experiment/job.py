@@ -14,7 +14,7 @@ from ocr_ray.evaluation.inputs import LinesPart, find_parts, read_word_origins
 from ocr_ray.evaluation.predictions import part_path, read_predictions
 from ocr_ray.experiment.arms import Run, list_arms
 from ocr_ray.experiment.config import ExperimentConfig, plan_run
-from ocr_ray.experiment.data import choose_model, make_data
+from ocr_ray.experiment.data import check_inputs, choose_model, make_data
 from ocr_ray.experiment.findings import find_in_words
 from ocr_ray.experiment.measures import SETS, RunMeasures, describe_arm, measure_run
 from ocr_ray.experiment.page import choose_arms, choose_lines, experiment_html
@@ -42,6 +42,7 @@ def run_experiment(config: ExperimentConfig) -> dict[str, Any]:
         ProductionError: a run has failed or was stopped; finished runs are kept.
     """
     out = locate(config.out_uri)
+    check_inputs(config)
     plan = _describe(config)
     check_reserved(out, plan, growing="num_seeds")
     write_json(out / PLAN, {"config": plan})

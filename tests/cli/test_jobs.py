@@ -31,7 +31,7 @@ SMALL_JOBS = {
     "label_pages": ["--model-uri", "tiny", "--pages-uri", "IN", "--out-uri", "OUT"],
     "evaluate_trocr": ["--model-uri", "tiny", "--lines-uri", "IN", "--out-uri", "OUT"],
     "read": ["IN", "--model", "tiny"],
-    "experiment": ["--out-uri", "OUT"],
+    "experiment": ["--out-uri", "OUT", "--pages-uri", "IN"],
 }
 
 
