@@ -133,7 +133,7 @@ def _find_own_error(error: BaseException | None) -> ValueError | None:
     while error is not None:
         frames = traceback.walk_tb(error.__traceback__)
         is_own = any(frame.f_code.co_name == "__post_init__" for frame, _ in frames)
-        if is_own and type(error) in (ValueError, InputError):
+        if is_own and isinstance(error, ValueError) and type(error) in (ValueError, InputError):
             return error
         error = error.__context__
     return None
