@@ -4,7 +4,6 @@ The page keeps what was decided in the browser's local storage, under the name o
 corrections.json or as label files of 71716 in a zip.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from ocr_ray.pages.html.boxes import BoxRow, Outcome, PageView, draw_page, list_
 from ocr_ray.pages.labels.fields import parse_json
 from ocr_ray.pages.labels.page_label import BoxFormat
 from ocr_ray.pages.labels.read import PageLabel, read_label
+from ocr_ray.storage.strict_json import to_json
 
 _LEGEND: dict[Outcome, str] = {"line": "read", "flagged": "flagged for review", "reject": "rejected"}
 
@@ -59,7 +59,7 @@ def review_html(pages: Iterable[LabelledPage], dataset: ReviewedDataset) -> str:
                 drawing=drawing,
                 rows=rows,
                 notes=() if isinstance(drawing, str) else drawing.warnings,
-                label_json=json.dumps(parse_json(page.label_file), ensure_ascii=False),
+                label_json=to_json(parse_json(page.label_file)),
                 entries=_number_entries(page, dataset.box_format),
             )
         )
