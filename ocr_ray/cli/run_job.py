@@ -60,11 +60,7 @@ def run_job(
         start_logs()
         flags = list_flags(config_type)
         words, as_json = _take_json(sys.argv[1:] if arguments is None else arguments, flags)
-        _check_words(words, flags)
-        words = add_recipe(words, flags)
         config = _parse(config_type, words, prog=prog, description=f"{description}{JSON_HELP}")
-        _require_finite(config)
-        describe_flags(config, resolve=resolve_uri)  # raises InputError if a URI is wrong
     except ValueError as error:
         log.error("%s", name_flags(str(error), list_flags(config_type)))
         sys.exit(2)
@@ -94,12 +90,11 @@ def run_job(
     except (SystemExit, KeyboardInterrupt):
         log.error("stopped; finished work is kept: run the same command to resume")
         sys.exit(INTERRUPTED if signal.SIGINT in received else 1)
-    if summary is None:
-        sys.exit(0)
-    if sys.stdout.isatty() and not as_json:
-        _print_lines(close_job(job, mask_values(summary)))
-    else:
-        _print_summary(summary)
+    if summary is not None:
+        if sys.stdout.isatty() and not as_json:
+            _print_lines(close_job(job, mask_values(summary)))
+        else:
+            _print_summary(summary)
     sys.exit(0)
 
 
@@ -111,21 +106,26 @@ def _take_json(words: Sequence[str], flags: Sequence[str]) -> tuple[list[str], b
 
 
 def _parse(config_type: type[Config], words: Sequence[str], *, prog: str, description: str) -> Config:
-    """Return the configuration of the flags.
+    """Return the configuration of the flags, also of those in a recipe that they name.
 
     Raises:
-        ValueError: the configuration does not accept them, with its own message.
+        ValueError: a flag or a URI is wrong, or the configuration does not accept a value; InputError is one.
         SystemExit: tyro has shown what is wrong, or the help.
     """
-    shown = io.StringIO()
+    flags, shown = list_flags(config_type), io.StringIO()
+    _check_words(words, flags)
+    words = add_recipe(words, flags)
     try:
         with redirect_stderr(shown):
-            return tyro.cli(config_type, prog=prog, args=words, description=description)
+            config = tyro.cli(config_type, prog=prog, args=words, description=description)
     except SystemExit as stop:
         if stop.code and (error := _find_own_error(stop)):
             raise ValueError(str(error)) from error
         sys.stderr.write(shown.getvalue())
         raise
+    _require_finite(config)
+    describe_flags(config, resolve=resolve_uri)
+    return config
 
 
 def _find_own_error(error: BaseException | None) -> ValueError | None:
