@@ -20,7 +20,6 @@ Record = Mapping[str, Any]
 
 SIZE_INCHES = (12.0, 7.5)
 DPI = 100
-PANELS: Any = [["loss", "cer"], ["lr", "throughput"], ["lr", "wait"]]
 STYLES = ("solid", "dashed", "dashdot", "dotted")
 MARKERS = ("o", "s", "^", "D", "v")
 """Lines of one panel differ in style and marker, and the first is the widest, so that none hides another."""
@@ -45,7 +44,9 @@ def draw_curves(history: Sequence[Record]) -> bytes:
     validations = [record for record in history if record["kind"] == "validation"]
     figure = Figure(figsize=SIZE_INCHES, dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplot_mosaic(PANELS, sharex=True, height_ratios=(3, 1, 1))
+    panels = figure.subplot_mosaic(
+        [["loss", "cer"], ["lr", "throughput"], ["lr", "wait"]], sharex=True, height_ratios=(3, 1, 1)
+    )
     loss, cer, lr, throughput, wait = panels.values()
     _plot_training_loss(loss, training)
     _plot(loss, validations, {"validation_loss": "validation", **_by_dataset(validations, "loss_all")})
