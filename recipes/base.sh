@@ -20,3 +20,4 @@ from=$out/untrained
 stage letters 1 3 60000 201 96 2 1e-3 plateau
 stage words 3 9 60000 202 192 1 1e-3 plateau
 stage lines 5 36 160000 203 512 2 1e-3 cosine
+echo "$from reads; python recipes/ship.py $from ocr_ray/model/base puts it into the package"
