@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from ocr_ray.dataset.hub import HubConfig
 from ocr_ray.dataset.images import ImageConfig
 from ocr_ray.dataset.plan import MANIFEST
 from ocr_ray.dataset.texts import iter_texts
@@ -34,6 +35,8 @@ PAGE_WIDTH_PX = 430
 BOXES_PER_PROBLEM = 3
 NATIVE = ImageConfig(format="png", size="native")
 """Every model's own size can be made from it."""
+DRAWN = HubConfig(license="apache-2.0")
+"""Drawn pages are of this package, not of AI Hub."""
 
 
 def check_inputs(config: ExperimentConfig) -> None:
@@ -64,6 +67,7 @@ def make_data(config: ExperimentConfig, out: Location) -> dict[str, dict[str, in
         validation_share=VALIDATION_SHARE,
         seed=seed,
         crop=CropStyle(image=NATIVE),
+        hub=HubConfig() if config.pages_uri else DRAWN,
     )
     crop_pages(pages)
     crop_pages(replace(pages, out_uri=(data / SPLICED).uri, splice=config.num_lines))
@@ -88,18 +92,24 @@ def make_data(config: ExperimentConfig, out: Location) -> dict[str, dict[str, in
         texts_uri = None if config.corpus_uri else (data / PAGES).uri
         running = TextConfig(sentence_share=1.0, arithmetic_share=0.0, mixed_share=0.0)
         sources = replace(words.sources, texts_uri=texts_uri)
-        render_lines(replace(words, out_uri=(data / TEXT).uri, text=running, sources=sources))
+        text = replace(words, out_uri=(data / TEXT).uri, text=running, sources=sources)
+        render_lines(replace(text, hub=pages.hub if texts_uri else text.hub))
     names = {PAGES, *(name for kind in config.added for name in SOURCES[kind])}
     return {name: count_sources(open_split(name, data / name / "train")) for name in sorted(names)}
 
 
 def _held_out(pages: CropConfig, drawn: Location) -> CropConfig:
-    return replace(pages, pages_uri=drawn.uri, validation_share=1.0)
+    return replace(pages, pages_uri=drawn.uri, validation_share=1.0, hub=DRAWN)
 
 
 def _count_spliced(config: ExperimentConfig) -> int:
-    """Return the lines to splice so that the validation split has about NUM_EVALUATED_SPLICED."""
-    return round(NUM_EVALUATED_SPLICED / VALIDATION_SHARE) if config.pages_uri else NUM_EVALUATED_SPLICED
+    """Return the lines to splice so that the validation split has about NUM_EVALUATED_SPLICED.
+
+    Fewer of few drawn pages, whose words would not do for so many.
+    """
+    if config.pages_uri:
+        return round(NUM_EVALUATED_SPLICED / VALIDATION_SHARE)
+    return min(NUM_EVALUATED_SPLICED, 4 * config.num_box_pages)
 
 
 def _draw_pages(config: ExperimentConfig, out: Location) -> None:
