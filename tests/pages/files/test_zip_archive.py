@@ -61,7 +61,7 @@ def read_all(content: bytes) -> dict[str, bytes]:
         max_size=6,
     ),
     packing=st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]),
-    prefix=st.binary(max_size=9),
+    prefix=st.binary(max_size=9).filter(lambda prefix: not prefix.startswith(b"PK\3\4")),  # of another zip
 )
 def test_every_zip_of_zipfile_gives_the_same_names_and_bytes(
     contents: dict[str, bytes], packing: int, prefix: bytes
