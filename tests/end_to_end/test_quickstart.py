@@ -63,4 +63,4 @@ def test_a_second_run_makes_nothing_again(demo) -> None:
     assert first["findings"][-1] in result.stderr
     refused = subprocess.run([*command, "--num-lines", "9"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert "num_lines: 2000 there, 9 now" in refused.stderr
+    assert "--num-lines: 2000 there, 9 now" in refused.stderr

@@ -12,6 +12,7 @@ from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from training.test_job import assert_same_weights, make_lines
 
 from ocr_ray.cli.flags import describe_flags
+from ocr_ray.errors import InputError
 from ocr_ray.storage.location import exists, locate, read_json
 from ocr_ray.training.config import TrainConfig, TrainJobConfig
 from ocr_ray.training.job import SNAPSHOT
@@ -53,7 +54,10 @@ def undisturbed(lines_uri, tmp_path_factory) -> TrainJobConfig:
 def read_latest(config: TrainJobConfig) -> dict[str, Any]:
     """Return the metrics of the latest checkpoint that Ray Train lists; none before the first."""
     snapshot = locate(config.runs_uri) / config.run_name / SNAPSHOT
-    results = read_json(snapshot)["checkpoint_results"] if exists(snapshot) else []
+    try:
+        results = read_json(snapshot)["checkpoint_results"] if exists(snapshot) else []
+    except InputError:  # Ray Train writes it in place: it is empty for a moment
+        return {}
     return max((result["metrics"] for result in results), key=lambda m: m["lines"], default={})
 
 
