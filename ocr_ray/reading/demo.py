@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -20,6 +21,9 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 SURE, UNSURE = "#1a7f37", "#b06a00"
 HEADERS = ["page", "line", "text", "confidence"]
+WIDTHS = [60, 50, 300, 110]
+STYLE = "#pages .thumbnail-item { aspect-ratio: auto; height: auto; }"
+"""Pages keep their shape; gradio's are squares."""
 ABOUT = """Drop an image of a line or of a page, or a PDF: upright print in one column on plain paper.
 Its lines are found at the gaps between them; those with a confidence below {flag_below:.0%} are orange.
 Nothing leaves this machine."""
@@ -47,6 +51,7 @@ def show_demo(config: DemoConfig) -> None:
             quiet=True,
             prevent_thread_lock=True,
             theme=theme,
+            css=STYLE,
         )
     except ValueError as error:  # gradio asks its own page for an answer within seconds
         raise ProductionError(
@@ -71,14 +76,17 @@ def build_demo(recognizer: Recognizer, config: DemoConfig) -> Any:
         try:
             return show_lines(recognizer, path, config.flag_below)
         except InputError as error:
-            raise gr.Error(str(error), duration=None) from error
+            message = str(error).replace(path, Path(path).name)  # where gradio has put it says nothing
+            raise gr.Error(message, duration=None, print_exception=False) from error
 
     with gr.Blocks(title="ocr_ray demo", analytics_enabled=False) as page:
         gr.Markdown(f"# ocr_ray demo\n{ABOUT.format(flag_below=config.flag_below)}")
         types = [f".{extension}" for extension in sorted(FILE_EXTENSIONS)]
         file = gr.File(label="image or PDF", file_types=types, type="filepath", height=120)
-        pages = gr.Gallery(label="lines found", columns=1, object_fit="contain", height="auto")
-        lines = gr.Dataframe(label="readings", headers=HEADERS, wrap=True, interactive=False)
+        pages = gr.Gallery(label="lines found", columns=1, height="auto", elem_id="pages")
+        lines = gr.Dataframe(
+            label="readings", headers=HEADERS, column_widths=WIDTHS, wrap=True, interactive=False
+        )
         file.change(read_file, inputs=file, outputs=[pages, lines])
     return page
 

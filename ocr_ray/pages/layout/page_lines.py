@@ -32,6 +32,9 @@ MIN_BLOCK_SHARE = 0.6
 LINE_IMAGE_SHARE = 0.4
 """A single row with this share of the height makes the image one of a line, which is read as it is."""
 MAX_SYLLABLE_BANDS, MAX_SYLLABLE_ASPECT = 3, 1.5
+MAX_SYLLABLE_GAPS, MAX_SYLLABLE_RUNS = 1 / 3, 4
+"""Parts of a syllable are close together, and each is at most this many strokes wide, as the top of 뺐 is.
+Short lines below each other are neither."""
 
 _Corners = tuple[int, int, int, int]
 
@@ -63,8 +66,14 @@ def _is_line_image(text: Ink, bands: list[tuple[int, int]]) -> bool:
         return bool(bands) and bands[0][1] - bands[0][0] >= LINE_IMAGE_SHARE * len(text)
     left, right = trim_columns(text)
     height_px = bands[-1][1] - bands[0][0]
-    is_syllable = height_px <= right - left <= MAX_SYLLABLE_ASPECT * height_px
-    return len(bands) <= MAX_SYLLABLE_BANDS and is_syllable and height_px >= LINE_IMAGE_SHARE * len(text)
+    gaps_px = height_px - sum(bottom - top for top, bottom in bands)
+    return (
+        len(bands) <= MAX_SYLLABLE_BANDS
+        and height_px >= LINE_IMAGE_SHARE * len(text)
+        and height_px <= right - left <= MAX_SYLLABLE_ASPECT * height_px
+        and gaps_px <= MAX_SYLLABLE_GAPS * height_px
+        and all(len(find_runs(text[top:bottom].any(axis=0))) <= MAX_SYLLABLE_RUNS for top, bottom in bands)
+    )
 
 
 def _keep_print(ink: Ink) -> tuple[Ink, float]:

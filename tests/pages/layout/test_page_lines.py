@@ -95,6 +95,16 @@ def test_the_image_of_a_line_is_one_line_as_it_is(text: str) -> None:
     assert find_lines(np.asarray(image)) == [(0, 0, image.width, image.height)]
 
 
+def test_short_lines_below_each_other_are_not_the_parts_of_a_syllable(fonts: list[Font]) -> None:
+    texts = ["탁자 7개", "3 × 8 = 24", "모두 몇 개인지"]
+    for font in fonts:
+        image = Image.new("L", (400, 160), 255)
+        face = ImageFont.truetype(io.BytesIO(font.content), 20, font.face)
+        for rank, text in enumerate(texts):
+            ImageDraw.Draw(image).text((20, 20 + 40 * rank), text, 0, font=face)
+        assert len(find_lines(np.asarray(image))) == len(texts), font.name
+
+
 def test_a_blank_page_has_no_lines_and_a_nearly_blank_one_its_only_line(fonts: list[Font]) -> None:
     assert find_lines(np.full((300, 200), 255, np.uint8)) == []
     sheet = Sheet(fonts[0])
