@@ -16,7 +16,8 @@ from ocr_ray.cluster.process_group import end_groups, starting_in_group
 signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
 with starting_in_group():
     subprocess.Popen(["sh", "-c", "sleep 600 & wait"], preexec_fn=int)
-subprocess.run([sys.executable, "-c", "import os; print(os.getpgrp())"], preexec_fn=int)
+later = subprocess.run([sys.executable, "-c", "import os; print(os.getpgrp())"], preexec_fn=int, stdout=-1)
+print(later.stdout.decode(), end="", flush=True)
 input()
 end_groups()
 input()

@@ -70,6 +70,7 @@ def evaluate(lines: Path, model: Path) -> None:
     evaluate_lines(config)
 
 
+pytestmark = pytest.mark.usefixtures("ray_session")  # evaluation starts one otherwise, each time
 DOORS = [open_all, open_with_datasets, train, evaluate]
 
 
