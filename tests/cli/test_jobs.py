@@ -102,7 +102,9 @@ def test_a_flag_given_twice_exits_2(words: list[str], monkeypatch, capsys) -> No
 
 
 @pytest.mark.parametrize("job", sorted(SMALL_JOBS.keys() - {"render_lines"}))
-def test_a_missing_input_folder_exits_2_with_its_name(job: str, monkeypatch, capsys, tmp_path) -> None:
+def test_a_missing_input_folder_exits_2_with_its_name(
+    ray_session, job: str, monkeypatch, capsys, tmp_path
+) -> None:
     words = {"IN": str(tmp_path / "missing"), "OUT": str(tmp_path / "out")}
     assert run(monkeypatch, job, *(words.get(word, word) for word in SMALL_JOBS[job])) == 2
     assert str(tmp_path / "missing") in capsys.readouterr().err
@@ -172,7 +174,7 @@ def test_an_argument_with_a_secret_is_refused_and_shown_nowhere(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_or_empty_corpus_exits_2_with_its_name(monkeypatch, capsys, tmp_path) -> None:
+def test_a_missing_or_empty_corpus_exits_2_with_its_name(ray_session, monkeypatch, capsys, tmp_path) -> None:
     corpus = tmp_path / "corpus"
     flags = ["--out-uri", str(tmp_path / "out"), "--corpus-uri", str(corpus), "--fonts", "맑은 고딕"]
     assert run(monkeypatch, "render_lines", *flags) == 2
