@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from ocr_ray.cluster.monitoring import monitoring
 from ocr_ray.cluster.produce_options import PartMaker, ProduceOptions
 from ocr_ray.dataset.card import NUM_SHOWN_LINES, dataset_card
@@ -22,7 +25,15 @@ from ocr_ray.dataset.parts import find_done, read_random_lines
 from ocr_ray.dataset.plan import CARD, CONTACT_SHEET, MANIFEST, PLAN, Plan, holds_plan, write_plan
 from ocr_ray.dataset.text_statistics import TextStatistics
 from ocr_ray.errors import ProductionError
-from ocr_ray.storage.location import Location, exists, list_files, read_json, write_bytes, write_json
+from ocr_ray.storage.location import (
+    Location,
+    exists,
+    list_files,
+    read_bytes,
+    read_json,
+    write_bytes,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
@@ -112,19 +123,30 @@ def _holds_license(out: Location, plan: Plan) -> bool:
 
 def _check_rejects(out: Location, parts: Iterable[PartStats], max_reject_fraction: float) -> None:
     rejects: Counter[str] = Counter()
-    lines, first = 0, ""
+    lines, first = 0, None
     for part in parts:
         lines += part.rows
         rejects.update(part.rejects)
-        first = first or (part.spec.rejects_path if part.num_rejects else "")
+        first = first or (out / part.spec.rejects_path if part.num_rejects else None)
+    found = f"{dict(rejects)}; the first is {_describe_first(first)}" if first else "none"
     if not lines:
-        raise ProductionError(f"a dataset must have at least one line, got none; rejects: {dict(rejects)}")
+        raise ProductionError(f"a dataset must have at least one line, got none; rejects: {found}")
     if rejects.total() > max_reject_fraction * (lines + rejects.total()):
         raise ProductionError(
             f"rejects must be at most {max_reject_fraction:.2%} of all, got {rejects.total()} rejects and "
-            f"{lines} lines: {dict(rejects)}; page, box and reason of each are in {out / 'rejects'}, the "
-            f"first in {first}; mend them, or raise --max-reject-fraction"
+            f"{lines} lines: {found}; all are in {out / 'rejects'}; mend them, or raise --max-reject-fraction"
         )
+
+
+def _describe_first(rejects: Location) -> str:
+    """Return where the first reject of a part comes from, and its reason."""
+    first = pq.read_table(pa.BufferReader(read_bytes(rejects))).slice(0, 1).to_pylist()[0]
+    place = ", ".join(
+        f"{name} {first[column]}"
+        for name, column in (("page", "page_id"), ("box", "box"), ("line", "number"))
+        if first[column] is not None
+    )
+    return f"{place}: {first['reason']}" + (f" ({first['detail']})" if first["detail"] else "")
 
 
 def _write_manifest(out: Location, plan: Plan, manifest: Manifest, parts: list[PartStats]) -> None:
