@@ -40,7 +40,7 @@ function show() {
   const decision = decided[row.dataset.line], image = row.querySelector("img");
   element("image").src = image.src;
   element("image").style.cssText = image.style.cssText;
-  element("image").style.width = `${2 * parseInt(image.style.width)}px`;
+  element("image").style.width = `calc(2 * ${image.style.width})`;
   field.value = decision ? decision.text : row.dataset.text;
   field.setCustomValidity("");
   const flags = row.querySelector(".flags");

@@ -87,7 +87,7 @@ def test_the_page_and_its_lines_are_inside_the_file_as_they_were_read_and_stored
     assert (image["width"], image["height"]) == ("200", "90")
     stored = crop_page(label, open_page(content), CropStyle()).lines[0].image_bytes
     assert image_of(line["src"]).tobytes() == Image.open(io.BytesIO(stored)).tobytes()
-    assert line["style"] == "width:100px;aspect-ratio:100/13"
+    assert line["style"] == "width:min(100px, 25vh * 100 / 13);aspect-ratio:100/13"
 
 
 def test_nothing_is_run_or_fetched() -> None:

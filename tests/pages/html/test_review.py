@@ -90,7 +90,7 @@ def test_rows_stand_in_reading_order_with_text_markup_confidence_and_flags() -> 
     assert "low confidence, no ink" in page.text
     assert "3 lines, 1 flagged, 1 rejects" in page.text
     assert {image["style"] for image in page.all("img") if "src" in image} == {
-        "width:40px;aspect-ratio:40/10"
+        "width:min(40px, 25vh * 40 / 10);aspect-ratio:40/10"
     }
 
 

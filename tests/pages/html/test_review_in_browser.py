@@ -89,6 +89,8 @@ def test_the_page_fits_its_window_and_every_picture_has_a_name(labelled, width_p
         browser.open(path.as_uri(), width_px=width_px, dark=dark)
         assert browser.evaluate("document.documentElement.scrollWidth") <= width_px
         assert browser.evaluate("[...document.images].every(each => each.alt && each.naturalWidth)")
+        fits = "getComputedStyle(each).objectFit === 'fill'"  # stored as a square, drawn as a line
+        assert browser.evaluate(f"[...document.images].every(each => {fits})")
         paper = browser.evaluate("getComputedStyle(document.body).backgroundColor")
         assert paper == ("rgb(13, 17, 23)" if dark else "rgb(255, 255, 255)")
         assert browser.console == []
