@@ -151,7 +151,10 @@ def open_splits(datasets: Sequence[LineDataset]) -> tuple[list[Split], list[Spli
         opened[name] = [open_split(dataset.name, dataset.folder / name) for dataset in datasets]
         if not any(split.num_lines for split in opened[name]):
             folders = ", ".join(str(dataset.folder / name) for dataset in datasets)
-            raise InputError(f"the {name} split must have at least one line, there is none in {folders}")
+            raise InputError(
+                f"the {name} split must have at least one line, there is none in {folders}; name a dataset "
+                "that has one in --lines-uri as well, or make one with a larger or smaller --validation-share"
+            )
     return opened["train"], opened["validation"]
 
 
