@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 SURE, UNSURE = "#1a7f37", "#b06a00"
 HEADERS = ["page", "line", "text", "confidence"]
-WIDTHS = [60, 50, 300, 110]
+WIDTHS: list[str | int] = [60, 50, 300, 110]
 STYLE = "#pages .thumbnail-item { aspect-ratio: auto; height: auto; }"
 """Pages keep their shape; gradio's are squares."""
 ABOUT = """Drop an image of a line or of a page, or a PDF: upright print in one column on plain paper.

@@ -72,7 +72,9 @@ def _is_line_image(text: Ink, bands: list[tuple[int, int]]) -> bool:
         and height_px >= LINE_IMAGE_SHARE * len(text)
         and height_px <= right - left <= MAX_SYLLABLE_ASPECT * height_px
         and gaps_px <= MAX_SYLLABLE_GAPS * height_px
-        and all(len(find_runs(text[top:bottom].any(axis=0))) <= MAX_SYLLABLE_RUNS for top, bottom in bands)
+        and all(
+            len(find_runs(np.any(text[top:bottom], axis=0))) <= MAX_SYLLABLE_RUNS for top, bottom in bands
+        )
     )
 
 
