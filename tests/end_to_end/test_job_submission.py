@@ -192,6 +192,8 @@ def test_jobs_that_are_stopped_and_submitted_again_have_the_same_output(head, fo
     report, expected_report = (
         json.loads((folder / "report/report.json").read_text()) for folder in (stopped, undisturbed)
     )
+    for each in (report, expected_report):
+        assert each["holdout"].pop("training_data").endswith("/lines")
     for key in report.keys() - {"config", "created_at", "hashes"}:
         assert report[key] == expected_report[key], key
 
