@@ -81,6 +81,7 @@ def _log_json() -> None:
     formatter = JsonFormatter()
     for handler in logging.getLogger().handlers:
         handler.setFormatter(formatter)
+        handler.name = "ocr_ray"  # a session of Ray hands its records to handlers of this name
     ray_logger = logging.getLogger("ray")  # ray.init would set the format of its handlers
     ray_logger.handlers.clear()
     ray_logger.propagate = True

@@ -42,7 +42,7 @@ class TerminalHandler(logging.Handler):
             console=self._console,
             transient=True,
         )
-        self._name = ""
+        self._bar_name = ""
         """Of the bar; empty: there is none."""
         self._task = TaskID(0)
 
@@ -69,19 +69,19 @@ class TerminalHandler(logging.Handler):
     def _move(self, progress: Mapping[str, Any]) -> None:
         """Show progress in a bar, in place of an earlier one."""
         state = {"completed": progress["done"], "numbers": progress["numbers"]}
-        if progress["name"] == self._name:
+        if progress["name"] == self._bar_name:
             self._bars.update(self._task, **state)
             return
         self._end()
-        self._name = progress["name"]
-        self._task = self._bars.add_task(self._name, total=progress["total"], **state)
+        self._bar_name = progress["name"]
+        self._task = self._bars.add_task(self._bar_name, total=progress["total"], **state)
         self._bars.start()
 
     def _end(self) -> None:
-        if self._name:
+        if self._bar_name:
             self._bars.remove_task(self._task)
             self._bars.stop()
-            self._name = ""
+            self._bar_name = ""
 
 
 def is_shown(record: logging.LogRecord) -> bool:
@@ -103,6 +103,7 @@ def log_to_terminal() -> None:
         root.removeHandler(handler)
         handler.close()
     root.addHandler(TerminalHandler())
+    root.handlers[0].name = PACKAGE  # a session of Ray hands its records to handlers of this name
     logging.getLogger(PACKAGE).setLevel(logging.DEBUG)
     for library in ("ray", "transformers"):  # ray.init and transformers would add handlers of their own
         logger = logging.getLogger(library)

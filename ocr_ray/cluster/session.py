@@ -132,9 +132,8 @@ def _is_other_error(record: logging.LogRecord) -> bool:
 
 
 def _share_handlers() -> None:
-    """Hand Ray's records to the handlers of a job on a terminal, which leave out its chatter."""
-    of_job = logging.getLogger().handlers
-    if of_job and not isinstance(of_job[0], logging.StreamHandler):
+    """Hand Ray's records to the handlers of a job that logs JSON, or to a terminal, without the chatter."""
+    if any(handler.name == "ocr_ray" for handler in logging.getLogger().handlers):
         ray_logger = logging.getLogger("ray")  # its handler is made when Ray is imported
         ray_logger.handlers.clear()
         ray_logger.propagate = True
